@@ -1,0 +1,1 @@
+"""Stable Diffusion. The only package that knows torch."""

@@ -1,0 +1,103 @@
+"""What a family of models is to the rest of Scumble. Importing a family must not import torch: the model store asks
+families what a file is, in the server's process; only `load` may import it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..device import Device
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a model's files say about it without reading its weights.
+
+    tensors   name -> shape of the denoiser's file (folder layout) or of the whole file (single layout)
+    configs   folder layout: component name ("unet", "vae", "scheduler", "model_index", ...) -> its JSON; else empty
+    metadata  the safetensors header's ``__metadata__``
+    """
+
+    layout: Literal["diffusers", "single"]
+    tensors: Mapping[str, tuple[int, ...]]
+    configs: Mapping[str, Mapping[str, Any]]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a model is: enough to list it, plan for it and load it. `native` is a side in px."""
+
+    family: str
+    layout: Literal["diffusers", "single"]
+    inpaint: bool
+    prediction: Prediction
+    native: int
+
+
+@dataclass(frozen=True)
+class Defaults:
+    steps: int
+    guidance: float
+    sampler: str
+
+
+class Model(Protocol):
+    """A loaded model: the components of one architecture behind five calls. Tensors live on `device` in `dtype`.
+
+    Latents are scaled as the denoiser expects them; images are (n, 3, h, w) in -1..1.
+    """
+
+    identity: Identity
+    device: Any
+    dtype: Any
+    latent_channels: int
+    scale: int
+    """Pixels of the image for each latent pixel of a side (8 for Stable Diffusion)."""
+    scheduler_config: Mapping[str, Any]
+    """The model's own scheduler configuration; prediction type and betas come from here."""
+
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """(1, tokens, width) conditioning of a prompt; "" is the unconditional one."""
+        ...
+
+    def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (each (n, c, h / scale, w / scale)) of the scaled latents; the deviation is 0
+        where the autoencoder is deterministic."""
+        ...
+
+    def decode_latents(self, latents: Tensor) -> Tensor: ...
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Tensor) -> Tensor:
+        """The denoiser's raw output (n, c, h, w). `latents` has 9 channels for an inpaint model: latents, mask, masked
+        image (the order of Stable Diffusion's own inpainting weights)."""
+        ...
+
+    def preview(self, latents: Tensor) -> Tensor:
+        """A small (n, 3, h, w) picture of an estimate of the finished latents, cheap."""
+        ...
+
+
+class Family(Protocol):
+    name: str
+    multiple: int
+    """A side of the model's picture must be a multiple of this."""
+    defaults: Defaults
+
+    def identify(self, contents: Contents) -> Identity | None:
+        """The identity when the contents are of this architecture, else None."""
+        ...
+
+    def load(self, path: Path, identity: Identity, device: Device, cache: Path) -> Model:
+        """Loads it ready to run; keeps a converted copy under `cache` so that the next time is quick.
+
+        Raises ModelUnreadable, OutOfMemory.
+        """
+        ...

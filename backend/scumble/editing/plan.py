@@ -1,0 +1,99 @@
+"""The plan of an edit: everything a model needs to see, and everything the compositor needs to put its answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocol.geometry import Bounds, Size
+from ..protocol.messages import EditRequest, Stage
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3 or 4) colour or (height, width) mask, 0..255."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the document sent, decoded. `image` is (h, w, 4) RGBA and lies at request.image; `mask` is (h, w) and lies at
+    request.mask, None where the request has none."""
+
+    image: Pixels = field(repr=False)
+    mask: Pixels | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the planner must know of a model.
+
+    native      side in px of the pictures it was trained on
+    multiple    a side of its input must be a multiple of this
+    max_area    most px of one input (memory, or where composition falls apart)
+    prompt      it follows a prompt (False: it only continues surroundings)
+    reach       px, at its own scale, that it can invent from a known edge in one pass
+    """
+
+    native: int
+    multiple: int
+    max_area: int
+    prompt: bool
+    reach: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One edit, geometry and pixels decided; no model has run yet.
+
+    Canvas scale (what the compositor needs), all (h, w) arrays cover `crop`:
+      crop    bounds on the canvas that the model sees; may reach beyond the canvas
+      image   (h, w, 3) the document there; where nothing is known, continued from what is
+      known   (h, w) bool, True where the document has opaque pixels
+      mask    (h, w) the grown selection: the ceiling of the returned alpha (C1)
+    Model scale (what the engine needs):
+      size        of the model's picture; crop maps onto it by resampling, corner to corner
+      work_image  (H, W, 3) the crop with the prefill under the mask
+      work_mask   (H, W) the mask, 255 = change; soft
+      tiles       inputs for the model in order, in model-scale px; each sees what the ones before painted
+    """
+
+    request: EditRequest
+    crop: Bounds
+    image: Pixels = field(repr=False)
+    known: NDArray[np.bool_] = field(repr=False)
+    mask: Pixels = field(repr=False)
+    size: Size
+    work_image: Pixels = field(repr=False)
+    work_mask: Pixels = field(repr=False)
+    tiles: tuple[Bounds, ...]
+
+
+class Cancelled(Exception):
+    """The artist cancelled the job: raised by a Report, passes through the engine untouched."""
+
+
+class Report(Protocol):
+    """How an engine tells where it is; called at least once for each denoising step.
+
+    `preview` makes a small (h, w, 3) picture and is only called when one is due. Raises Cancelled.
+    """
+
+    def __call__(
+        self, stage: Stage, step: int = 0, steps: int = 0, preview: Callable[[], Pixels] | None = None
+    ) -> None: ...
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    @property
+    def traits(self) -> Traits: ...
+
+    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
+        """request.count pictures of (plan.size.height, plan.size.width, 3). Same plan, same bytes (C3).
+
+        Raises OutOfMemory, Cancelled.
+        """
+        ...

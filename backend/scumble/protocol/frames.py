@@ -1,0 +1,162 @@
+"""Messages to websocket payloads and back; no I/O here.
+
+A message without pixels is a text payload: the JSON object of its dataclass plus ``"type"``. A message with pixels is a
+binary payload: ``b"SCM1"``, the header's length as u32 little-endian, the same JSON object as UTF-8 with ``"buffers"``
+added, and the buffers' bytes in the header's order, nothing after them. Each entry of ``buffers`` has role, width,
+height, format, encoding and bytes (the coded length).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from typing import Any, Dict, List, Sequence, Tuple, Union
+
+from .errors import BadRequest, TooLarge, UnsupportedVersion
+from .messages import MAX_SIDE, MESSAGES, NAMES, PROTOCOL_VERSION, Buffer, Hello, Message, roles_of
+from .schema import from_json, to_json
+
+MAGIC = b"SCM1"
+MAX_HEADER = 1 << 20
+"""Longest JSON header in bytes; also the longest text message."""
+BYTES_PER_PIXEL = {"rgba8": 4, "rgba16": 8, "gray8": 1}
+
+_BUFFER_FIELDS = ("role", "width", "height", "format", "encoding", "bytes")
+_CHOICES = {
+    "role": ("image", "mask", "control", "layer", "preview"),
+    "format": tuple(BYTES_PER_PIXEL),
+    "encoding": ("raw", "zlib", "png", "webp"),
+}
+
+
+def encode(message: Message, buffers: Sequence[Buffer] = ()) -> Union[str, bytes]:
+    """The payload: text when there are no buffers, binary otherwise."""
+    header: Dict[str, Any] = {"type": NAMES[type(message)], **to_json(message)}
+    if not buffers:
+        return json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    header["buffers"] = [
+        {
+            "role": buffer.role,
+            "width": buffer.width,
+            "height": buffer.height,
+            "format": buffer.format,
+            "encoding": buffer.encoding,
+            "bytes": len(buffer.data),
+        }
+        for buffer in buffers
+    ]
+    head = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return b"".join([MAGIC, struct.pack("<I", len(head)), head, *(buffer.data for buffer in buffers)])
+
+
+def decode(payload: Union[str, bytes]) -> Tuple[Message, Tuple[Buffer, ...]]:
+    """Message and buffers of a payload. The buffers' contents stay coded (`unpack` and the backend decode them).
+
+    Raises BadRequest for anything malformed, UnsupportedVersion for a hello of another protocol version (looked at
+    before any other field), TooLarge for a header or side above the protocol's caps.
+    """
+    if isinstance(payload, str):
+        if len(payload) > MAX_HEADER:
+            raise TooLarge("A text message is longer than 1 MiB.")
+        return _message(_json_object(payload), ()), ()
+    if len(payload) < 8 or payload[:4] != MAGIC:
+        raise BadRequest("A binary message does not begin with SCM1.")
+    (length,) = struct.unpack_from("<I", payload, 4)
+    if length > MAX_HEADER:
+        raise TooLarge("A message header is longer than 1 MiB.")
+    if 8 + length > len(payload):
+        raise BadRequest("A binary message ends inside its header.")
+    try:
+        text = payload[8 : 8 + length].decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("A message header is not UTF-8.") from None
+    header = _json_object(text)
+    buffers = _buffers(header.pop("buffers", None), payload, 8 + length)
+    return _message(header, buffers), buffers
+
+
+def _json_object(text: str) -> Dict[str, Any]:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise BadRequest("A message is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise BadRequest("A message is not a JSON object.")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are no JSON (RFC 8259, section 6)
+
+
+def _message(header: Dict[str, Any], buffers: Tuple[Buffer, ...]) -> Message:
+    name = header.pop("type", None)
+    kind = MESSAGES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise BadRequest(f"There is no message type {str(name)[:40]!r}.")
+    if kind is Hello and header.get("version") != PROTOCOL_VERSION:
+        raise UnsupportedVersion(f"This side speaks version {PROTOCOL_VERSION} of the protocol, the other does not.")
+    message: Message = from_json(kind, header, str(name))
+    if tuple(buffer.role for buffer in buffers) not in roles_of(message):
+        raise BadRequest(f"{name} came with the wrong buffers.")
+    return message
+
+
+def _buffers(entries: Any, payload: bytes, offset: int) -> Tuple[Buffer, ...]:
+    if not isinstance(entries, list) or not entries:
+        raise BadRequest("A binary message names no buffers.")
+    buffers: List[Buffer] = []
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != set(_BUFFER_FIELDS):
+            raise BadRequest("A buffer's description is incomplete.")
+        for name, choices in _CHOICES.items():
+            if entry[name] not in choices:
+                raise BadRequest(f"A buffer's {name} is unknown.")
+        for name in ("width", "height", "bytes"):
+            if type(entry[name]) is not int or entry[name] < 0:
+                raise BadRequest(f"A buffer's {name} is not a whole number.")
+        width, height, length = entry["width"], entry["height"], entry["bytes"]
+        if width < 1 or height < 1:
+            raise BadRequest("A buffer has no pixels.")
+        if width > MAX_SIDE or height > MAX_SIDE:
+            raise TooLarge(f"A buffer is longer than {MAX_SIDE} pixels on a side.")
+        if entry["encoding"] == "raw" and length != width * height * BYTES_PER_PIXEL[entry["format"]]:
+            raise BadRequest("A raw buffer's length does not fit its size.")
+        if offset + length > len(payload):
+            raise BadRequest("A binary message ends inside a buffer.")
+        data = payload[offset : offset + length]
+        offset += length
+        buffers.append(Buffer(entry["role"], width, height, entry["format"], entry["encoding"], data))
+    if offset != len(payload):
+        raise BadRequest("A binary message has bytes after its buffers.")
+    return tuple(buffers)
+
+
+def pack(role: str, width: int, height: int, format: str, pixels: bytes, encoding: str = "raw") -> Buffer:
+    """A buffer from raw pixels (rows without padding), coded as "raw" or "zlib" (level 1: speed over size)."""
+    data = zlib.compress(pixels, 1) if encoding == "zlib" else bytes(pixels)
+    return Buffer(role, width, height, format, encoding, data)  # type: ignore[arg-type]
+
+
+def unpack(buffer: Buffer) -> bytes:
+    """The raw pixels of a raw or zlib buffer, never more than its size says (a zlib bomb stops there).
+
+    Raises BadRequest when the content does not fit the description or needs an image library (png, webp).
+    """
+    expected = buffer.width * buffer.height * BYTES_PER_PIXEL[buffer.format]
+    if buffer.encoding == "raw":
+        pixels = buffer.data
+    elif buffer.encoding == "zlib":
+        decoder = zlib.decompressobj()
+        try:
+            pixels = decoder.decompress(buffer.data, expected + 1)
+        except zlib.error:
+            raise BadRequest("A buffer's zlib data is damaged.") from None
+        if not decoder.eof:
+            raise BadRequest("A buffer's zlib data is incomplete or too long.")
+    else:
+        raise BadRequest(f"The encoding {buffer.encoding} cannot be read here.")
+    if len(pixels) != expected:
+        raise BadRequest("A buffer's length does not fit its size.")
+    return pixels

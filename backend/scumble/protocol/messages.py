@@ -1,0 +1,361 @@
+"""Every message of the wire, a dataclass each. Units and pixel conventions are said here, once.
+
+- Coordinates: canvas pixels of the document as it was at submit, top-left origin, half-open (`geometry.Bounds`). Bounds
+  may reach beyond the canvas: an outpaint's mask covers the area that the canvas is to grow over.
+- Images: row-major, straight alpha, sRGB. Masks: gray8, 255 = change, 0 = keep, in between = partly.
+- Times: seconds. Sizes of data: bytes. Ids: opaque strings.
+- A session id is a secret of one client; a job id is chosen by the client (32 hex digits), so that a submit whose answer
+  was lost can be sent again without running twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Dict, Literal, Optional, Tuple, Type, Union
+
+from .errors import BadRequest
+from .geometry import Bounds, Size
+
+PROTOCOL_VERSION = 1
+
+Mode = Literal["fill", "refine", "img2img", "txt2img", "outpaint", "remove"]
+Prefill = Literal["auto", "blur", "border", "neutral", "none"]
+OnDisconnect = Literal["keep", "cancel"]
+State = Literal["queued", "running", "done", "delivered", "failed", "cancelled"]
+Stage = Literal["queued", "loading", "planning", "encoding", "denoising", "decoding", "compositing"]
+Role = Literal["image", "mask", "control", "layer", "preview"]
+Format = Literal["rgba8", "rgba16", "gray8"]
+Encoding = Literal["raw", "zlib", "png", "webp"]
+ModelKind = Literal["fill", "diffusion"]
+
+MODES_WITHOUT_MASK = ("img2img", "txt2img")
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Pixels beside a message: `data` holds width x height pixels of `format`, coded as `encoding`."""
+
+    role: Role
+    width: int
+    height: int
+    format: Format
+    encoding: Encoding
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """One edit, complete: stored with its result it repeats the edit byte for byte on the same device.
+
+    A client may leave `model`, `seed`, `steps`, `guidance` and `sampler` open (None); the server fills them in before it
+    accepts, and the result carries the filled-in request.
+
+    mode       what to do (DESIGN section 5)
+    canvas     size of the document
+    image      where the image buffer lies on the canvas; it holds the crop with its context, not the document
+    mask       where the mask buffer lies; outside it the mask is 0. None only for img2img and txt2img
+    strength   0..1, how far to go from what is there; 1 = start from nothing
+    guidance   classifier-free guidance scale, 1 = none
+    seed       of the first image; image i uses seed + i
+    count      images (layers) to return
+    grow       px by which the mask is grown; `feather` px over which it fades inside its edge
+    context    px of surroundings that the model sees around the mask, None = chosen
+    prefill    what lies under the mask before denoising, auto = by mode
+    color_match, membrane   the two steps that fit the result's colours to its surroundings
+    """
+
+    mode: Mode
+    canvas: Size
+    image: Bounds
+    mask: Optional[Bounds] = None
+    model: Optional[str] = None
+    prompt: str = ""
+    negative: str = ""
+    strength: float = 1.0
+    steps: Optional[int] = None
+    guidance: Optional[float] = None
+    sampler: Optional[str] = None
+    seed: Optional[int] = None
+    count: int = 1
+    grow: int = 0
+    feather: int = 0
+    context: Optional[int] = None
+    prefill: Prefill = "auto"
+    color_match: bool = True
+    membrane: bool = True
+
+    def __post_init__(self) -> None:
+        _within("canvas width", self.canvas.width, 1, MAX_SIDE)
+        _within("canvas height", self.canvas.height, 1, MAX_SIDE)
+        for name, bounds in (("image", self.image), ("mask", self.mask)):
+            if bounds is None:
+                continue
+            _within(f"{name} width", bounds.width, 1, MAX_SIDE)
+            _within(f"{name} height", bounds.height, 1, MAX_SIDE)
+            _within(f"{name} x", bounds.x, -MAX_SIDE, MAX_SIDE)
+            _within(f"{name} y", bounds.y, -MAX_SIDE, MAX_SIDE)
+        if self.mask is None and self.mode not in MODES_WITHOUT_MASK:
+            raise BadRequest(f"The mode {self.mode} needs a selection.", "Select what to change.")
+        _within("strength", self.strength, 0.0, 1.0)
+        _within("count", self.count, 1, 64)
+        _within("grow", self.grow, 0, 4096)
+        _within("feather", self.feather, 0, 4096)
+        if self.steps is not None:
+            _within("steps", self.steps, 1, 1000)
+        if self.guidance is not None:
+            _within("guidance", self.guidance, 0.0, 100.0)
+        if self.seed is not None:
+            _within("seed", self.seed, 0, MAX_SEED)
+        if self.context is not None:
+            _within("context", self.context, 0, MAX_SIDE)
+
+
+MAX_SIDE = 32768
+"""Longest side, in pixels, of a canvas or a buffer that the protocol can name."""
+MAX_SEED = 2**32 - 1
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise BadRequest(f"The {name} is not between {low:g} and {high:g}.")
+
+
+def _job_id(value: str) -> None:
+    if not _JOB_ID.fullmatch(value):
+        raise BadRequest("A job id is not 32 hexadecimal digits.")
+
+
+# ---- what a client says ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First message. `session` from an earlier welcome gives its jobs back; `on_disconnect` says what a lost connection
+    means for unfinished jobs."""
+
+    version: int
+    client: str
+    token: str
+    session: Optional[str] = None
+    on_disconnect: OnDisconnect = "keep"
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Binary message with the buffers image, then mask when the request has one. Sending the same job id again is
+    answered with what is known of it. Lower `priority` numbers run later."""
+
+    job: str
+    request: EditRequest
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        _job_id(self.job)
+        _within("priority", self.priority, -10, 10)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    job: str
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """The client has inserted the result: it need not be sent again unasked."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Asks for a job as it is now: answered with accepted, result, failed or cancelled. Works for delivered jobs in the
+    history too."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class History:
+    """Asks for this session's jobs, newest first, older than `before` (seconds since 1970) where given."""
+
+    limit: int = 50
+    before: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        _within("limit", self.limit, 1, 1000)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Asks for the models; `refresh` looks at the folders again."""
+
+    refresh: bool = False
+
+
+# ---- what the server says --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The server's caps. Pixels count width x height of one buffer."""
+
+    max_frame_bytes: int = 1 << 30
+    max_pixels: int = 1 << 28
+    max_side: int = MAX_SIDE
+    max_count: int = 16
+    max_steps: int = 200
+    max_prompt: int = 8000
+    max_queued: int = 100
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model as clients see it: never a path. `native` is the side in px that it was trained for."""
+
+    id: str
+    name: str
+    kind: ModelKind
+    family: str
+    inpaint: bool
+    native: int
+    bytes: int
+    steps: int = 0
+    guidance: float = 0.0
+    sampler: str = ""
+
+
+@dataclass(frozen=True)
+class Welcome:
+    version: int
+    server: str
+    session: str
+    limits: Limits
+    models: Tuple[ModelInfo, ...]
+    samplers: Tuple[str, ...]
+    modes: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job is written down: from here on it is never lost. `position` counts the jobs before it; 0 = running."""
+
+    job: str
+    request: EditRequest
+    position: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`step` of `steps` are done. `seconds_left` is None until it can be told. May carry one preview buffer."""
+
+    job: str
+    stage: Stage
+    step: int
+    steps: int
+    seconds_left: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One returned image: where its buffer belongs on the canvas, and the seed that makes it alone again."""
+
+    bounds: Bounds
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Binary message with one layer buffer (rgba8) for each of `layers`. `request` is complete; `crop` is what the model
+    saw, in canvas pixels; `timings` are seconds by phase (queue, load, plan, generate, composite, ...)."""
+
+    job: str
+    request: EditRequest
+    layers: Tuple[Layer, ...]
+    crop: Bounds
+    timings: Dict[str, float]
+    created: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job (or, without `job`, the message before) could not be done. `code` is one of errors.ERRORS."""
+
+    code: str
+    message: str
+    hint: str
+    job: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    job: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Position of each waiting job of this client, sent when it changes; 0 = running."""
+
+    positions: Dict[str, int]
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    job: str
+    state: State
+    created: float
+    request: EditRequest
+
+
+@dataclass(frozen=True)
+class HistoryList:
+    entries: Tuple[HistoryEntry, ...]
+
+
+@dataclass(frozen=True)
+class ModelList:
+    models: Tuple[ModelInfo, ...]
+
+
+Message = Union[
+    Hello, Submit, Cancel, Acknowledge, Resume, History, Models,
+    Welcome, Accepted, Progress, Result, Failed, Cancelled, Queue, HistoryList, ModelList,
+]  # fmt: skip
+
+MESSAGES: Dict[str, Type[Message]] = {
+    "hello": Hello,
+    "submit": Submit,
+    "cancel": Cancel,
+    "acknowledge": Acknowledge,
+    "resume": Resume,
+    "history": History,
+    "models": Models,
+    "welcome": Welcome,
+    "accepted": Accepted,
+    "progress": Progress,
+    "result": Result,
+    "failed": Failed,
+    "cancelled": Cancelled,
+    "queue": Queue,
+    "history_list": HistoryList,
+    "model_list": ModelList,
+}
+NAMES: Dict[Type[Message], str] = {kind: name for name, kind in MESSAGES.items()}
+
+
+def roles_of(message: Message) -> Tuple[Tuple[str, ...], ...]:
+    """The sequences of buffer roles that may go with a message: one must match."""
+    if isinstance(message, Submit):
+        return (("image",),) if message.request.mask is None else (("image", "mask"),)
+    if isinstance(message, Progress):
+        return ((), ("preview",))
+    if isinstance(message, Result):
+        return (("layer",) * len(message.layers),)
+    return ((),)
+
+
+def replace(request: EditRequest, **changes: object) -> EditRequest:
+    """A copy of the request with some fields changed (and checked again)."""
+    return dataclasses.replace(request, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The backend process: sessions, durable jobs, worker processes."""
