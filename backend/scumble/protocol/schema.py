@@ -36,7 +36,7 @@ def from_json(kind: Type[T], value: Any, where: str = "message") -> T:
     """
     if not isinstance(value, dict):
         raise BadRequest(f"{where} is not an object.")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     unknown = [str(name) for name in value if name not in hints]
     if unknown:
         raise BadRequest(f"{where} has an unknown field {unknown[0][:40]!r}.")
