@@ -1,0 +1,75 @@
+"""What an edit request may hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from scumble.protocol.errors import ERRORS, BadRequest, Internal, OutOfMemory, error_from_code
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest, History, Submit, replace
+
+from .examples import JOB, REQUEST
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"canvas": Size(0, 10)},
+        {"canvas": Size(10, 200_000)},
+        {"image": Bounds(0, 0, 0, 1)},
+        {"mask": Bounds(0, 0, 1, 40_000)},
+        {"mask": Bounds(-40_000, 0, 1, 1)},
+        {"mask": None},
+        {"strength": math.nan},
+        {"strength": -0.1},
+        {"strength": 1.1},
+        {"guidance": math.inf},
+        {"guidance": -1.0},
+        {"steps": 0},
+        {"steps": 10**6},
+        {"count": 0},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"grow": -1},
+        {"feather": 10**6},
+        {"context": -1},
+    ],
+)
+def test_numbers_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:
+    with pytest.raises(BadRequest) as caught:
+        replace(REQUEST, **changes)
+    assert caught.value.message.endswith(".")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["img2img", "txt2img"])
+def test_whole_canvas_modes_need_no_mask(mode: Any) -> None:
+    assert EditRequest(mode, Size(8, 8), Bounds(0, 0, 8, 8)).mask is None
+
+
+@pytest.mark.parametrize("job", ["", "x" * 32, JOB + "0", JOB.upper(), "../" + JOB[3:]])
+def test_job_ids_are_plain_hex(job: str) -> None:
+    with pytest.raises(BadRequest):
+        Submit(job, REQUEST)
+
+
+def test_history_and_priority_are_bounded() -> None:
+    with pytest.raises(BadRequest):
+        History(limit=0)
+    with pytest.raises(BadRequest):
+        Submit(JOB, REQUEST, priority=11)
+
+
+def test_errors_keep_their_kind_and_hint_across_the_wire_and_the_pipe() -> None:
+    import pickle
+
+    for code, kind in ERRORS.items():
+        error = error_from_code(code, "It broke.", "Mend it.")
+        assert type(error) is kind
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), copy.message, copy.hint) == (kind, "It broke.", "Mend it.")
+        assert kind.default_hint, "every error says one thing to do"
+    assert isinstance(error_from_code("from_the_future", "?"), Internal)
+    assert OutOfMemory("x").hint == OutOfMemory.default_hint
