@@ -52,5 +52,6 @@ class Executor(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends all workers; jobs still running raise Cancelled."""
+        """Ends all workers. A `run` still under way raises asyncio.CancelledError and not Cancelled: its job is not over,
+        a restarted server does it again (C4)."""
         ...
