@@ -1,0 +1,39 @@
+"""Which kind of edit the artist means (DESIGN section 5)."""
+
+from __future__ import annotations
+
+from ..protocol.messages import Mode, ModelKind
+
+
+def choose_mode(
+    *,
+    selected: bool,
+    strength: float,
+    prompt: str = "",
+    model: ModelKind = "diffusion",
+    empty: bool = False,
+    transparent: bool = False,
+    grows: bool = False,
+) -> Mode:
+    """The mode that follows from what the artist has in front of them.
+
+    selected     something is selected
+    strength     0..1, 1 = start from nothing
+    model        the kind of the chosen model
+    empty        the document has no opaque pixel where it matters
+    transparent  the selection touches pixels that are not fully opaque
+    grows        the canvas is to grow
+
+    An empty document has nothing that could be continued, so a selection in it only says where to paint.
+    """
+    if grows:
+        return "outpaint"
+    if empty:
+        return "txt2img"
+    if not selected:
+        return "txt2img" if strength >= 1 else "img2img"
+    if transparent:
+        return "outpaint"
+    if model == "fill" and not prompt.strip():
+        return "remove"
+    return "fill" if strength >= 1 else "refine"
