@@ -1,0 +1,121 @@
+"""The one masked denoising loop, for every mode and sampler.
+
+Soft masks follow *Differential Diffusion: Giving Each Pixel Its Strength* (Levin and Fried, 2023): the mask of a latent
+pixel is the share of the steps in which it is free; before that it is held to the original at the step's noise level. With
+a binary mask this is exactly the inpainting of diffusers with a plain denoiser.
+
+Everything is float32: only the denoiser itself runs in the model's dtype.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .samplers import Schedule
+
+if TYPE_CHECKING:
+    from .families.base import Model
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""(latents (1, c, h, w), timestep ()) -> the denoiser's raw output (1, c, h, w), guidance applied."""
+
+OnStep = Callable[[int, int, Callable[[], Tensor]], None]
+"""(steps done, steps, the estimate of the finished latents (1, c, h, w)); may raise to stop."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What holds the latents that are not (yet) free.
+
+    original  (1, c, h, w) latents of the picture
+    noise     (1, c, h, w) standard normal: the noise that the start was made with
+    mask      (1, 1, h, w) 0..1: 0 = stays the original, 1 = free from the first step on
+    """
+
+    original: Tensor
+    noise: Tensor
+    mask: Tensor
+
+
+def denoise(
+    predict: Predict,
+    schedule: Schedule,
+    start: Tensor,
+    held: Held | None = None,
+    generator: torch.Generator | None = None,
+    on_step: OnStep = lambda step, steps, estimate: None,
+) -> Tensor:
+    """Runs the schedule from `start` (1, c, h, w), noisy as its first timestep asks. Returns the finished latents.
+
+    `generator` gives the noise that ancestral samplers and LCM add on their way.
+    """
+    scheduler, timesteps = schedule
+    steps = len(timesteps)
+    # Not every scheduler takes one: UniPC draws no noise.
+    randomness = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    latents = start
+    for i, timestep in enumerate(timesteps):
+        prediction = predict(scheduler.scale_model_input(latents, timestep), timestep)
+        output = scheduler.step(prediction, timestep, latents, **randomness)
+        latents = output.prev_sample
+        if held is not None:
+            free = held.mask > 1 - (i + 1) / steps
+            latents = torch.where(free, latents, _at_level(schedule, i + 1, held))
+        on_step(i + 1, steps, lambda output=output: _estimate(scheduler, output))  # type: ignore[misc]
+    return latents
+
+
+def pure_noise(schedule: Schedule, noise: Tensor) -> Tensor:
+    """The start that knows nothing of a picture, from standard normal `noise`."""
+    return noise * schedule.scheduler.init_noise_sigma
+
+
+def noised(schedule: Schedule, original: Tensor, noise: Tensor) -> Tensor:
+    """The start from a picture's latents: noised to the level of the schedule's first timestep."""
+    return schedule.scheduler.add_noise(original, noise, schedule.timesteps[:1])
+
+
+def guided(
+    model: Model, positive: Tensor, negative: Tensor, guidance: float, condition: Tensor | None = None
+) -> Predict:
+    """The model with classifier-free guidance (Ho and Salimans, 2022) as one batch of two; with guidance <= 1 a batch of
+    one that never sees the negative prompt.
+
+    positive, negative  (1, tokens, width) conditioning
+    condition           (1, 5, h, w) mask and masked image for an inpaint denoiser, else None
+    """
+    batch = 2 if guidance > 1 else 1
+    conditioning = torch.cat([negative, positive]) if batch == 2 else positive
+
+    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+        inputs = latents if condition is None else torch.cat([latents, condition], dim=1)
+        inputs = inputs.to(model.dtype).expand(batch, -1, -1, -1)
+        output = model.predict(inputs, timestep.to(model.device), conditioning).float()
+        if batch == 1:
+            return output
+        without, with_prompt = output.chunk(2)
+        return without + guidance * (with_prompt - without)
+
+    return predict
+
+
+def _at_level(schedule: Schedule, i: int, held: Held) -> Tensor:
+    """The original as noisy as the latents are before step i; clean after the last."""
+    if i == len(schedule.timesteps):
+        return held.original
+    # Schedulers with sigmas go by their own count of steps here, those with alphas by the timestep: both mean step i.
+    return schedule.scheduler.add_noise(held.original, held.noise, schedule.timesteps[i : i + 1])
+
+
+def _estimate(scheduler: Any, output: Any) -> Tensor:
+    """The finished latents as this step's prediction sees them."""
+    for name in ("pred_original_sample", "denoised"):
+        if output.get(name) is not None:
+            return output[name]
+    return scheduler.model_outputs[-1]  # the multistep solvers keep their converted predictions

@@ -1,0 +1,65 @@
+"""The samplers by name, and the part of a schedule that a strength selects. Importing this does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..protocol.errors import BadRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLERS = ("dpmpp_2m_karras", "euler", "euler_a", "ddim", "unipc", "lcm")
+
+# Name -> the scheduler class of diffusers and what it needs beside the model's own configuration. DDIM's own default is
+# to clip its estimates to -1..1, which holds for pixels but not for latents.
+_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+}
+
+
+class Schedule(NamedTuple):
+    """A scheduler of diffusers set to run over `timesteps` (1-d, from noisy to clean). It carries the state of one
+    picture: make a new one for each."""
+
+    scheduler: Any
+    timesteps: Tensor
+
+
+def make_scheduler(name: str, scheduler_config: Mapping[str, Any]) -> Any:
+    """A scheduler of diffusers with the model's own betas and prediction type.
+
+    Raises BadRequest when the name is not one of SAMPLERS.
+    """
+    if name not in _SCHEDULERS:
+        raise BadRequest("This sampler is not known.", f"Choose one of {', '.join(SAMPLERS)}.")
+    import diffusers
+
+    kind, options = _SCHEDULERS[name]
+    return getattr(diffusers, kind).from_config(dict(scheduler_config), **options)
+
+
+def make_schedule(name: str, scheduler_config: Mapping[str, Any], steps: int, strength: float = 1.0) -> Schedule:
+    """The last `executed_steps(steps, strength)` of `steps` steps.
+
+    The timesteps stay on the CPU: a scheduler looks its tables up by them, and each look-up from a GPU would wait for it.
+    """
+    scheduler = make_scheduler(name, scheduler_config)
+    # LCM takes its steps from the 50 it was distilled over; asked for more, it needs a finer grid.
+    distilled = scheduler.config.get("original_inference_steps")
+    scheduler.set_timesteps(steps, **({"original_inference_steps": max(distilled, steps)} if distilled else {}))
+    start = steps - executed_steps(steps, strength)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(start)
+    return Schedule(scheduler, scheduler.timesteps[start:])
+
+
+def executed_steps(steps: int, strength: float) -> int:
+    """How many of `steps` (>= 1) run at `strength` (0..1): as in the pipelines of diffusers, but at least one."""
+    return max(1, min(int(steps * strength), steps))

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from scumble.diffusion.samplers import SAMPLERS, executed_steps, make_schedule, make_scheduler
+from scumble.protocol.errors import BadRequest
+
+from .tiny import SCHEDULER
+
+
+def test_names_are_known_without_torch():
+    code = "import sys; from scumble.diffusion.samplers import SAMPLERS; print('torch' in sys.modules, *SAMPLERS)"
+    words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert words == ["False", "dpmpp_2m_karras", "euler", "euler_a", "ddim", "unipc", "lcm"]
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_betas_and_prediction_type_come_from_the_model(name: str, prediction: str):
+    scheduler = make_scheduler(name, {**SCHEDULER, "prediction_type": prediction, "beta_end": 0.02})
+    assert scheduler.config.prediction_type == prediction
+    assert float(scheduler.betas[-1]) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_estimates_are_not_clipped(name: str):
+    # Latents are not confined to -1..1; a configuration that is silent must not bring DDIM's clipping in.
+    silent = {key: value for key, value in SCHEDULER.items() if key != "clip_sample"}
+    assert not make_scheduler(name, silent).config.get("clip_sample", False)
+
+
+def test_an_unknown_sampler_is_a_bad_request():
+    with pytest.raises(BadRequest) as error:
+        make_scheduler("plms", SCHEDULER)
+    assert "euler_a" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "executed"),
+    [(20, 1.0, 20), (20, 0.5, 10), (20, 0.99, 19), (7, 0.5, 3), (10, 0.05, 1), (10, 0.0, 1), (1, 1.0, 1), (1, 0.3, 1)],
+)
+def test_strength_selects_the_last_steps(steps: int, strength: float, executed: int):
+    assert executed_steps(steps, strength) == executed
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 20, 50, 51, 60, 200])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_step_is_run_once_from_noisy_to_clean(name: str, steps: int):
+    timesteps = make_schedule(name, SCHEDULER, steps).timesteps
+    assert len(timesteps) == steps
+    assert bool((timesteps.diff() <= 0).all())
+    assert timesteps.min() >= 0 and timesteps.max() <= 999
+    partial = make_schedule(name, SCHEDULER, steps, 0.4).timesteps
+    assert torch.equal(partial, timesteps[-len(partial) :])
