@@ -1,0 +1,63 @@
+"""Smooth continuation of known values into the unknown: pull-push (Gortler et al., The Lumigraph, 1996, section 3.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float32]
+
+
+def spread(values: Field, weights: Field) -> Field:
+    """(h, w, c) values everywhere, smooth, from `values` where the (h, w) `weights` (0..1) are above 0; zeros where none is.
+
+    Even the known values come back smoothed (over about 2 px): the finest level is interpolated from the one above.
+    """
+    levels = []
+    shape = weights.shape
+    premultiplied = values * weights[..., None]
+    while True:
+        premultiplied, weights = _pull(premultiplied), _pull(weights[..., None])[..., 0]
+        # Saturated: a pixel with many known children must not outweigh its neighbours.
+        scale = 1 / np.maximum(weights, 1)
+        premultiplied *= scale[..., None]
+        weights = np.minimum(weights, 1)
+        levels.append((premultiplied, weights))
+        if weights.size == 1:
+            break
+    top, weight = levels.pop()
+    result = top / np.maximum(weight, np.finfo(np.float32).tiny)[..., None] if weight.any() else np.zeros_like(top)
+    for premultiplied, weights in reversed(levels):
+        result = premultiplied + _push(result, weights.shape) * (1 - weights)[..., None]
+    return _push(result, shape)
+
+
+def _pull(fine: Field) -> Field:
+    """Sums of 2 x 2 pixels; an odd edge stands alone."""
+    height, width = fine.shape[:2]
+    if height % 2 or width % 2:
+        fine = np.pad(fine, [(0, height % 2), (0, width % 2), (0, 0)])
+    rows = fine[::2] + fine[1::2]
+    coarse: Field = rows[:, ::2] + rows[:, 1::2]
+    return coarse
+
+
+def _push(coarse: Field, shape: tuple[int, ...]) -> Field:
+    """Bilinear, twice the size, cut to `shape`."""
+    for axis in (0, 1):
+        coarse = _double(coarse, axis)
+    return coarse[: shape[0], : shape[1]]
+
+
+def _double(coarse: Field, axis: int) -> Field:
+    coarse = coarse.swapaxes(0, axis)
+    near = coarse * np.float32(0.75)
+    far = coarse * np.float32(0.25)
+    fine = np.empty((2 * coarse.shape[0], *coarse.shape[1:]), np.float32)
+    fine[::2] = near
+    fine[1::2] = near
+    fine[2::2] += far[:-1]
+    fine[0] += far[0]
+    fine[1:-1:2] += far[1:]
+    fine[-1] += far[-1]
+    return fine.swapaxes(0, axis)

@@ -1,0 +1,86 @@
+"""What lies under the mask before a model paints, and what stands in for pixels that nobody knows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocol.messages import EditRequest, Prefill
+from .membrane import spread
+from .pixels import as_bytes
+from .plan import Pixels
+
+NEUTRAL = 128
+
+
+def choose_prefill(request: EditRequest) -> Prefill:
+    """The request's prefill, or the one that fits its intent."""
+    if request.prefill != "auto":
+        return request.prefill
+    if request.mode == "img2img":
+        return "none"
+    if request.mode == "txt2img":
+        return "neutral"
+    return "border" if request.mode == "outpaint" else "blur"
+
+
+def prefill(image: Pixels, known: NDArray[np.bool_], mask: Pixels, kind: Prefill) -> Pixels:
+    """(h, w, 3) image with the prefill under the mask, mixed in by the mask's share.
+
+    `known` says which pixels of the surroundings may be continued; those under the mask never are.
+    """
+    if kind == "none" or not mask.any():
+        return image
+    around = known & (mask == 0)
+    if kind == "neutral" or not around.any():
+        fill = np.full_like(image, NEUTRAL)
+    elif kind == "border":
+        fill = continue_border(image, around)
+    else:
+        fill = continue_smoothly(image, around)
+    share = mask.astype(np.float32)[..., None] / 255
+    return as_bytes(image + (fill.astype(np.float32) - image) * share)
+
+
+def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.float32]) -> Pixels:
+    """The (h, w, 3) image where the weights (0..1) are 1, and a smooth continuation of it elsewhere, in between mixed; neutral
+    where nothing is known at all."""
+    share = weights.astype(np.float32)
+    if not share.any():
+        return np.full_like(image, NEUTRAL)
+    smooth = spread(image.astype(np.float32), share)
+    return as_bytes(smooth + (image - smooth) * share[..., None])
+
+
+def continue_border(image: Pixels, known: NDArray[np.bool_]) -> Pixels:
+    """The image with unknown pixels taken from the nearest known one of their row or column: lines that meet the border go on.
+
+    Needs one known pixel.
+    """
+    image, known = image.copy(), known.copy()
+    while not known.all():  # twice at most: then each row that held a known pixel is full, so each column holds one
+        row_source, row_way = _nearest(known.T)
+        column_source, column_way = _nearest(known)
+        unknown = np.flatnonzero(~known)
+        y, x = np.divmod(unknown, known.shape[1])
+        by_row = row_way.T[y, x] < column_way[y, x]
+        from_y = np.where(by_row, y, column_source[y, x])
+        from_x = np.where(by_row, row_source.T[y, x], x)
+        filled = np.minimum(row_way.T[y, x], column_way[y, x]) < _FAR
+        y, x, from_y, from_x = y[filled], x[filled], from_y[filled], from_x[filled]
+        image[y, x] = image[from_y, from_x]
+        known[y, x] = True
+    return image
+
+
+_FAR = 1 << 29
+
+
+def _nearest(known: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """For each pixel the row of the nearest known one in its column, and how far it is (_FAR or more: there is none)."""
+    height = known.shape[0]
+    index = np.arange(height, dtype=np.int32)[:, None]
+    above = np.maximum.accumulate(np.where(known, index, -_FAR), axis=0).astype(np.int32)
+    below = np.minimum.accumulate(np.where(known, index, height + _FAR)[::-1], axis=0)[::-1].astype(np.int32)
+    source = np.where(index - above <= below - index, above, below)
+    return source, np.abs(source - index)
