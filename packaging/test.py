@@ -1,4 +1,4 @@
-"""Sets up everything that the tests need, in .test-env, and runs them: python3 packaging/test.py [--fast] [pytest arguments]
+"""Sets up everything that the tests need, in .test-env, and runs them: packaging/test.py [--fast] [pytest arguments]
 
 Standard library only. The last line is pytest's summary; the exit code is 0 only where every check passed.
 """
