@@ -75,6 +75,7 @@ def _values(hint: Any) -> Any:
 
 SPECIAL: dict[tuple[type, str], Any] = {
     (messages.Hello, "version"): st.just(messages.PROTOCOL_VERSION),
+    (messages.Welcome, "version"): st.just(messages.PROTOCOL_VERSION),
     (messages.Submit, "priority"): st.integers(-10, 10),
     (messages.Submit, "job"): job_ids,
     (messages.History, "limit"): st.integers(1, 1000),

@@ -50,17 +50,23 @@ class Connection:
 
     def send(self, payload: Union[str, bytes]) -> None:
         """Raises Unreachable when the connection is lost."""
-        with _lost():
+        try:
             if isinstance(payload, str) or len(payload) <= FRAGMENT:
                 self._websocket.send(payload)
             else:
                 view = memoryview(payload)
                 self._websocket.send(view[start : start + FRAGMENT] for start in range(0, len(payload), FRAGMENT))
+        except (WebSocketException, OSError, EOFError):
+            raise _lost() from None
 
     def receive(self, timeout: Optional[float] = None) -> Union[str, bytes]:
         """The next payload. Raises Unreachable when the connection is lost, TimeoutError after `timeout` seconds."""
-        with _lost():
+        try:
             return self._websocket.recv(timeout)
+        except TimeoutError:
+            raise
+        except (WebSocketException, OSError, EOFError):
+            raise _lost() from None
 
     def close(self) -> None:
         self._websocket.close()
@@ -120,12 +126,5 @@ def _greet(connection: Connection, hello: Hello) -> Welcome:
     return message
 
 
-@contextlib.contextmanager
-def _lost() -> Iterator[None]:
-    """Every way in which a websocket can end, as one error."""
-    try:
-        yield
-    except TimeoutError:
-        raise
-    except (WebSocketException, OSError, EOFError):
-        raise Unreachable("The connection to the backend was lost.", "Nothing is lost: it connects again.") from None
+def _lost() -> Unreachable:
+    return Unreachable("The connection to the backend was lost.", "Nothing is lost: it connects again by itself.")

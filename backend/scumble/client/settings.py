@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -25,10 +26,8 @@ def read_settings(home: Home) -> Dict[str, Any]:
         values = None
     if isinstance(values, dict):
         return values
-    try:
+    with contextlib.suppress(OSError):  # where it cannot be moved, it stays
         os.replace(home.settings, home.settings.with_name(home.settings.name + ".damaged"))
-    except OSError:
-        pass  # unreadable for us: leave it where it is
     return {}
 
 

@@ -14,7 +14,7 @@ import zlib
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from .errors import BadRequest, TooLarge, UnsupportedVersion
-from .messages import MAX_SIDE, MESSAGES, NAMES, PROTOCOL_VERSION, Buffer, Hello, Message, roles_of
+from .messages import MAX_SIDE, MESSAGES, NAMES, PROTOCOL_VERSION, Buffer, Hello, Message, Welcome, roles_of
 from .schema import from_json, to_json
 
 MAGIC = b"SCM1"
@@ -53,8 +53,8 @@ def encode(message: Message, buffers: Sequence[Buffer] = ()) -> Union[str, bytes
 def decode(payload: Union[str, bytes]) -> Tuple[Message, Tuple[Buffer, ...]]:
     """Message and buffers of a payload. The buffers' contents stay coded (`unpack` and the backend decode them).
 
-    Raises BadRequest for anything malformed, UnsupportedVersion for a hello of another protocol version (looked at
-    before any other field), TooLarge for a header or side above the protocol's caps.
+    Raises BadRequest for anything malformed, UnsupportedVersion for a hello or welcome of another protocol version
+    (looked at before any other field), TooLarge for a header or side above the protocol's caps.
     """
     if isinstance(payload, str):
         if len(payload) > MAX_HEADER:
@@ -95,7 +95,7 @@ def _message(header: Dict[str, Any], buffers: Tuple[Buffer, ...]) -> Message:
     kind = MESSAGES.get(name) if isinstance(name, str) else None
     if kind is None:
         raise BadRequest(f"There is no message type {str(name)[:40]!r}.")
-    if kind is Hello and header.get("version") != PROTOCOL_VERSION:
+    if kind in (Hello, Welcome) and header.get("version") != PROTOCOL_VERSION:
         raise UnsupportedVersion(f"This side speaks version {PROTOCOL_VERSION} of the protocol, the other does not.")
     message: Message = from_json(kind, header, str(name))
     if tuple(buffer.role for buffer in buffers) not in roles_of(message):
