@@ -52,6 +52,7 @@ def test_every_step_is_run_once_from_noisy_to_clean(name: str, steps: int):
     timesteps = make_schedule(name, SCHEDULER, steps).timesteps
     assert len(timesteps) == steps
     assert bool((timesteps.diff() <= 0).all())
-    assert timesteps.min() >= 0 and timesteps.max() <= 999
+    assert timesteps.min() >= 0
+    assert timesteps.max() <= 999
     partial = make_schedule(name, SCHEDULER, steps, 0.4).timesteps
     assert torch.equal(partial, timesteps[-len(partial) :])
