@@ -1,0 +1,56 @@
+"""In which order waiting jobs run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Waiting:
+    job: str
+    owner: str
+    priority: int
+
+
+class JobQueue:
+    """Higher priority first; within one priority the owners take turns, whoever was served longest ago first; within one
+    owner, first come, first served. No I/O, no clock."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+        self._turns: dict[tuple[str, int], int] = {}
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def push(self, entry: Waiting) -> None:
+        if not self._waiting:
+            self._turns.clear()  # nobody waits, so nobody is owed a turn
+        self._waiting[entry.job] = entry
+
+    def pop(self) -> Waiting:
+        """The next one to run. Raises IndexError when nothing waits."""
+        entry = self.order()[0]
+        del self._waiting[entry.job]
+        self._turn += 1
+        self._turns[entry.owner, entry.priority] = self._turn
+        return entry
+
+    def remove(self, job: str) -> Waiting | None:
+        return self._waiting.pop(job, None)
+
+    def order(self) -> list[Waiting]:
+        """All waiting jobs as they would run if nothing else came."""
+        rounds: defaultdict[tuple[str, int], int] = defaultdict(int)
+        keys: dict[str, tuple[int, int, int]] = {}
+        for entry in self._waiting.values():
+            lane = (entry.owner, entry.priority)
+            keys[entry.job] = (-entry.priority, rounds[lane], self._turns.get(lane, 0))
+            rounds[lane] += 1
+        return sorted(self._waiting.values(), key=lambda entry: keys[entry.job])  # stable: else in order of arrival
+
+    def count(self, owner: str) -> int:
+        """Waiting jobs of this owner."""
+        return sum(entry.owner == owner for entry in self._waiting.values())

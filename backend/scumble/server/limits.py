@@ -1,0 +1,36 @@
+"""The server's caps and the agreement of a submit's parts, looked at before any pixel is decoded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..protocol.errors import BadRequest, TooLarge
+from ..protocol.geometry import Bounds
+from ..protocol.messages import Buffer, EditRequest, Limits
+
+FORMATS = {"image": ("rgba8", "rgba16"), "mask": ("gray8",)}
+
+
+def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits) -> None:
+    """Raises TooLarge for what is above a cap, BadRequest for buffers that do not fit the request."""
+    area = request.image if request.mask is None else request.image.union(request.mask)
+    for name, sides in (("document", request.canvas), ("edit", area.size)):
+        if max(sides) > limits.max_side:
+            raise TooLarge(f"The {name} is longer than {limits.max_side} pixels on a side.")
+    if area.area > limits.max_pixels:
+        raise TooLarge(f"The edit covers more than {limits.max_pixels} pixels.")
+    if request.count > limits.max_count:
+        raise TooLarge(f"More than {limits.max_count} images are asked for.", "Ask for fewer images at once.")
+    if (request.steps or 0) > limits.max_steps:
+        raise TooLarge(f"More than {limits.max_steps} steps are asked for.", "Choose fewer steps.")
+    if max(len(request.prompt), len(request.negative)) > limits.max_prompt:
+        raise TooLarge(f"The prompt is longer than {limits.max_prompt} characters.", "Shorten the prompt.")
+    for buffer in buffers:
+        _check_buffer(buffer, request.mask if buffer.role == "mask" else request.image)
+
+
+def _check_buffer(buffer: Buffer, bounds: Bounds | None) -> None:
+    if bounds is None or (buffer.width, buffer.height) != bounds.size:
+        raise BadRequest(f"The {buffer.role} is not of the size that the request names.")
+    if buffer.format not in FORMATS[buffer.role]:
+        raise BadRequest(f"The {buffer.role} is not in a format that can be used.")

@@ -1,0 +1,88 @@
+"""What a client left open in a request: which model, and the settings that suit it. Pure but for the drawn seed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..diffusion.samplers import SAMPLERS
+from ..protocol.errors import BadRequest, ModelMissing
+from ..protocol.messages import MAX_SEED, EditRequest, replace
+
+if TYPE_CHECKING:
+    from ..models.store import ModelFile
+
+FILL_MODES = ("fill", "outpaint", "remove")
+"""What a fill model can do; a diffusion model does all modes."""
+DIFFUSION_MODES = ("fill", "refine", "img2img", "txt2img", "outpaint", "remove")
+
+
+def modes(models: Sequence[ModelFile]) -> tuple[str, ...]:
+    """The modes that these models can do together."""
+    kinds = {model.info.kind for model in models}
+    if "diffusion" in kinds:
+        return DIFFUSION_MODES
+    return FILL_MODES if "fill" in kinds else ()
+
+
+def draw_seed() -> int:
+    """Leaves room for the seeds of further images of the same edit."""
+    return secrets.randbelow(MAX_SEED + 1 - 64)
+
+
+def complete(
+    request: EditRequest, models: Sequence[ModelFile], new_seed: Callable[[], int] = draw_seed
+) -> tuple[EditRequest, ModelFile]:
+    """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model.
+
+    Without a named model: the fill model to remove, and to fill or extend without a prompt; else the first diffusion
+    model, for a fill or outpaint preferably one made for inpainting.
+
+    Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, or a model that cannot).
+    """
+    if request.sampler is not None and request.sampler not in SAMPLERS:
+        raise BadRequest("This sampler is unknown.", f"Choose one of {', '.join(SAMPLERS)}.")
+    model = _choose(request, models) if request.model is None else _named(request, request.model, models)
+    info = model.info
+    seed = new_seed() if request.seed is None else request.seed
+    if info.kind == "fill":
+        return replace(request, model=info.id, seed=seed), model
+    settings = {
+        "steps": info.steps if request.steps is None else request.steps,
+        "guidance": info.guidance if request.guidance is None else request.guidance,
+        "sampler": info.sampler if request.sampler is None else request.sampler,
+    }
+    return replace(request, model=info.id, seed=seed, **settings), model
+
+
+def _named(request: EditRequest, name: str, models: Sequence[ModelFile]) -> ModelFile:
+    model = next((model for model in models if model.info.id == name), None)
+    if model is None:
+        raise ModelMissing("The chosen model is not here any more.")
+    if model.info.kind == "fill":
+        if request.mode not in FILL_MODES:
+            raise BadRequest(f"This model cannot do {request.mode}.", "Choose a Stable Diffusion model.")
+        if request.prompt.strip() and request.mode != "remove":
+            raise BadRequest("This model follows no prompt.", "Clear the prompt, or choose a Stable Diffusion model.")
+    return model
+
+
+def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
+    fill = next((model for model in models if model.info.kind == "fill"), None)
+    diffusion = [model for model in models if model.info.kind == "diffusion"]
+    if fill is not None and (request.mode == "remove" or (request.mode in FILL_MODES and not request.prompt.strip())):
+        return fill
+    if diffusion:
+        if request.mode in FILL_MODES:
+            return next((model for model in diffusion if model.info.inpaint), diffusion[0])
+        return diffusion[0]
+    if fill is not None:
+        raise ModelMissing(
+            "A prompt needs a Stable Diffusion model, and none is installed."
+            if request.mode in FILL_MODES
+            else f"The mode {request.mode} needs a Stable Diffusion model, and none is installed.",
+            "Add one with: scumble models add"
+            + (", or clear the prompt to fill without one." if request.mode in FILL_MODES else ""),
+        )
+    raise ModelMissing("No model is installed.", "Add one with: scumble models add, or run the installer again.")

@@ -1,0 +1,144 @@
+"""`scumble serve`: puts the backend together and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import uvicorn
+
+from ..home import Home
+from ..models.store import ModelStore
+from ..protocol.errors import ScumbleError
+from .app import create_app, server_config
+from .executor import LocalExecutor
+from .instance import AlreadyRunning, listen, locked, recorded
+from .jobs import JobStore
+from .redact import Formatter
+from .security import load_token, loopback_hosts
+from .session import Policy
+from .work import Executor
+
+PORT = 8737
+LOG_BYTES = 1 << 20
+OLD_LOGS = 3
+
+
+def serve(
+    home: Home,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    *,
+    allow_remote: bool = False,
+    names: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    executor: Callable[[], Executor] = LocalExecutor,
+) -> int:
+    """Runs the backend of this home; returns the process's exit code: 0 done or running already, 1 cannot run, 2 bad use.
+
+    host          an address of this machine; others than loopback only with `allow_remote`
+    port          taken already: a free one is used instead, and the record says which; 0: any free one
+    names         further Host headers to answer to ("studio.local:8737")
+    origins       Origin headers to let in; none by default
+    """
+    if not (allow_remote or _is_loopback(host)):
+        return _complain(f"{host} is not an address of this machine alone; say --allow-remote if that is meant.", 2)
+    try:
+        for folder in (home.root, home.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(home.root / "backend.lock"), _logging(home):
+            return _run(home, host, port, names, origins, executor())
+    except AlreadyRunning:
+        print("The backend runs already.", flush=True)
+        return 0
+    except ScumbleError as error:
+        return _complain(f"{error.message} {error.hint}", 1)
+    except sqlite3.DatabaseError:
+        return _complain(f"The stored jobs cannot be read. Move the folder {home.jobs} away to start anew.", 1)
+    except OSError as error:
+        return _complain(f"The backend cannot start: {error.strerror or error}.", 1)
+
+
+def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequence[str], executor: Executor) -> int:
+    listener, taker = listen(host, port)
+    with contextlib.closing(listener):
+        bound: int = listener.getsockname()[1]
+        policy = Policy()
+        app = create_app(
+            store=JobStore(home.jobs),
+            models=ModelStore(home),
+            executor=executor,
+            cache=home.cache,
+            token=load_token(home.token),
+            hosts=loopback_hosts(bound) | set(names),
+            origins=origins,
+            policy=policy,
+        )
+        if taker is not None:
+            print(f"Port {port} is taken by {taker}.", flush=True)
+        server = _Server(server_config(app, policy), home, host, bound)
+        if threading.current_thread() is threading.main_thread():
+            # uvicorn raises the signal again once it has stopped: that must not keep us from cleaning up.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, server.handle_exit)
+        server.run(sockets=[listener])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Announces itself when it listens, and takes that back when it stops."""
+
+    def __init__(self, config: uvicorn.Config, home: Home, host: str, port: int) -> None:
+        super().__init__(config)
+        self._home = home
+        self._address = (host, port)
+        self._record = contextlib.ExitStack()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._record.enter_context(recorded(self._home.record, *self._address))
+        print(f"The backend listens on {self._address[0]}, port {self._address[1]}.", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._record.close()
+        await super().shutdown(sockets)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _logging(home: Home) -> Iterator[None]:
+    """The log file gets what Scumble reports, and the warnings of everything else."""
+    file = home.logs / "backend.log"
+    handler = logging.handlers.RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=OLD_LOGS, encoding="utf-8")
+    handler.setFormatter(Formatter())
+    if os.name == "posix":
+        os.chmod(file, 0o600)
+    root, ours = logging.getLogger(), logging.getLogger("scumble")
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code
