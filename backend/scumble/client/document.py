@@ -1,0 +1,125 @@
+"""What Scumble needs of an open picture. Krita, GIMP and the command line each have one implementation, and only that
+touches the host's document API.
+
+Conventions: `protocol/geometry.py` for coordinates. Pixels handed over are rows without padding, from the top left.
+Images are rgba8: straight alpha, sRGB, transparent pixels may hold any colour. Masks are gray8, 255 = selected. All
+methods are called on the host's main thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional, Tuple
+
+from ..protocol.geometry import Bounds, Size
+from ..protocol.messages import EditRequest
+
+
+class Edges(NamedTuple):
+    """Px by which a canvas grows on each side; all >= 0."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+@dataclass(frozen=True)
+class NewLayer:
+    """A finished layer.
+
+    bounds   where it belongs on the present canvas
+    pixels   rgba8 of the bounds
+    name     for the layers panel
+    job      id of its job: with `index`, its identity
+    index    which of the job's images it is
+    request  repeats exactly this image: to be stored with the layer (`protocol.schema.to_json`)
+    """
+
+    bounds: Bounds
+    pixels: bytes = field(repr=False)
+    name: str
+    job: str
+    index: int
+    request: EditRequest
+
+
+class Mark(NamedTuple):
+    """The canvas at one moment: how often it had changed for unknown reasons, and by how much its origin had moved."""
+
+    epoch: int
+    left: int
+    top: int
+
+
+class Document(ABC):
+    """One open picture. The same object must be used for it as long as it is open: it remembers how its canvas grew."""
+
+    def __init__(self) -> None:
+        self._expected: Optional[Size] = None
+        self._mark = Mark(0, 0, 0)
+
+    # ---- what the host implements ------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Tells this open document from all others, for as long as the host runs."""
+
+    @property
+    @abstractmethod
+    def canvas(self) -> Size:
+        """The present size. Raises BadRequest when the document has been closed."""
+
+    @abstractmethod
+    def selection(self) -> Optional[Tuple[Bounds, bytes]]:
+        """The selection's bounds within the canvas (as tight as the host knows them) and its mask there, soft edges
+        included. None when nothing is selected."""
+
+    @abstractmethod
+    def read(self, bounds: Bounds) -> bytes:
+        """The visible picture (or what the artist chose as the source) within the bounds, which lie in the canvas."""
+
+    @abstractmethod
+    def resize_canvas(self, edges: Edges) -> None:
+        """Grows the canvas; what was at (0, 0) comes to (left, top). Call `grow_canvas` instead."""
+
+    @abstractmethod
+    def insert_layer(self, layer: NewLayer) -> None:
+        """Adds the layer above the others. Its bounds may reach beyond the canvas; what lies there need not be kept."""
+
+    def contains(self, job: str, index: int) -> bool:
+        """True when this layer is in the document already: hosts that store `NewLayer.job` with a layer look there, so
+        that a result is not inserted twice when the host was killed between inserting and acknowledging."""
+        return False
+
+    def undo_group(self, name: str) -> AbstractContextManager[object]:
+        """What happens in this context is taken back by one undo step, where the host can do that."""
+        return nullcontext()
+
+    # ---- where is what was at (x, y)? --------------------------------------------------------------------------------
+
+    def grow_canvas(self, edges: Edges) -> None:
+        """Grows the canvas and remembers it, so that results of other edits still find their place."""
+        self.mark()
+        self.resize_canvas(edges)
+        self._mark = Mark(self._mark.epoch, self._mark.left + edges.left, self._mark.top + edges.top)
+        self._expected = self.canvas
+
+    def mark(self) -> Mark:
+        """The canvas as it is now, for `moved_since`. A host that can follow what the artist does to the canvas (crop,
+        scale) overrides both; here any change of size that was not made by `grow_canvas` ends what is known."""
+        if self.canvas != self._expected:
+            if self._expected is not None:
+                self._mark = Mark(self._mark.epoch + 1, 0, 0)
+            self._expected = self.canvas
+        return self._mark
+
+    def moved_since(self, mark: Mark) -> Optional[Tuple[int, int]]:
+        """By how many px (x, y) everything has moved since the mark; None when that cannot be told."""
+        now = self.mark()
+        if now.epoch != mark.epoch:
+            return None
+        return now.left - mark.left, now.top - mark.top

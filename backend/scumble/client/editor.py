@@ -1,0 +1,243 @@
+"""From an open document and the panel's settings to an edit, and from its result to layers on the right pixels.
+
+All methods are called on the host's main thread and none of them waits: `Client` does the slow things on its threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Set, Tuple
+
+from ..protocol.errors import BadRequest, ScumbleError
+from ..protocol.geometry import Bounds, Size
+from ..protocol.messages import MAX_SEED, EditRequest, Mode, ModelKind, Prefill, Result, replace
+from .area import bounds_to_send, edges_around, is_blank, mask_of_edges, touches_empty
+from .client import Client, Received
+from .document import Document, Edges, Mark, NewLayer
+from .modes import choose_mode
+
+
+class CanvasChanged(ScumbleError):
+    """The canvas is not what it was when the edit began, so nobody can tell where the result belongs. Never crosses the
+    wire; nothing is lost: it can still be inserted where it was made (`anyway`)."""
+
+    code = "canvas_changed"
+    default_hint = "Undo the change of the canvas, or insert the layer at its old position and move it."
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """What the panel says; the fields as in EditRequest. `mode` None: follows from the document (`choose_mode`)."""
+
+    mode: Optional[Mode] = None
+    prompt: str = ""
+    negative: str = ""
+    model: Optional[str] = None
+    strength: float = 1.0
+    steps: Optional[int] = None
+    guidance: Optional[float] = None
+    sampler: Optional[str] = None
+    seed: Optional[int] = None
+    count: int = 1
+    grow: int = 0
+    feather: int = 0
+    context: Optional[int] = None
+    prefill: Prefill = "auto"
+    color_match: bool = True
+    membrane: bool = True
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask."""
+
+    request: EditRequest
+    image: bytes = field(repr=False)
+    mask: Optional[bytes] = field(repr=False)
+
+
+def prepare(
+    document: Document, settings: EditSettings, model: ModelKind = "diffusion", edges: Optional[Edges] = None
+) -> Edit:
+    """Reads what the edit needs from the document: the selection, and the picture under it with its surroundings.
+
+    `model` is the kind of the chosen model. With `edges` the canvas is to grow and the selection does not matter.
+    Raises BadRequest, also for an edit that needs a selection and has none.
+    """
+    canvas = document.canvas
+    selected = mask_of_edges(canvas, edges) if edges else document.selection()
+    if selected is not None and is_blank(selected[1]):
+        raise BadRequest("Nothing is selected.", "Select what to change.")
+    if selected is None:
+        image, pixels = _whole(document, settings)
+    else:
+        image = bounds_to_send(selected[0], canvas, settings.grow, settings.context or 0)
+        pixels = document.read(image)
+    mode = settings.mode
+    if mode is None:
+        alpha = pixels[3::4]
+        mode = choose_mode(
+            selected=selected is not None,
+            strength=settings.strength,
+            prompt=settings.prompt,
+            model=model,
+            empty=is_blank(alpha),
+            transparent=selected is not None and touches_empty(selected[1], selected[0], alpha, image),
+            grows=edges is not None,
+        )
+    request = EditRequest(
+        canvas=canvas,
+        image=image,
+        mask=selected[0] if selected else None,
+        **{**vars(settings), "mode": mode},
+    )
+    return Edit(request, pixels, selected[1] if selected else None)
+
+
+def _whole(document: Document, settings: EditSettings) -> Tuple[Bounds, bytes]:
+    """What to send when nothing is selected. Starting from nothing needs no picture: one empty pixel stands for it."""
+    if settings.mode == "txt2img" or (settings.mode is None and settings.strength >= 1):
+        return Bounds(0, 0, 1, 1), bytes(4)
+    bounds = Bounds.of_size(document.canvas)
+    return bounds, document.read(bounds)
+
+
+def layer_name(request: EditRequest, seed: int) -> str:
+    """What the layers panel shows: the prompt's beginning, or what was done, and the seed."""
+    words = " ".join(request.prompt.split())
+    if len(words) > 40:
+        words = words[:39].rstrip() + "\u2026"
+    return f"{words or request.mode.capitalize()} ({seed})"
+
+
+@dataclass
+class _Place:
+    """Where a job's result belongs."""
+
+    document: Document
+    mark: Mark
+
+
+class Editor:
+    """Keeps, for one client, which document each job belongs to, its finished result, and what has been inserted.
+
+    The host passes every `Received` event to `receive`, shows `result(job)`, and calls `insert` or `discard`.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._places: Dict[str, _Place] = {}
+        self._results: Dict[str, Received] = {}
+        self._inserted: Set[Tuple[str, int]] = set()
+
+    def start(self, document: Document, settings: EditSettings, edges: Optional[Edges] = None) -> str:
+        """Reads the document, hands the edit to the client and returns the job's id. Raises BadRequest."""
+        edit = prepare(document, settings, self.model_kind(settings), edges)
+        job = self._client.submit(edit.request, edit.image, edit.mask)
+        self._places[job] = _Place(document, document.mark())
+        return job
+
+    def model_kind(self, settings: EditSettings) -> ModelKind:
+        """The kind of the chosen model, or of the one that the backend would choose."""
+        models = self._client.welcome.models if self._client.welcome else ()
+        for model in models:
+            if model.id == settings.model:
+                return model.kind
+        promptless = settings.model is None and not settings.prompt.strip()
+        return "fill" if promptless and any(model.kind == "fill" for model in models) else "diffusion"
+
+    def receive(self, event: Received) -> Optional[Result]:
+        """Keeps a finished result until it is discarded, and returns it; None for any other message."""
+        if not isinstance(event.message, Result):
+            return None
+        self._results[event.message.job] = event
+        return event.message
+
+    def document(self, job: str) -> Optional[Document]:
+        """The document that the job was started from; None for a job of an earlier run of the host."""
+        place = self._places.get(job)
+        return place.document if place else None
+
+    def jobs(self, document: Document) -> List[str]:
+        """The jobs, running or finished, that were started from this document and not discarded."""
+        return [job for job, place in self._places.items() if place.document.identity == document.identity]
+
+    def result(self, job: str) -> Optional[Result]:
+        event = self._results.get(job)
+        return event.message if event and isinstance(event.message, Result) else None
+
+    def pixels(self, job: str, index: int) -> Tuple[Size, bytes]:
+        """Size and rgba8 pixels of one image of a finished job, for a thumbnail. Raises KeyError, IndexError."""
+        buffer = self._results[job].buffers[index]
+        return Size(buffer.width, buffer.height), buffer.data
+
+    def insert(
+        self, job: str, index: int = 0, document: Optional[Document] = None, anyway: bool = False
+    ) -> Optional[NewLayer]:
+        """Puts an image of a finished job into its document, grows the canvas where it was to grow, and acknowledges.
+
+        `document` must be given for a job of an earlier run. Returns None when that layer is there already. Raises
+        CanvasChanged when its place is unknown, unless `anyway` puts it at its old coordinates; KeyError, IndexError.
+        """
+        result = self.result(job)
+        if result is None:
+            raise KeyError(job)
+        layer, buffer = result.layers[index], self._results[job].buffers[index]
+        place = self._places.get(job)
+        if document is None:
+            if place is None:
+                raise KeyError(job)
+            document = place.document
+        if (job, index) in self._inserted or document.contains(job, index):
+            self._finish(job, index)
+            return None
+        dx, dy = self._moved(document, place, result.request, anyway)
+        single = replace(result.request, seed=min(layer.seed, MAX_SEED), count=1)
+        area = layer.bounds if result.request.mask is None else layer.bounds.union(_growth(result.request))
+        edges = edges_around(document.canvas, area.translate(dx, dy))
+        name = layer_name(single, layer.seed)
+        with document.undo_group(f"Scumble: {name}"):
+            if any(edges):
+                document.grow_canvas(edges)
+            bounds = layer.bounds.translate(dx + edges.left, dy + edges.top)
+            new = NewLayer(bounds, buffer.data, name, job, index, single)
+            document.insert_layer(new)
+        if place is None:
+            # From now on its other images follow this document too.
+            self._places[job] = _Place(document, _shifted(document.mark(), -dx - edges.left, -dy - edges.top))
+        self._finish(job, index)
+        return new
+
+    def discard(self, job: str) -> None:
+        """Forgets a job: a result need not come again, an unfinished job is cancelled."""
+        if self._results.pop(job, None) is not None:
+            self._client.acknowledge(job)
+        else:
+            self._client.cancel(job)
+        self._places.pop(job, None)
+
+    def _finish(self, job: str, index: int) -> None:
+        if not any(done == job for done, _ in self._inserted):
+            self._client.acknowledge(job)
+        self._inserted.add((job, index))
+
+    def _moved(
+        self, document: Document, place: Optional[_Place], request: EditRequest, anyway: bool
+    ) -> Tuple[int, int]:
+        """By how many px the result's coordinates have moved since the edit began."""
+        if place is not None and place.document is document:
+            moved = document.moved_since(place.mark)
+        else:
+            moved = (0, 0) if document.canvas == request.canvas else None
+        if moved is None and not anyway:
+            raise CanvasChanged("The canvas was changed while this edit ran, so its place is unknown.")
+        return moved or (0, 0)
+
+
+def _growth(request: EditRequest) -> Bounds:
+    """What of the request's mask lies beyond the canvas decides by how much that grows, even where alpha came out 0."""
+    return request.mask if request.mask is not None and request.mode == "outpaint" else Bounds(0, 0, 0, 0)
+
+
+def _shifted(mark: Mark, dx: int, dy: int) -> Mark:
+    return Mark(mark.epoch, mark.left + dx, mark.top + dy)
