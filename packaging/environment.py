@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -118,9 +119,18 @@ def pip_install(python: Path, *what: str, wheels: Path | None = None, indexes: S
     if wheels is not None:
         source = ["--no-index", "--find-links", str(wheels)]
     elif indexes:
-        # An index that does not answer is no reason to wait for minutes: pip's own has torch too.
-        source = ["--retries", "1", *(part for index in indexes for part in ("--extra-index-url", index))]
+        source = [part for index in indexes if answers(index) for part in ("--extra-index-url", index)]
     run_pip(python, "install", "--no-input", "-c", str(CONSTRAINTS), *source, *what)
+
+
+def answers(index: str) -> bool:
+    """Whether the index can be reached; pip would try for minutes, and its own index has torch too."""
+    try:
+        with urllib.request.urlopen(f"{index}/torch/", timeout=10):  # noqa: S310 - addresses of ours
+            return True
+    except (OSError, ValueError):
+        print(f"{index} does not answer: taking torch from pip's own index.", flush=True)
+        return False
 
 
 def run_pip(python: Path, *arguments: str) -> None:

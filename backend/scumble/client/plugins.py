@@ -92,7 +92,7 @@ def remove_plugin(host: Host) -> bool:
     if host.program == "Krita":
         targets += [_krita_desktop(host), _krita_action(host)]
     astray = _find_astray(host)
-    if astray is not None:
+    if astray is not None and astray.parent not in targets:
         targets.append(astray)
     there = [path for path in targets if path.exists() or path.is_symlink()]
     for path in there:
