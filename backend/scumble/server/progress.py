@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ class Reporter:
         self._clock = clock
         self._phase = "unpack"
         self._since = clock()
-        self._previewed = self._since - PREVIEW_EVERY
+        self._previewed = -math.inf
         self._seconds: dict[str, float] = {}
         self._step_times: list[float] = []
         self._step = self._steps = 0

@@ -30,16 +30,17 @@ def new_name() -> str:
 def offer(name: str, data: bytes) -> Iterator[Parcel]:
     """The parcel to send. The other side must take it inside the block (Windows keeps no segment that nobody holds
     open). Where shared memory has no room (containers often get 64 MiB) the data travels in the pipe."""
+    segment = None
     try:
         segment = SharedMemory(name, create=True, size=max(1, len(data)))
+        _reserve(segment)
     except OSError:
+        if segment is not None:
+            segment.close()
+            segment.unlink()
         yield Parcel(name, len(data), data)
         return
     try:
-        _reserve(segment)
-    except OSError:
-        yield Parcel(name, len(data), data)
-    else:
         _view(segment)[: len(data)] = data
         yield Parcel(name, len(data))
     finally:

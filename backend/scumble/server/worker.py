@@ -1,0 +1,172 @@
+"""The process that computes. It is started by the executor, does one job after another and ends when the server does.
+
+A thread of its own reads the pipe, so that a cancel is seen at the next report and a dead server at once, whatever the
+main thread is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import NoReturn, cast
+
+from ..editing import pixels
+from ..editing.plan import Cancelled, Engine, Source
+from ..protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError
+from ..protocol.frames import decode, encode
+from ..protocol.messages import Layer, ModelKind, Result, Submit
+from .progress import Reporter
+from .run_job import run_job
+from .shared import Parcel, discard, offer, take
+from .work import Work
+
+
+@dataclass(frozen=True)
+class Start:
+    """To the worker: do this job. `work` comes without its Submit frame, which is in `submit`; the Result frame goes
+    into a segment named `result`."""
+
+    work: Work
+    submit: Parcel
+    result: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """To the worker: the job is cancelled."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """From the worker: the Result frame."""
+
+    result: Parcel
+
+
+@dataclass(frozen=True)
+class Undone:
+    """From the worker: the job ended without a result. `details` are for the log."""
+
+    error: ScumbleError | Cancelled
+    details: str = ""
+
+
+Reply = Done | Undone | str | bytes
+"""What a worker sends; str and bytes are encoded Progress messages."""
+
+
+def main(connection: Connection, loader: str) -> None:
+    """Target of the process. `loader` is "module:function" with function(work) -> Engine."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is for the server, which ends its workers
+    if hasattr(os, "nice"):
+        os.nice(5)  # the artist's programs come first
+    module, _, function = loader.partition(":")
+    Worker(connection, getattr(importlib.import_module(module), function)).serve()
+
+
+class Worker:
+    """One engine of each kind stays loaded: the fill model is small, two diffusion models may not fit."""
+
+    def __init__(self, connection: Connection, load: Callable[[Work], Engine]) -> None:
+        self._connection = connection
+        self._load = load
+        self._engines: dict[ModelKind, tuple[str, Engine]] = {}
+        self._tails: dict[ModelKind, float] = {}
+        self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
+        self._current: Start | None = None
+        self._stopped = ""
+
+    def serve(self) -> NoReturn:
+        threading.Thread(target=self._listen, daemon=True).start()
+        with contextlib.ExitStack() as offers:
+            while True:
+                start = self._starts.get()
+                offers.close()  # a new job says that the last result was taken
+                self._send(self._answer(start, offers))
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                command = self._connection.recv()
+            except (EOFError, OSError):
+                self._leave()
+            if isinstance(command, Start):
+                self._current = command
+                self._starts.put(command)
+            else:
+                self._stopped = command.job
+
+    def _send(self, reply: Reply) -> None:
+        try:
+            self._connection.send(reply)
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        """The server is gone: nobody else is left to tidy up."""
+        if self._current is not None:
+            discard(self._current.submit.name)
+            discard(self._current.result)
+        os._exit(1)
+
+    def _answer(self, start: Start, offers: contextlib.ExitStack) -> Reply:
+        try:
+            frame = self._run(start.work, take(start.submit))
+            return Done(offers.enter_context(offer(start.result, frame)))
+        except (ScumbleError, Cancelled) as error:
+            return Undone(error)
+        except MemoryError:
+            return Undone(OutOfMemory("The memory of this machine cannot hold this edit."))
+        except Exception as error:
+            return Undone(Internal("This edit failed because of a defect in Scumble."), describe(error))
+
+    def _run(self, work: Work, submit: bytes) -> bytes:
+        report = Reporter(
+            work.job, self._send, cancelled=lambda: self._stopped == work.job, tail=self._tails.get(work.kind, 1.0)
+        )
+        message, buffers = decode(submit)
+        if not isinstance(message, Submit):
+            raise BadRequest("This is no edit.")
+        request = message.request
+        image, *masks = (pixels.decode(buffer) for buffer in buffers)
+        report("loading")
+        engine = self._engine(work)
+        crop, layers = run_job(request, Source(image, *masks), engine, report)
+        report.enter("pack")
+        coded = [pixels.encode(layer.rgba, "layer", "zlib") for layer in layers]
+        timings = report.timings(work.queued)
+        self._tails[work.kind] = report.tail
+        places = tuple(Layer(layer.bounds, layer.seed) for layer in layers)
+        return cast(bytes, encode(Result(work.job, request, places, crop, timings, work.created), coded))
+
+    def _engine(self, work: Work) -> Engine:
+        held = self._engines.get(work.kind)
+        if held is None or held[0] != work.model_path:
+            self._engines.pop(work.kind, None)
+            held = None  # the old model's memory is free before the new one is read
+            held = self._engines[work.kind] = (work.model_path, self._load(work))
+        return held[1]
+
+
+def describe(error: BaseException | None) -> str:
+    """Where an exception came from, for the log: modules, lines and types. No message and no file name, as these may
+    hold prompts and paths of the artist."""
+    lines = []
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            lines.append(f"  {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno} in {code.co_qualname}")
+            trace = trace.tb_next
+        lines.append(type(error).__name__)
+        error = error.__cause__ or error.__context__
+    return "\n".join(lines)

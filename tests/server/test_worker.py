@@ -1,0 +1,129 @@
+"""What holds between server and worker when one of them is killed; and the worker's own small parts."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from scumble.server import shared
+from scumble.server.shared import Parcel, discard, new_name, offer, take
+from scumble.server.worker import describe
+
+from .edits import segments
+
+pytestmark = pytest.mark.timeout(60)
+
+SERVER = """
+import asyncio, multiprocessing
+from scumble.protocol.frames import decode
+from scumble.server.executor import LocalExecutor
+from tests.server.edits import work
+
+async def main():
+    executor = LocalExecutor("tests.fakes.engines:load")
+    def tell(payload):
+        message = decode(payload)[0]
+        if message.stage == "denoising" and message.step == 1:
+            print(multiprocessing.active_children()[0].pid, flush=True)
+    await executor.run(work("slow", steps=1000), tell)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@contextmanager
+def server() -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A process with a worker in the middle of a job, and that worker."""
+    repository = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=repository
+    ) as running:
+        try:
+            assert running.stdout is not None
+            yield running, psutil.Process(int(running.stdout.readline()))
+        finally:
+            running.kill()
+
+
+def gone_within(process: psutil.Process, seconds: float) -> bool:
+    """A process whose parent is gone may stay a zombie where no init collects it: it does nothing any more."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_killed_server_takes_its_worker_along_and_leaves_no_shared_memory() -> None:
+    before = segments()
+    with server() as (running, worker):
+        running.kill()
+        assert gone_within(worker, 2)
+        assert running.stderr is not None
+        assert running.stderr.read() == ""  # the resource tracker has nothing to complain about
+    assert segments() == before
+
+
+def test_server_and_worker_killed_at_once_leave_no_shared_memory() -> None:
+    before = segments()
+    with server() as (running, worker):
+        running.kill()
+        worker.kill()
+        assert gone_within(worker, 2)
+    assert segments() == before
+
+
+def test_a_parcel_carries_bytes_through_shared_memory() -> None:
+    before = segments()
+    name = new_name()
+    with offer(name, b"pixels" * 1000) as parcel:
+        assert parcel == Parcel(name, 6000)
+        assert take(parcel) == b"pixels" * 1000
+    discard(name)
+    discard(name)  # nothing there any more: no error
+    with pytest.raises(FileNotFoundError):
+        take(parcel)
+    assert segments() == before
+
+
+def test_a_parcel_travels_in_the_pipe_where_shared_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shared.os, "posix_fallocate", no_room)
+    before = segments()
+    name = new_name()
+    with offer(name, b"pixels") as parcel:
+        assert parcel == Parcel(name, 6, b"pixels")
+        assert segments() == before
+        assert take(parcel) == b"pixels"
+    discard(name)
+
+
+def test_the_log_says_where_but_not_what() -> None:
+    def inner(prompt: str) -> None:
+        raise KeyError(prompt)
+
+    try:
+        try:
+            inner("a secret castle in /home/ann")
+        except KeyError as error:
+            raise RuntimeError("secret") from error
+    except RuntimeError as error:
+        text = describe(error)
+
+    assert "secret" not in text
+    assert "/home" not in text
+    assert "KeyError" in text
+    assert "RuntimeError" in text
+    assert "tests.server.test_worker" in text
+    assert "inner" in text
