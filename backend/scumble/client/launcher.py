@@ -104,7 +104,8 @@ def _start(home: Home, command: Sequence[str], deadline: float) -> Address:
         raise Unreachable("The backend could not be started.", "Run: scumble doctor") from None
     ended = False
     while not ended and time.monotonic() < deadline:
-        ended = process.poll() is not None  # looked at before the record: one that was just written counts
+        # Asked before the record is looked at, so that one just written counts. 0: another one has been starting.
+        ended = process.poll() not in (None, 0)
         address = find_backend(home)
         if address is not None:
             return address
