@@ -41,7 +41,7 @@ _WIDTH = 32
 def make_sd1_folder(path: Path, inpaint: bool = False, prediction: str = "epsilon", seed: int = 0) -> Path:
     """A model in the folder layout of diffusers: fp32 safetensors, a tokenizer of single bytes (the ids that CLIP's own
     tokenizer gives to them), the scheduler configuration of Stable Diffusion 1.5. Returns `path`."""
-    unet, vae, text = make_components(inpaint, seed)
+    unet, vae, text = _components(inpaint, seed)
     unet.save_pretrained(path / "unet")
     vae.save_pretrained(path / "vae")
     text.config.save_pretrained(path / "text_encoder")
@@ -71,7 +71,7 @@ def make_sd1_single_file(path: Path, inpaint: bool = False, prediction: str = "e
 
     The original layout has no field for the prediction type; "v_prediction" is told by the metadata of ModelSpec 1.0.
     """
-    unet, vae, text = make_components(inpaint, seed)
+    unet, vae, text = _components(inpaint, seed)
     state = {f"model.diffusion_model.{_unet_key(key)}": value for key, value in unet.state_dict().items()}
     for key, value in vae.state_dict().items():
         name = _vae_key(key)
@@ -85,8 +85,7 @@ def make_sd1_single_file(path: Path, inpaint: bool = False, prediction: str = "e
     return path
 
 
-def make_components(inpaint: bool = False, seed: int = 0) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
-    """UNet, autoencoder and text encoder in fp32."""
+def _components(inpaint: bool, seed: int) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
