@@ -1,0 +1,61 @@
+"""Fixtures of the real hosts, and what they said where a test fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from .host import started
+from .installs import Install, find_install
+from .krita_host import KritaHost, warm_up_krita
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test in here that uses a host is slow and of the hosts."""
+    for item in items:
+        if {"krita_install", "gimp_install"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.host)
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", params=["krita-5.1", "krita-6.0"])
+def krita_install(request: pytest.FixtureRequest) -> Install:
+    """Each Krita that is prepared here, with a warm HOME."""
+    install = prepared(request.param)
+    warm_up_krita(install)
+    return install
+
+
+@pytest.fixture
+def krita(krita_install: Install, tmp_path: Path) -> Iterator[KritaHost]:
+    """A fresh Krita without any plug-in under test."""
+    with KritaHost(krita_install, tmp_path / "krita") as host:
+        yield host
+
+
+def prepared(name: str) -> Install:
+    install = find_install(name)
+    if install is None:
+        why = f"{name} is not prepared: python tests/hosts/setup_hosts.py --host {name}"
+        # Where the hosts have been set up, a missing one is a failure and no skip.
+        if os.environ.get("SCUMBLE_TEST_REQUIRE_HOSTS"):
+            pytest.fail(why)
+        pytest.skip(why)
+    return install
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for host in started:
+            host.keep_evidence()
+            report.sections.extend(host.report())
+    if call.when == "teardown":
+        started.clear()
+    return report
