@@ -25,6 +25,11 @@ LOADER = "tests.fakes.engines:load"
 
 
 def load(work: Work) -> FakeEngine:
+    """Where the model's path is a file, a line in it counts the loads."""
+    path = Path(work.model_path)
+    if path.is_file():
+        with path.open("a") as file:
+            file.write("loaded\n")
     return FakeEngine()
 
 

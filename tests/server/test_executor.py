@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import time
@@ -124,6 +125,35 @@ def test_the_process_stays_for_the_next_job_and_is_a_good_guest() -> None:
 
     asyncio.run(main())
     assert "HF_HUB_OFFLINE" not in os.environ  # the server's own environment stays as it is
+
+
+def test_warm_up_starts_the_process_before_the_first_job() -> None:
+    async def main() -> None:
+        async with executor() as local:
+            assert workers() == []
+            local.warm_up()
+            while not workers():
+                await asyncio.sleep(0.01)
+            (process,) = workers()
+            await local.run(work(), silent)
+            assert [other.pid for other in workers()] == [process.pid]
+
+    asyncio.run(main())
+
+
+def test_the_last_model_of_a_kind_stays_loaded(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.touch()
+    second.touch()
+
+    async def main() -> None:
+        async with executor() as local:
+            for path in (first, first, second, first):
+                await local.run(dataclasses.replace(work(), model_path=str(path)), silent)
+
+    asyncio.run(main())
+    assert len(first.read_text().splitlines()) == 2
+    assert len(second.read_text().splitlines()) == 1
 
 
 def test_cancel_ends_the_job_within_one_step_and_keeps_the_process() -> None:
@@ -249,7 +279,7 @@ def test_damaged_pixels_are_a_bad_request() -> None:
         async with executor() as local:
             job = work()
             with pytest.raises(BadRequest):
-                await local.run(type(job)(**{**vars(job), "submit": job.submit[:-1]}), silent)
+                await local.run(dataclasses.replace(job, submit=job.submit[:-1]), silent)
 
     asyncio.run(main())
 
@@ -257,7 +287,7 @@ def test_damaged_pixels_are_a_bad_request() -> None:
 def test_two_slots_do_two_jobs_at_once() -> None:
     async def main() -> None:
         async with executor(slots=2) as local:
-            local.warm_up()
+            await asyncio.gather(local.run(work(), silent), local.run(work(), silent))
             both = asyncio.Barrier(2)
 
             async def one() -> None:

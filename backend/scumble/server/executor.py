@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -224,7 +223,8 @@ class _Process:
         self._process.join(5)  # it may need a moment to end
         code = self._process.exitcode
         log.warning("A worker process ended with exit code %s", code)
-        return "was ended from outside, probably because memory ran out" if code == -signal.SIGKILL else "crashed"
+        killed = -9  # by SIGKILL, as the kernel does when memory runs out
+        return "was ended from outside, probably because memory ran out" if code == killed else "crashed"
 
     def bury(self) -> None:
         """Makes sure that the process is gone."""

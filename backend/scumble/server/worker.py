@@ -21,7 +21,7 @@ from ..editing import pixels
 from ..editing.plan import Cancelled, Engine, Source
 from ..protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError
 from ..protocol.frames import decode, encode
-from ..protocol.messages import Layer, ModelKind, Result, Submit
+from ..protocol.messages import EditRequest, Layer, ModelKind, Result, Submit
 from .progress import Reporter
 from .run_job import run_job
 from .shared import Parcel, discard, offer, take
@@ -79,7 +79,7 @@ class Worker:
     def __init__(self, connection: Connection, load: Callable[[Work], Engine]) -> None:
         self._connection = connection
         self._load = load
-        self._engines: dict[ModelKind, tuple[str, Engine]] = {}
+        self._engines: dict[ModelKind, tuple[tuple[str | None, str], Engine]] = {}
         self._tails: dict[ModelKind, float] = {}
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._current: Start | None = None
@@ -120,7 +120,7 @@ class Worker:
 
     def _answer(self, start: Start, offers: contextlib.ExitStack) -> Reply:
         try:
-            frame = self._run(start.work, take(start.submit))
+            frame = self._run(start)
             return Done(offers.enter_context(offer(start.result, frame)))
         except (ScumbleError, Cancelled) as error:
             return Undone(error)
@@ -129,18 +129,15 @@ class Worker:
         except Exception as error:
             return Undone(Internal("This edit failed because of a defect in Scumble."), describe(error))
 
-    def _run(self, work: Work, submit: bytes) -> bytes:
+    def _run(self, start: Start) -> bytes:
+        work = start.work
         report = Reporter(
             work.job, self._send, cancelled=lambda: self._stopped == work.job, tail=self._tails.get(work.kind, 1.0)
         )
-        message, buffers = decode(submit)
-        if not isinstance(message, Submit):
-            raise BadRequest("This is no edit.")
-        request = message.request
-        image, *masks = (pixels.decode(buffer) for buffer in buffers)
+        request, source = unpack(take(start.submit))
         report("loading")
-        engine = self._engine(work)
-        crop, layers = run_job(request, Source(image, *masks), engine, report)
+        engine = self._engine(work, request.model)
+        crop, layers = run_job(request, source, engine, report)
         report.enter("pack")
         coded = [pixels.encode(layer.rgba, "layer", "zlib") for layer in layers]
         timings = report.timings(work.queued)
@@ -148,13 +145,25 @@ class Worker:
         places = tuple(Layer(layer.bounds, layer.seed) for layer in layers)
         return cast(bytes, encode(Result(work.job, request, places, crop, timings, work.created), coded))
 
-    def _engine(self, work: Work) -> Engine:
+    def _engine(self, work: Work, model: str | None) -> Engine:
+        wanted = (model, work.model_path)
         held = self._engines.get(work.kind)
-        if held is None or held[0] != work.model_path:
-            self._engines.pop(work.kind, None)
-            held = None  # the old model's memory is free before the new one is read
-            held = self._engines[work.kind] = (work.model_path, self._load(work))
-        return held[1]
+        if held is not None and held[0] == wanted:
+            return held[1]
+        del held
+        self._engines.pop(work.kind, None)  # the old model's memory is free before the new one is read
+        engine = self._load(work)
+        self._engines[work.kind] = (wanted, engine)
+        return engine
+
+
+def unpack(submit: bytes) -> tuple[EditRequest, Source]:
+    """Request and decoded pixels of a Submit frame. Raises BadRequest."""
+    message, buffers = decode(submit)
+    if not isinstance(message, Submit):
+        raise BadRequest("This is no edit.")
+    image, *masks = (pixels.decode(buffer) for buffer in buffers)
+    return message.request, Source(image, *masks)
 
 
 def describe(error: BaseException | None) -> str:
