@@ -1,0 +1,209 @@
+"""A diffusion model at work on a plan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..editing.plan import Pixels, Plan, Report, Traits
+from ..editing.tiles import TiledPicture
+from ..protocol.errors import Internal
+from ..protocol.geometry import Bounds
+from ..protocol.messages import MAX_SEED, MAX_SIDE, EditRequest
+from .denoise import Held, Predict, denoise, guided, noised, pure_noise
+from .device import choose_device
+from .families import find_family
+from .families.base import Family, Identity, Model
+from .memory import memory_errors
+from .recent import Recent
+from .samplers import executed_steps, make_schedule
+
+
+def load_engine(path: Path, identity: Identity, cache: Path) -> DiffusionEngine:
+    """The model at `path`, on this machine's best device. Raises ModelUnreadable, OutOfMemory."""
+    family = find_family(identity.family)
+    with memory_errors():
+        return DiffusionEngine(family.load(path, identity, choose_device(), cache), family)
+
+
+class DiffusionEngine:
+    """Implements editing.plan.Engine. Pictures are made one by one: a batch gains nothing on a CPU, and each picture is
+    then the same whatever the count."""
+
+    def __init__(self, model: Model, family: Family) -> None:
+        self.model = model
+        self.family = family
+        self._prompts: Recent[str, Tensor] = Recent(32)
+        self._latents: Recent[bytes, Tensor] = Recent(16)
+
+    @property
+    def traits(self) -> Traits:
+        native = self.model.identity.native
+        # Half as large again as in training keeps one composition (768 x 512 for 512); a GPU is quick enough for more.
+        share = 1.5 if torch.device(self.model.device).type == "cpu" else 2.25
+        return Traits(
+            native=native,
+            multiple=self.family.multiple,
+            max_area=int(native**2 * share),
+            prompt=True,
+            reach=MAX_SIDE,  # a prompt needs no surroundings: whatever the model sees, it can fill
+        )
+
+    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
+        """request.count pictures of (plan.size.height, plan.size.width, 3); picture i is that of seed + i alone.
+
+        Outside the mask they show what the model made of the surroundings, so that the compositor can measure how far its
+        colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler), Internal (not a number).
+        """
+        with torch.inference_mode(), memory_errors():
+            return [_Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
+
+    def conditioning(self, request: EditRequest, guidance: float) -> tuple[Tensor, Tensor]:
+        """(1, tokens, width) of the prompt and of the negative prompt, equally long."""
+        positive = self._encode_prompt(request.prompt)
+        negative = self._encode_prompt(request.negative) if guidance > 1 else positive
+        return positive, negative
+
+    def _encode_prompt(self, prompt: str) -> Tensor:
+        return self._prompts.get(prompt, lambda: self.model.encode_prompt(prompt))
+
+    def encode(self, image: Pixels) -> Tensor:
+        """(1, c, h / scale, w / scale) float32 latents of the (h, w, 3) image: the mean of what the autoencoder gives.
+
+        The pipelines of diffusers draw from around that mean instead; a draw is further from the picture, and would be
+        another one for each seed.
+        """
+        key = hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()
+        return self._latents.get(key, lambda: self.model.encode_image(self._tensor(image))[0].float())
+
+    def decode(self, latents: Tensor) -> Pixels:
+        """The (h, w, 3) picture. Raises Internal where the numbers have left the range of the model's format."""
+        image = self.model.decode_latents(latents.to(self.model.dtype)).float()
+        if not image.isfinite().all():
+            raise Internal(
+                "The model's numbers ran out of range, so there is no picture.",
+                "Try a lower guidance or another sampler; if that does not help, another model.",
+            )
+        return pixels(image)
+
+    def _tensor(self, image: Pixels) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.model.device).permute(2, 0, 1)[None]
+        return (tensor.float() / 127.5 - 1).to(self.model.dtype)
+
+
+class _Picture:
+    """One picture of a plan in the making."""
+
+    def __init__(self, engine: DiffusionEngine, plan: Plan, index: int, report: Report) -> None:
+        self.engine, self.model, self.plan, self.report = engine, engine.model, plan, report
+        request, defaults = plan.request, engine.family.defaults
+        self.steps = request.steps or defaults.steps
+        self.guidance = defaults.guidance if request.guidance is None else request.guidance
+        self.sampler = request.sampler or defaults.sampler
+        self.strength = 1.0 if request.mode == "txt2img" else request.strength
+        self.generator = torch.Generator("cpu").manual_seed(((request.seed or 0) + index) % (MAX_SEED + 1))
+        # Progress counts the steps of all pictures and tiles.
+        self.executed = executed_steps(self.steps, self.strength)
+        self.done = index * len(plan.tiles) * self.executed
+        self.total = request.count * len(plan.tiles) * self.executed
+
+    def paint(self) -> Pixels:
+        plan = self.plan
+        picture = TiledPicture(plan.work_image, plan.work_mask)
+        result = plan.work_image.copy()
+        for tile in plan.tiles:
+            part = tile.slices()
+            mask = np.minimum(picture.hole(tile), plan.work_mask[part])
+            painted = self.paint_tile(picture.image, tile, mask)
+            picture.paste(tile, painted)
+            result[part] = painted
+        inside = plan.work_mask > 0
+        result[inside] = picture.image[inside]
+        return result
+
+    def paint_tile(self, seen: Pixels, tile: Bounds, mask: Pixels) -> Pixels:
+        """(h, w, 3) of the tile, painted where the (h, w) mask is above 0, with the (H, W, 3) picture as it is so far."""
+        engine, model = self.engine, self.model
+        image = seen[tile.slices()]
+        self.report("encoding")
+        schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, self.strength)
+        strengths = latent_mask(mask, model.scale).to(model.device)
+        predict = self._predict(image, mask)
+        if model.identity.inpaint:
+            # Its conditioning tells it what to keep; only pixels that are to change in part are held.
+            strengths = torch.where(strengths > 0, strengths, 1.0)
+        shape = (1, model.latent_channels, image.shape[0] // model.scale, image.shape[1] // model.scale)
+        noise = torch.randn(shape, generator=self.generator).to(model.device)
+        start = pure_noise(schedule, noise) if self._from_nothing() else noised(schedule, engine.encode(image), noise)
+        held = Held(engine.encode(image), noise, strengths) if strengths.min() < 1 else None
+        self.report("denoising", self.done, self.total)
+        latents = denoise(predict, schedule, start, held, self.generator, self._on_step(seen, tile))
+        self.report("decoding")
+        return engine.decode(latents)
+
+    def _from_nothing(self) -> bool:
+        """Whether the start is noise alone, as with diffusers at full strength, or the picture under as much noise.
+
+        At its noisiest step Stable Diffusion 1.x still sees 7 % of a picture, enough to settle brightness and tint: under
+        a mask, a plain denoiser that starts from the prefill meets its surroundings, one that starts from pure noise
+        drifts to mid-grey. Inpaint denoisers are told their surroundings, and were trained to start from noise.
+        """
+        return self.strength == 1 and (self.model.identity.inpaint or self.plan.request.mask is None)
+
+    def _predict(self, image: Pixels, mask: Pixels) -> Predict:
+        positive, negative = self.engine.conditioning(self.plan.request, self.guidance)
+        condition = None
+        if self.model.identity.inpaint:
+            hole, visible = inpaint_condition(image, mask)
+            places = latent_mask(hole, self.model.scale).to(self.model.device)
+            condition = torch.cat([places, self.engine.encode(visible)], dim=1)
+        return guided(self.model, positive, negative, self.guidance, condition)
+
+    def _on_step(self, seen: Pixels, tile: Bounds) -> Callable[[int, int, Callable[[], Tensor]], None]:
+        def on_step(step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
+            self.done += 1
+            self.report("denoising", self.done, self.total, lambda: self._preview(seen, tile, estimate()))
+
+        return on_step
+
+    def _preview(self, seen: Pixels, tile: Bounds, estimate: Tensor) -> Pixels:
+        """A small picture of the whole, with the tile in work as it is by now."""
+        small = pixels(self.model.preview(estimate.to(self.model.dtype)).float())
+        factor = tile.height // small.shape[0]
+        whole = seen[::factor, ::factor].copy()
+        top, left = tile.top // factor, tile.left // factor
+        target = whole[top : top + small.shape[0], left : left + small.shape[1]]
+        target[:] = small[: target.shape[0], : target.shape[1]]
+        return whole
+
+
+def inpaint_condition(image: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
+    """What an inpaint denoiser is told: the (h, w) hole, 255 or 0, and the image with the hole blanked.
+
+    Such models know binary masks only. As in diffusers a soft mask is cut at one half, but at half of its strongest value:
+    a faint selection must not vanish. Blank is the middle of the range, 0 in -1..1.
+    """
+    hole = mask >= max(int(mask.max()) / 2, 1)
+    visible = np.where(hole[..., None], np.uint8(128), image)
+    return np.where(hole, np.uint8(255), np.uint8(0)), visible
+
+
+def latent_mask(mask: Pixels, scale: int) -> Tensor:
+    """(1, 1, h / scale, w / scale) in 0..1 of a (h, w) mask: the strongest value of each latent pixel's square.
+
+    Not the mean: with it a selection thinner than a square (a wire, a hair) would never be let go in time to change, and
+    the rim of every selection would keep a ghost of what it is to replace. What is changed too much the compositor drops.
+    """
+    values = torch.from_numpy(np.ascontiguousarray(mask))[None, None].float() / 255
+    return F.max_pool2d(values, scale)
+
+
+def pixels(image: Tensor) -> Pixels:
+    """(h, w, 3) bytes of a (1, 3, h, w) image in -1..1."""
+    return ((image[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
