@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .driver import HostProblem
+from .driver import HostProblem, wait_for
 from .installs import Install
 from .krita_host import KritaHost
 
@@ -97,7 +97,8 @@ def test_errors_come_back_and_nothing_is_left(krita_install: Install, tmp_path: 
             "child = subprocess.Popen([python, '-c', 'import time, numpy; time.sleep(100)'], start_new_session=True)",
             python=str(python),
         )
-        assert any("numpy" in command for command in krita.leftovers().values())
+        wait_for(lambda: any("time.sleep(100)" in command for command in krita.leftovers().values()), 10, "the child")
+        krita.run("assert child.poll() is None, child.returncode")
     assert krita.process.returncode == 0
     assert krita.leftovers() == {}
 
