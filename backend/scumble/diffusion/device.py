@@ -1,0 +1,93 @@
+"""Where a model runs and in which number format: found out once at the start, never asked of the artist."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_WORTH = 1.25
+"""How many times faster bfloat16 must be to be worth its rounding. Processors with instructions for it (AVX512-BF16, AMX)
+measure 1.8 and more, those without below 1, so that a busy machine does not change the choice."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """torch_device   as torch names it: "cpu", "cuda:0", "mps", ...
+    dtype          of weights and activations
+    channels_last  whether convolution weights lie as (n, h, w, c) in memory"""
+
+    torch_device: str
+    dtype: torch.dtype
+    channels_last: bool
+
+
+@cache
+def choose_device() -> Device:
+    """The best device of this machine. SCUMBLE_DEVICE and SCUMBLE_DTYPE (float32, bfloat16, float16) overrule it.
+
+    Raises ValueError when they name something unknown.
+    """
+    return _choose(os.environ)
+
+
+def _choose(environ: Mapping[str, str]) -> Device:
+    name = str(torch.device(environ.get("SCUMBLE_DEVICE") or _best_device()))
+    kind = torch.device(name).type
+    wanted = environ.get("SCUMBLE_DTYPE")
+    if wanted and wanted not in _DTYPES:
+        raise ValueError(f"SCUMBLE_DTYPE is not one of {', '.join(_DTYPES)}")
+    dtype = _DTYPES[wanted] if wanted else _best_dtype(name)
+    # Half-precision convolutions are written for channels last, on Nvidia's tensor cores as in oneDNN.
+    return Device(name, dtype, channels_last=dtype != torch.float32 and kind != "mps")
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.xpu.is_available():
+        return "xpu"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def _best_dtype(device: str) -> torch.dtype:
+    kind = torch.device(device).type
+    if kind == "cpu":
+        return torch.bfloat16 if _speed_up(torch.bfloat16) >= _WORTH else torch.float32
+    if kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    # The range of float16 is too small for some autoencoders of Stable Diffusion 1.x: they answer with black pictures.
+    return torch.float16 if kind == "mps" else torch.bfloat16
+
+
+def _speed_up(dtype: torch.dtype) -> float:
+    """How many times faster than float32 this CPU is in `dtype`, at the operations that a denoiser spends its time in.
+    Takes about a quarter of a second."""
+    return _seconds(_work(torch.float32)) / _seconds(_work(dtype))
+
+
+def _work(dtype: torch.dtype) -> Callable[[], object]:
+    image = torch.ones(1, 320, 16, 16, dtype=dtype).to(memory_format=torch.channels_last)
+    kernel = torch.ones(320, 320, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
+    matrix = torch.ones(512, 512, dtype=dtype)
+    return lambda: (F.conv2d(image, kernel, padding=1), matrix @ matrix)
+
+
+def _seconds(work: Callable[[], object], repeats: int = 4) -> float:
+    """The fastest of several runs, after one to warm up: what else runs on the machine only ever adds."""
+    times = []
+    with torch.inference_mode():
+        work()
+        for _ in range(repeats):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+    return min(times)
