@@ -32,11 +32,12 @@ class SetupProblem(Exception):
 @dataclass(frozen=True)
 class Torch:
     """Which build of torch to install: `indexes` are asked besides pip's own, the highest build of the pinned version
-    wins (`2.13.0+cpu` before `2.13.0`)."""
+    wins (`2.13.0+cpu` before `2.13.0`). `gigabytes` are what all of Scumble then takes on the disk."""
 
     device: str
     why: str
     indexes: tuple[str, ...] = ()
+    gigabytes: float = 3
 
 
 def choose_torch(system: str, machine: str, answer: Answer) -> Torch:
@@ -50,11 +51,11 @@ def choose_torch(system: str, machine: str, answer: Answer) -> Torch:
         return Torch("Apple GPU", "this is a Mac with Apple silicon")
     if "GPU " in answer(["nvidia-smi", "-L"]):
         # The default index has the CUDA build for Linux, but only a CPU build for Windows.
-        return Torch("NVIDIA GPU", "nvidia-smi lists a GPU", (PYTORCH + "cu130",) if system == "Windows" else ())
+        return Torch("NVIDIA GPU", "nvidia-smi lists a GPU", (PYTORCH + "cu130",) if system == "Windows" else (), 10)
     if system == "Linux" and "gfx" in answer(["rocminfo"]):
-        return Torch("AMD GPU", "rocminfo lists a GPU", (PYTORCH + "rocm7.2",))
+        return Torch("AMD GPU", "rocminfo lists a GPU", (PYTORCH + "rocm7.2",), 20)
     if "level_zero:gpu" in answer(["sycl-ls"]) or "Device Name" in answer(["xpu-smi", "discovery"]):
-        return Torch("Intel GPU", "its compute driver lists a GPU", (PYTORCH + "xpu",))
+        return Torch("Intel GPU", "its compute driver lists a GPU", (PYTORCH + "xpu",), 10)
     why = "no GPU that torch can use was found (nvidia-smi, rocminfo, sycl-ls and xpu-smi list none)"
     # The default index's build for Linux on x86 brings gigabytes of CUDA along.
     return Torch("CPU", why, (PYTORCH + "cpu",) if system == "Linux" else ())

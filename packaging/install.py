@@ -1,0 +1,252 @@
+"""Sets Scumble up on this computer, from a bare Python to two pictures: python3 packaging/install.py
+
+Standard library only. Safe to run again at any time: what is there and right stays, the rest is mended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "backend"))
+
+from build_plugins import build_bundles
+from environment import (
+    SetupProblem,
+    build_wheel,
+    make_environment,
+    pip_install,
+    python_in,
+    scumble_version,
+    torch_for_this_machine,
+)
+from scumble.client.hosts import find_hosts, this_machine
+from scumble.client.plugins import find_bundle, install_plugin, remove_plugin
+from scumble.home import Home, find_home
+from scumble.models.download import FILL_MODEL, fetch_fill_model
+from scumble.protocol.errors import ScumbleError
+
+OUTPAINT = 160
+"""Pixels by which the sample picture grows on its left and right."""
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    home = find_home()
+    try:
+        if options.uninstall:
+            uninstall(home, options.all)
+        else:
+            install(home, options)
+    except (SetupProblem, ScumbleError) as problem:
+        print(f"\n{problem} {getattr(problem, 'hint', '')}".rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run this again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Sets Scumble up on this computer and tries it on a sample picture.")
+    parser.add_argument("--target", type=Path, metavar="DIR", help="folder for Scumble's Python environment")
+    parser.add_argument(
+        "--wheels", type=Path, metavar="DIR", help="take all packages from this folder, without a network (made by: "
+        "python3 -m pip wheel -c packaging/constraints.txt -w DIR setuptools .)",
+    )  # fmt: skip
+    parser.add_argument("--fill-model", type=Path, metavar="FILE", help=f"take {FILL_MODEL.name} from here")
+    parser.add_argument("--no-plugins", action="store_true", help="leave Krita and GIMP alone")
+    parser.add_argument("--uninstall", action="store_true", help="remove the environment and the plug-ins")
+    parser.add_argument("--all", action="store_true", help="with --uninstall: also models, settings and jobs")
+    options = parser.parse_args(arguments)
+    if options.all and not options.uninstall:
+        parser.error("--all goes with --uninstall")
+    return options
+
+
+def install(home: Home, options: argparse.Namespace) -> None:
+    folder = (options.target or installed_in(home) or home.root / "env").expanduser().absolute()
+    wheels = options.wheels.absolute() if options.wheels else None
+    stop_backend(home)
+
+    step("Python environment")
+    python = make_environment(folder)
+    say(folder)
+
+    step("torch")
+    torch = torch_for_this_machine()
+    say(f"for {torch.device}: {torch.why}")
+    if not [*folder.glob("lib/*/site-packages/torch"), *folder.glob("Lib/site-packages/torch")]:
+        check_space(folder, torch.gigabytes)
+    quiet = [] if sys.stdout.isatty() else ["-q"]  # a download of this size deserves pip's progress bar
+    pip_install(python, *quiet, "torch", wheels=wheels, indexes=torch.indexes)
+
+    step("Scumble and its packages (takes a minute)")
+    install_package(python, wheels)
+    say(f"Scumble {scumble_version()}")
+
+    step("fill model MI-GAN (28 MB, MIT licence)")
+    say(fetch_fill_model(home, options.fill_model, show_progress))
+
+    step("plug-ins")
+    if options.no_plugins:
+        say("left alone, as you asked")
+    else:
+        build_bundles(python, home.root / "plugins", wheels)
+        install_plugins(home)
+
+    record = {"python": str(python), "environment": str(folder), "version": scumble_version()}
+    home.installation.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    pictures = try_out(python, home)
+    print(WELCOME.format(pictures=pictures, command=python.parent / "scumble"))
+
+
+WELCOME = """
+Scumble works. Its first pictures:
+  {pictures}
+
+What next:
+  {command} inpaint PICTURE --mask MASK -o OUT.png      removes what the mask covers
+  {command} outpaint PICTURE --left 200 -o OUT.png      extends a picture
+  {command} models add PATH      prompts need a Stable Diffusion 1.x model that you have
+  {command} doctor               says what is wrong, if anything is, and how to mend it"""
+
+
+def step(name: str) -> None:
+    print(f"\n== {name}", flush=True)
+
+
+def say(what: object) -> None:
+    print(f"   {what}", flush=True)
+
+
+def show_progress(done: int, total: int) -> None:
+    if sys.stdout.isatty():
+        filled = 40 * done // total
+        end = "\n" if done == total else ""
+        bar = "#" * filled + "." * (40 - filled)
+        print(f"\r   [{bar}] {done / 1e6:5.1f} of {total / 1e6:.1f} MB", end=end, flush=True)
+
+
+def check_space(folder: Path, gigabytes: float) -> None:
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < gigabytes:
+        raise SetupProblem(f"{folder} has {free:.1f} GB free, Scumble needs {gigabytes:g}: make room or use --target.")
+
+
+def install_package(python: Path, wheels: Path | None) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        ready = sorted(wheels.glob(f"scumble-{scumble_version()}-*.whl")) if wheels else []
+        wheel = ready[0] if ready else build_wheel(python, Path(scratch), wheels)
+        pip_install(python, "-q", str(wheel), wheels=wheels)
+        # pip takes an equal version for the same package; the checkout may have changed since.
+        pip_install(python, "-q", "--force-reinstall", "--no-deps", str(wheel), wheels=wheels)
+
+
+def install_plugins(home: Home) -> None:
+    hosts = find_hosts(this_machine())
+    if not hosts:
+        say("neither Krita nor GIMP is on this computer; run this again once one is")
+    for host in hosts:
+        bundle = find_bundle(home, host.program)
+        if host.problem:
+            say(f"{host.name}: {host.problem}")
+        elif bundle is None:
+            say(f"{host.name}: this version of Scumble has no plug-in for {host.program} yet")
+        else:
+            try:
+                install_plugin(host, bundle)
+                say(f"{host.name}: installed in {host.plugins}; restart {host.program} to see it")
+            except OSError as error:
+                say(f"{host.name}: {host.plugins} cannot be written ({error.strerror})")
+
+
+def try_out(python: Path, home: Home) -> Path:
+    """Two real edits of a sample picture through the backend's websocket; returns where the pictures are.
+
+    Raises SetupProblem.
+    """
+    step("trying it: a sample picture, one inpaint, one outpaint")
+    folder = home.root / "welcome"
+    folder.mkdir(exist_ok=True)
+    sample = str(Path(__file__).with_name("sample.py"))
+    for what, command in (
+        ("a picture", [sample, "draw", "before.png", "mask.png"]),
+        ("inpaint", ["-m", "scumble", "inpaint", "before.png", "--mask", "mask.png", "-o", "inpainted.png"]),
+        ("outpaint", ["-m", "scumble", "outpaint", "inpainted.png", "--left", str(OUTPAINT), "--right", str(OUTPAINT),
+                      "-o", "outpainted.png"]),
+        ("both beside each other", [sample, "beside", "before.png", "outpainted.png", "before-after.png"]),
+    ):  # fmt: skip
+        say(what)
+        if run(python, command, home, folder) != 0:
+            raise SetupProblem(f"The try-out failed at: {what}. Run {python.parent / 'scumble'} doctor to see why.")
+    return folder / "before-after.png"
+
+
+def run(python: Path, arguments: list[str], home: Home, folder: Path) -> int:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    environment = {**kept, "SCUMBLE_HOME": str(home.root)}
+    command = [str(python), *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+
+
+def installed_in(home: Home) -> Path | None:
+    """The environment of an earlier installation."""
+    try:
+        return Path(json.loads(home.installation.read_text(encoding="utf-8"))["environment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def stop_backend(home: Home) -> None:
+    """An old backend would go on with old code, and on Windows its files could not be replaced."""
+    python = python_in(installed_in(home) or home.root / "env")
+    if home.record.exists() and python.exists():
+        run(python, ["-m", "scumble", "stop"], home, home.root)
+
+
+def uninstall(home: Home, everything: bool) -> None:
+    stop_backend(home)
+    for host in find_hosts(this_machine()):
+        try:
+            if remove_plugin(host):
+                say(f"{host.name}: plug-in removed")
+        except OSError as error:
+            say(f"{host.name}: {host.plugins} cannot be changed ({error.strerror})")
+    folder = installed_in(home) or home.root / "env"
+    if (folder / "pyvenv.cfg").exists():
+        remove(folder)
+    for path in (home.root / "plugins", home.root / "welcome", home.installation):
+        remove(path)
+    if everything:
+        for path in (home.models, home.root / "models.json", home.cache, home.jobs, home.settings, home.logs,
+                     home.token, home.record, home.root / "start.lock"):  # fmt: skip
+            remove(path)
+    if home.root.is_dir() and any(home.root.iterdir()):
+        say(f"kept: {home.root} with {', '.join(sorted(path.name for path in home.root.iterdir()))}")
+        say("--uninstall --all removes models, settings and jobs too" if not everything else "(not made by Scumble)")
+    elif home.root.is_dir():
+        home.root.rmdir()
+
+
+def remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        say(f"removed {path}")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SetupProblem(f"{path} cannot be removed: {error.strerror}.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,322 @@
+"""The store of models over small real models: found, identified, named, remembered, taken off."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from scumble.fill.migan import MIGAN, TRAITS
+from scumble.home import Home
+from scumble.models import scan
+from scumble.models.download import FILL_MODEL, fetch_fill_model
+from scumble.models.store import ModelStore
+from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
+
+from tests.diffusion.tiny import make_sd1_folder
+
+
+def write_single_file(path: Path, channels: int = 9, seed: int = 0) -> Path:
+    """The parts of a Stable Diffusion 1.x file in the original layout by which its header is known; random numbers."""
+    shapes = {
+        "model.diffusion_model.input_blocks.0.0.weight": (320, channels, 3, 3),
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+        "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
+    }
+    random = np.random.default_rng(seed)
+    save_file({name: random.random(shape, dtype=np.float32) for name, shape in shapes.items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two models, made once: plain (in diffusers' layout) and inpaint.safetensors."""
+    folder = tmp_path_factory.mktemp("made")
+    make_sd1_folder(folder / "plain")
+    write_single_file(folder / "inpaint.safetensors")
+    return folder
+
+
+@pytest.fixture
+def mine(made: Path, tmp_path: Path) -> Path:
+    """A copy of them that a test may change."""
+    return Path(shutil.copytree(made, tmp_path / "mine"))
+
+
+@pytest.fixture
+def store(home: Home) -> ModelStore:
+    return ModelStore(home)
+
+
+def names(store: ModelStore, refresh: bool = False) -> list[str]:
+    return [model.info.name for model in store.list(refresh)]
+
+
+def test_nothing_there(store: ModelStore) -> None:
+    assert store.list() == ()
+    with pytest.raises(ModelMissing):
+        store.get("0" * 16)
+    with pytest.raises(ModelMissing):
+        store.remove("0" * 16)
+
+
+def test_adding_a_folder_and_a_file(store: ModelStore, mine: Path) -> None:
+    plain = store.add(mine / "plain")
+    inpaint = store.add(mine / "inpaint.safetensors")
+    assert (plain.info.name, plain.info.inpaint, plain.path) == ("plain", False, mine / "plain")
+    assert (inpaint.info.name, inpaint.info.inpaint) == ("inpaint", True)
+    for model in (plain, inpaint):
+        info = model.info
+        assert model.identity is not None
+        assert (info.kind, info.family) == ("diffusion", model.identity.family)
+        assert info.steps > 0
+        assert info.guidance > 1
+        assert info.sampler
+        assert info.bytes > 1_000_000
+        assert store.get(info.id) == model
+        assert str(mine) not in repr(info)
+    assert plain.info.id != inpaint.info.id
+    assert names(store) == ["inpaint", "plain"]
+
+
+def test_adding_a_folder_of_models(store: ModelStore, home: Home, mine: Path) -> None:
+    (mine / "deep" / "er").mkdir(parents=True)
+    shutil.move(mine / "inpaint.safetensors", mine / "deep" / "er")
+    (mine / ".hidden").mkdir()
+    write_single_file(mine / ".hidden" / "other.safetensors", seed=5)
+    assert store.add(mine).info.name == "inpaint"
+    assert names(store) == ["inpaint", "plain"]
+    assert names(ModelStore(home)) == ["inpaint", "plain"]
+
+
+def test_models_in_scumbles_own_folder(store: ModelStore, home: Home, made: Path) -> None:
+    home.models.mkdir()
+    shutil.copy(made / "inpaint.safetensors", home.models / "mine.safetensors")
+    (model,) = store.list()
+    assert model.info.name == "mine"
+    store.remove(model.info.id)
+    assert list(home.models.iterdir()) == []
+    assert store.list() == ()
+
+
+def test_id_follows_the_content(store: ModelStore, mine: Path, made: Path, tmp_path: Path) -> None:
+    first = store.add(mine / "plain").info.id
+    moved = mine.rename(tmp_path / "moved")
+    assert store.list(refresh=True) == ()
+    again = store.add((moved / "plain").rename(moved / "renamed"))
+    assert (again.info.id, again.info.name) == (first, "renamed")
+    store.add(made / "plain")  # a second copy of the same
+    assert len(store.list(refresh=True)) == 1
+    scheduler = moved / "renamed" / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(scheduler.read_text().replace("epsilon", "v_prediction"))
+    assert {model.info.id for model in store.list(refresh=True)} > {first}
+
+
+def test_a_changed_weight_changes_the_id(store: ModelStore, mine: Path) -> None:
+    file = mine / "inpaint.safetensors"
+    first = store.add(file).info.id
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 1
+    file.write_bytes(data)
+    (model,) = store.list(refresh=True)
+    assert model.info.id != first
+
+
+def test_lists_without_reading_again(store: ModelStore, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(scan, "read_contents", lambda path, real=scan.read_contents: read.append(path) or real(path))
+    store.add(mine)
+    store.list(refresh=True)
+    store.list(refresh=True)
+    assert len(read) == 2
+    os.utime(mine / "inpaint.safetensors", (1, 1))
+    store.list(refresh=True)
+    assert len(read) == 3
+
+
+def test_one_store_sees_what_another_added(store: ModelStore, home: Home, mine: Path) -> None:
+    assert store.list() == ()
+    model = ModelStore(home).add(mine / "plain")
+    assert store.list() == ()
+    assert store.get(model.info.id) == model
+    assert names(store) == ["plain"]
+
+
+def test_gone_model_is_missing(store: ModelStore, mine: Path) -> None:
+    model = store.add(mine / "inpaint.safetensors")
+    model.path.unlink()
+    with pytest.raises(ModelMissing):
+        store.get(model.info.id)
+
+
+# ---- what is no model ------------------------------------------------------------------------------------------------
+
+
+class Trap:
+    def __reduce__(self):
+        return os.system, ("echo a pickle ran",)
+
+
+def test_add_says_what_is_wrong(store: ModelStore, home: Home, mine: Path) -> None:
+    (mine / "empty").mkdir()
+    (mine / "pickle.safetensors").write_bytes(pickle.dumps(Trap()))
+    whole = (mine / "inpaint.safetensors").read_bytes()
+    (mine / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    (mine / "other.onnx").write_bytes(b"not MI-GAN")
+    (mine / "text.txt").write_text("hello")
+    for name, words in (
+        ("missing.safetensors", "not there|cannot be read"),
+        ("empty", "no model"),
+        ("pickle.safetensors", "pickle"),
+        ("cut.safetensors", "cut off"),
+        ("other.onnx", "not the fill model"),
+        ("text.txt", "not a model"),
+    ):
+        with pytest.raises(ModelUnreadable, match=words) as caught:
+            store.add(mine / name)
+        assert str(mine) not in caught.value.message
+        assert caught.value.hint
+    assert store.list() == ()
+    assert not (home.root / "models.json").exists()
+
+
+def test_damaged_files_do_not_hide_good_ones(store: ModelStore, mine: Path) -> None:
+    (mine / "pickle.safetensors").write_bytes(pickle.dumps(Trap()))
+    (mine / "random.safetensors").write_bytes(bytes(range(256)) * 10)
+    (mine / "half").mkdir()
+    (mine / "half" / "model_index.json").write_text("{")
+    store.add(mine)
+    assert names(store) == ["inpaint", "plain"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Links need rights that Windows users lack.")
+def test_links_out_of_the_folder_are_left_out(store: ModelStore, home: Home, mine: Path) -> None:
+    home.models.mkdir()
+    (home.models / "file.safetensors").symlink_to(mine / "inpaint.safetensors")
+    (home.models / "folder").symlink_to(mine / "plain")
+    (home.models / "circle").symlink_to(home.models)
+    assert store.list() == ()
+    shutil.copy(mine / "inpaint.safetensors", home.models / "a.safetensors")
+    (home.models / "b.safetensors").symlink_to(home.models / "a.safetensors")
+    assert names(store, refresh=True) == ["a"]
+
+
+def test_damaged_record_is_no_trouble(store: ModelStore, home: Home, mine: Path) -> None:
+    for text in ("{", "[]", '{"paths": 3, "hidden": []}'):
+        (home.root / "models.json").write_text(text)
+        assert store.list(refresh=True) == ()
+    store.add(mine)
+    assert json.loads((home.root / "models.json").read_text()) == {"paths": [str(mine)], "hidden": []}
+
+
+def test_full_disk_keeps_the_old_record(store: ModelStore, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(mine / "plain")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("scumble.models.store.os.replace", full)
+    with pytest.raises(DiskFull):
+        store.add(mine / "inpaint.safetensors")
+    monkeypatch.undo()
+    assert names(store, refresh=True) == ["plain"]
+
+
+# ---- taking off the list ---------------------------------------------------------------------------------------------
+
+
+def test_removing_a_users_model_keeps_its_files(store: ModelStore, mine: Path) -> None:
+    store.add(mine / "plain")
+    inpaint = store.add(mine / "inpaint.safetensors")
+    store.remove(inpaint.info.id)
+    assert names(store) == ["plain"]
+    assert inpaint.path.exists()
+
+
+def test_removing_one_of_a_folder_and_adding_it_again(store: ModelStore, mine: Path) -> None:
+    store.add(mine)
+    plain = next(model for model in store.list() if model.info.name == "plain")
+    store.remove(plain.info.id)
+    assert names(store, refresh=True) == ["inpaint"]
+    assert plain.path.exists()
+    store.add(plain.path)
+    assert names(store) == ["inpaint", "plain"]
+
+
+def test_removing_reaches_every_copy(store: ModelStore, home: Home, mine: Path) -> None:
+    home.models.mkdir()
+    shutil.copy(mine / "inpaint.safetensors", home.models)
+    model = store.add(mine / "inpaint.safetensors")
+    store.remove(model.info.id)
+    assert store.list(refresh=True) == ()
+    assert (mine / "inpaint.safetensors").exists()
+    assert not (home.models / "inpaint.safetensors").exists()
+
+
+def test_files_that_cannot_be_deleted(
+    store: ModelStore, home: Home, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.models.mkdir()
+    shutil.copy(made / "inpaint.safetensors", home.models)
+    (model,) = store.list()
+
+    def locked(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", locked)
+    with pytest.raises(BadRequest, match="deleted"):
+        store.remove(model.info.id)
+
+
+# ---- the fill model, threads, imports --------------------------------------------------------------------------------
+
+
+def test_fill_model_comes_first(store: ModelStore, home: Home, mine: Path, fill_model: Path) -> None:
+    store.add(mine)
+    fetch_fill_model(home, fill_model)
+    fill = store.list(refresh=True)[0]
+    assert (fill.info.kind, fill.info.family, fill.info.name) == ("fill", "migan", "MI-GAN")
+    assert (fill.info.native, fill.identity) == (TRAITS.native, None)
+    assert fill.path == home.models / "fill" / MIGAN.name
+    with fill.path.open("ab") as file:
+        file.write(b"?")
+    assert names(store, refresh=True) == ["inpaint", "plain"]
+
+
+def test_one_fill_model_for_all() -> None:
+    assert (FILL_MODEL.name, FILL_MODEL.size, FILL_MODEL.sha256) == (MIGAN.name, MIGAN.bytes, MIGAN.sha256)
+
+
+def test_many_threads(store: ModelStore, mine: Path) -> None:
+    failures = []
+
+    def work() -> None:
+        try:
+            for name in ("plain", "inpaint.safetensors"):
+                store.get(store.add(mine / name).info.id)
+                store.list(refresh=True)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert names(store) == ["inpaint", "plain"]
+
+
+def test_store_brings_no_torch() -> None:
+    heavy = "{'torch', 'diffusers', 'transformers', 'onnxruntime'}"
+    code = f"import sys, scumble.models.store; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
