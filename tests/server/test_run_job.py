@@ -40,11 +40,11 @@ def test_a_selection_of_nothing_is_refused() -> None:
 
 
 def test_seconds_left_is_the_median_step_for_what_remains() -> None:
-    assert seconds_left([], 20, 1.0) is None
-    assert seconds_left([2.0], 19, 1.0) == 40.0
-    assert seconds_left([2.0, 2.0, 60.0, 2.0], 5, 0.0) == 10.0  # one step held up by other work
-    assert seconds_left([9.0] * 20 + [1.0] * 9, 10, 0.0) == 10.0  # the latest steps count
-    assert seconds_left([1.0], 0, 1.5) == 1.5
+    assert seconds_left([], 20, 1, 1.0) is None
+    assert seconds_left([2.0], 19, 1, 1.0) == 40.0
+    assert seconds_left([2.0, 2.0, 60.0, 2.0], 5, 1, 0.0) == 10.0  # one step held up by other work
+    assert seconds_left([9.0] * 20 + [1.0] * 9, 10, 0, 1.0) == 10.0  # the latest steps count
+    assert seconds_left([1.0], 6, 2, 1.5) == 9.0
 
 
 class Clock:
@@ -57,7 +57,7 @@ class Clock:
 
 def test_reporter_tells_steps_and_seconds_and_keeps_the_time_of_each_phase() -> None:
     clock, sent = Clock(), []
-    report = Reporter("0" * 32, sent.append, lambda: False, tail=1.0, clock=clock)
+    report = Reporter("0" * 32, 1, sent.append, lambda: False, 1.0, clock)
     for stage, step, steps, seconds in [
         ("loading", 0, 0, 3.0),
         ("planning", 0, 0, 0.5),
@@ -84,16 +84,39 @@ def test_reporter_tells_steps_and_seconds_and_keeps_the_time_of_each_phase() -> 
         ("decoding", 3, 3, 2.0),
         ("compositing", 3, 3, None),
     ]
-    assert report.timings(queued=9.0) == {
-        "queue": 9.0, "unpack": 0.0, "load": 3.0, "plan": 0.5, "encode": 1.0, "denoise": 6.0, "decode": 4.0,
-        "composite": 0.25, "generate": 11.0,
+    assert report.timings() == {
+        "load": 3.0, "plan": 0.5, "encode": 1.0, "denoise": 6.0, "decode": 4.0, "composite": 0.25, "generate": 11.0,
     }  # fmt: skip
-    assert report.tail == 2.0  # decoding took two steps' time: the next job reckons with it
+    assert report.decoding == 2.0  # it took two steps' time: the next job reckons with that
+
+
+def test_several_pictures_are_reckoned_with_all_their_decodings() -> None:
+    clock, sent = Clock(), []
+    report = Reporter("0" * 32, 2, sent.append, lambda: False, 1.0, clock)
+    left = []
+    for stage, step, seconds in [
+        ("denoising", 0, 2.0),
+        ("denoising", 1, 1.0),  # 1 step and 2 decodings
+        ("decoding", 0, 3.0),
+        ("encoding", 0, 5.0),
+        ("denoising", 1, 2.0),
+        ("denoising", 2, 1.0),
+        ("decoding", 0, 3.0),
+    ]:
+        report(stage, step, 2 if stage == "denoising" else 0)  # type: ignore[arg-type]
+        clock.now += seconds
+        message = decode(sent[-1])[0]
+        assert isinstance(message, Progress)
+        left.append(message.seconds_left)
+
+    assert left == [None, 6.0, 6.0, 4.0, 4.0, 2.0, 2.0]
+    assert report.timings()["denoise"] == 6.0
+    assert report.decoding == 1.5
 
 
 def test_reporter_does_not_count_the_way_to_the_first_step_as_a_step() -> None:
     clock, sent = Clock(), []
-    report = Reporter("0" * 32, sent.append, lambda: False, tail=0.0, clock=clock)
+    report = Reporter("0" * 32, 1, sent.append, lambda: False, 0.0, clock)
     report("encoding")
     clock.now += 50
     report("denoising", 0, 2)
@@ -109,7 +132,7 @@ def test_previews_are_made_only_when_one_is_due() -> None:
         made.append(clock.now)
         return np.full((3, 5, 3), 200, np.uint8)
 
-    report = Reporter("0" * 32, sent.append, lambda: False, tail=0.0, clock=clock)
+    report = Reporter("0" * 32, 1, sent.append, lambda: False, 0.0, clock)
     for step in range(8):
         report("denoising", step, 8, preview)
         clock.now += 0.25
@@ -122,7 +145,7 @@ def test_previews_are_made_only_when_one_is_due() -> None:
 
 def test_reporter_raises_cancelled_and_tells_nothing_more() -> None:
     sent: list[str | bytes] = []
-    report = Reporter("0" * 32, sent.append, lambda: True, tail=0.0)
+    report = Reporter("0" * 32, 1, sent.append, lambda: True, 0.0)
     with pytest.raises(Cancelled):
         report("denoising", 1, 2)
     assert sent == []

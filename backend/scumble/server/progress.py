@@ -26,84 +26,88 @@ PHASES: dict[Stage, str] = {
 """Stage -> its name in a result's timings."""
 
 
-def seconds_left(step_times: Sequence[float], remaining: int, tail: float) -> float | None:
-    """Seconds until the pictures are done: the median of the latest steps' seconds for each of the `remaining` steps,
-    and for `tail`, the decoding counted in steps. None before the first step is done.
+def seconds_left(step_times: Sequence[float], steps: int, decodings: int, decoding: float) -> float | None:
+    """Seconds until the pictures are done, reckoned by the median of the latest steps' seconds; None before the first.
 
-    The median passes over a step that other work on the machine held up.
+    `steps` and `decodings` are what is still to do; one decoding takes as long as `decoding` steps. The median passes
+    over a step that other work on the machine held up.
     """
     if not step_times:
         return None
-    return statistics.median(step_times[-9:]) * (remaining + tail)
+    return statistics.median(step_times[-9:]) * (steps + decodings * decoding)
 
 
 class Reporter:
     """The Report of one job. Sends an encoded Progress message for each call and keeps the seconds of each phase.
 
-    A call with step 0 says that a stage begins, with step k that k of its steps are done. `cancelled` is asked at each
-    call. `tail` is the decoding time, in steps, that the seconds left are reckoned with.
+    A stage lasts from its first call until another stage's; "denoising" with step k says that k steps are done, of all
+    pictures together. `cancelled` is asked at each call. `decoding`: see seconds_left, as the last job showed it.
     """
 
     def __init__(
         self,
         job: str,
+        pictures: int,
         send: Callable[[str | bytes], None],
         cancelled: Callable[[], bool],
-        tail: float,
+        decoding: float,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._job = job
+        self._pictures = pictures
         self._send = send
         self._cancelled = cancelled
-        self._tail = tail
+        self._decoding = decoding
         self._clock = clock
-        self._phase = "unpack"
+        self._phase = ""
         self._since = clock()
         self._previewed = -math.inf
         self._seconds: dict[str, float] = {}
         self._step_times: list[float] = []
         self._step = self._steps = 0
+        self._decoded = 0
 
     def __call__(
         self, stage: Stage, step: int = 0, steps: int = 0, preview: Callable[[], Pixels] | None = None
     ) -> None:
         if self._cancelled():
             raise Cancelled
-        again = self._phase == PHASES[stage]
+        begins = self._phase != PHASES[stage]
         elapsed = self.enter(PHASES[stage])
-        if stage == "denoising" and again and step > self._step:
+        if stage == "denoising" and not begins and step > self._step:
             self._step_times += [elapsed / (step - self._step)] * (step - self._step)
+        if stage == "decoding" and begins:
+            self._decoded += 1
         if steps:  # a stage that counts nothing leaves the artist's bar where it is
             self._step, self._steps = step, steps
-        left = seconds_left(self._step_times, self._steps - self._step, self._tail)
-        self._send(
-            encode(
-                Progress(self._job, stage, self._step, self._steps, None if stage == "compositing" else left),
-                self._picture(preview),
-            )
-        )
+        # The picture in decoding still counts: it has just begun.
+        decodings = max(self._pictures - self._decoded, 0) + (stage == "decoding")
+        left = seconds_left(self._step_times, self._steps - self._step, decodings, self._decoding)
+        if stage == "compositing":
+            left = None
+        self._send(encode(Progress(self._job, stage, self._step, self._steps, left), self._picture(preview)))
 
     def enter(self, phase: str) -> float:
         """Seconds since the last call, which the phase until now gets; from here on time counts for `phase`."""
         now = self._clock()
         elapsed = now - self._since
-        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + elapsed
+        if self._phase:
+            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + elapsed
         self._phase, self._since = phase, now
         return elapsed
 
-    def timings(self, queued: float) -> dict[str, float]:
+    def timings(self) -> dict[str, float]:
         """Seconds by phase; `generate` is the engine's whole share: encode, denoise and decode."""
-        self.enter("done")
-        seconds = {name: value for name, value in self._seconds.items() if name != "done"}
-        generate = sum(seconds.get(name, 0.0) for name in ("encode", "denoise", "decode"))
-        return {"queue": queued, **seconds, "generate": generate}
+        self.enter("")
+        generate = sum(self._seconds.get(phase, 0.0) for phase in ("encode", "denoise", "decode"))
+        return {**self._seconds, "generate": generate}
 
     @property
-    def tail(self) -> float:
-        """The decoding time in steps as it was in this job, to reckon the next one with."""
+    def decoding(self) -> float:
+        """The time of one decoding, in steps, for the next job to reckon with."""
         if not self._step_times:
-            return self._tail
-        return self._seconds.get("decode", 0.0) / max(statistics.median(self._step_times), 1e-9)
+            return self._decoding
+        return self._seconds.get("decode", 0.0) / max(self._decoded, 1) / statistics.median(self._step_times)
 
     def _picture(self, preview: Callable[[], Pixels] | None) -> tuple[Buffer, ...]:
         now = self._clock()

@@ -12,6 +12,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -23,6 +24,7 @@ from ..protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError
 from ..protocol.frames import decode, encode
 from ..protocol.messages import EditRequest, Layer, ModelKind, Result, Submit
 from .progress import Reporter
+from .redact import where
 from .run_job import run_job
 from .shared import Parcel, discard, offer, take
 from .work import Work
@@ -80,7 +82,7 @@ class Worker:
         self._connection = connection
         self._load = load
         self._engines: dict[ModelKind, tuple[tuple[str | None, str], Engine]] = {}
-        self._tails: dict[ModelKind, float] = {}
+        self._decoding: dict[ModelKind, float] = {}
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._current: Start | None = None
         self._stopped = ""
@@ -127,21 +129,22 @@ class Worker:
         except MemoryError:
             return Undone(OutOfMemory("The memory of this machine cannot hold this edit."))
         except Exception as error:
-            return Undone(Internal("This edit failed because of a defect in Scumble."), describe(error))
+            return Undone(Internal("This edit failed because of a defect in Scumble."), where(error))
 
     def _run(self, start: Start) -> bytes:
-        work = start.work
-        report = Reporter(
-            work.job, self._send, cancelled=lambda: self._stopped == work.job, tail=self._tails.get(work.kind, 1.0)
-        )
+        work, began = start.work, time.perf_counter()
         request, source = unpack(take(start.submit))
+        unpacked = time.perf_counter()
+        report = Reporter(
+            work.job, request.count, self._send, lambda: self._stopped == work.job, self._decoding.get(work.kind, 1.0)
+        )
         report("loading")
         engine = self._engine(work, request.model)
         crop, layers = run_job(request, source, engine, report)
         report.enter("pack")
         coded = [pixels.encode(layer.rgba, "layer", "zlib") for layer in layers]
-        timings = report.timings(work.queued)
-        self._tails[work.kind] = report.tail
+        timings = {"queue": work.queued, "unpack": unpacked - began, **report.timings()}
+        self._decoding[work.kind] = report.decoding
         places = tuple(Layer(layer.bounds, layer.seed) for layer in layers)
         return cast(bytes, encode(Result(work.job, request, places, crop, timings, work.created), coded))
 
@@ -164,18 +167,3 @@ def unpack(submit: bytes) -> tuple[EditRequest, Source]:
         raise BadRequest("This is no edit.")
     image, *masks = (pixels.decode(buffer) for buffer in buffers)
     return message.request, Source(image, *masks)
-
-
-def describe(error: BaseException | None) -> str:
-    """Where an exception came from, for the log: modules, lines and types. No message and no file name, as these may
-    hold prompts and paths of the artist."""
-    lines = []
-    while error is not None:
-        trace = error.__traceback__
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            lines.append(f"  {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno} in {code.co_qualname}")
-            trace = trace.tb_next
-        lines.append(type(error).__name__)
-        error = error.__cause__ or error.__context__
-    return "\n".join(lines)
