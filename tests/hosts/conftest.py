@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .gimp_host import GimpHost, warm_up_gimp
 from .host import started
 from .installs import Install, find_install
 from .krita_host import KritaHost, warm_up_krita
@@ -33,6 +34,21 @@ def krita_install(request: pytest.FixtureRequest) -> Install:
 def krita(krita_install: Install, tmp_path: Path) -> Iterator[KritaHost]:
     """A fresh Krita without any plug-in under test."""
     with KritaHost(krita_install, tmp_path / "krita") as host:
+        yield host
+
+
+@pytest.fixture(scope="session", params=["gimp-3.0", "gimp-3.2"])
+def gimp_install(request: pytest.FixtureRequest) -> Install:
+    """Each GIMP that is prepared here, with a warm HOME."""
+    install = prepared(request.param)
+    warm_up_gimp(install)
+    return install
+
+
+@pytest.fixture
+def gimp(gimp_install: Install, tmp_path: Path) -> Iterator[GimpHost]:
+    """A fresh GIMP without any plug-in under test."""
+    with GimpHost(gimp_install, tmp_path / "gimp") as host:
         yield host
 
 

@@ -58,9 +58,23 @@ class Driver:
             raise HostProblem(f"In the host:\n{answer['error']}")
         return answer["result"]
 
+    def get(self, expression: str, timeout: float = 60, **values: Any) -> Any:
+        """The value of a Python expression in the host."""
+        return self.run(f"result = {expression}", timeout, **values)
+
+    def wait_until(self, expression: str, seconds: float = 30, every: float = 0.05) -> Any:
+        """Waits until the Python expression is true in the host, and returns its value."""
+        return wait_for(lambda: self.get(expression), seconds, expression, every)
+
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
+
+
+class Stalls:
+    """milliseconds: the event loop's longest gap, once the measurement has ended."""
+
+    milliseconds: float
 
 
 def _to_bytes(value: dict[str, Any]) -> Any:

@@ -40,6 +40,7 @@ class Host:
     visible      further paths that must exist inside (/tmp, the repository and `work` always do)
     """
 
+    has_window = True
     display: Display
     process: subprocess.Popen[bytes]
 
@@ -109,7 +110,8 @@ class Host:
 
     def start(self) -> None:
         """Returns when the driver answers in the host's GUI thread."""
-        self.display = Display(self.work / "display.log")
+        if self.has_window:
+            self.display = Display(self.work / "display.log")
         self._port.unlink(missing_ok=True)
         self.process = start(self.command(self.arguments()), self.log, env=self.environment())
         wait_for(self._port_or_end, START_SECONDS, f"{self.install.name} to start")
@@ -165,12 +167,12 @@ class Host:
         return self.driver.run(code, timeout, **values)
 
     def get(self, expression: str, timeout: float = 60, **values: Any) -> Any:
-        """The value of a Python expression in the host."""
-        return self.run(f"result = {expression}", timeout, **values)
+        """See Driver.get."""
+        return self.driver.get(expression, timeout, **values)
 
     def wait_until(self, expression: str, seconds: float = 30, every: float = 0.05) -> Any:
-        """Waits until the Python expression is true in the host, and returns its value."""
-        return wait_for(lambda: self.get(expression), seconds, expression, every)
+        """See Driver.wait_until."""
+        return self.driver.wait_until(expression, seconds, every)
 
     def screenshot(self, name: str) -> Image.Image:
         """The whole screen, kept as `name`.png in the work folder."""
@@ -180,7 +182,9 @@ class Host:
 
     def environment(self) -> dict[str, str]:
         name, value = self.mark.split("=")
-        extra = {"DISPLAY": self.display.name, "SCUMBLE_TEST_PORT": str(self._port), name: value, **self._extra}
+        extra = {"SCUMBLE_TEST_PORT": str(self._port), name: value, **self._extra}
+        if hasattr(self, "display"):
+            extra["DISPLAY"] = self.display.name
         return clean_environment(self.home, extra)
 
     def command(self, arguments: Sequence[str]) -> list[str]:
@@ -194,7 +198,7 @@ class Host:
 
     def keep_evidence(self) -> None:
         """A screenshot of how it looked when it went wrong; its path is in the report."""
-        if hasattr(self, "display") and self.process.poll() is None:
+        if hasattr(self, "display") and hasattr(self, "process") and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 self.screenshot("failure")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .driver import HostProblem
+from .driver import HostProblem, Stalls
 from .host import INSIDE, Host, make_warm_home, unpack
 from .installs import Install
 
@@ -154,12 +154,6 @@ document.waitForDone()
         yield stalls
         stalls.milliseconds = self.get("stalls.stop()")
         self.run("stall_timer.stop()")
-
-
-class Stalls:
-    """milliseconds: the longest gap, once the measurement has ended."""
-
-    milliseconds: float
 
 
 def warm_up_krita(install: Install) -> None:
