@@ -5,31 +5,45 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+from .masks import Field, grown
+
+RIM = 6
+"""Width in px of the rim outside a hole whose differences are carried inwards."""
+STRONGEST_SHIFT = 48.0
+"""Most (of 255) that a seam's fit moves a colour: where the model disagrees more, it painted other things."""
+
+
+def fit_seam(painted: Field, truth: Field, hole: NDArray[np.bool_], known: NDArray[np.bool_]) -> Field:
+    """The (h, w, 3) painting, shifted so that it meets the truth where the hole ends.
+
+    The differences to the truth on the known rim outside the hole, clamped, are carried smoothly over the hole. Values on
+    a scale of 0..255.
+    """
+    rim = known & ~hole & (grown(hole.astype(np.uint8), RIM) > 0)
+    difference = np.clip(truth - painted, -STRONGEST_SHIFT, STRONGEST_SHIFT)
+    fitted: Field = painted + spread(difference, rim.astype(np.float32))
+    return fitted
 
 
 def spread(values: Field, weights: Field) -> Field:
-    """(h, w, c) values everywhere, smooth, from `values` where the (h, w) `weights` (0..1) are above 0; zeros where none is.
+    """(h, w, c) values everywhere, smooth, from `values` where the (h, w) `weights` (0..1) are above 0; zeros if none is.
 
-    Even the known values come back smoothed (over about 2 px): the finest level is interpolated from the one above.
+    Known values come back smoothed too (over about 2 px): the finest level is interpolated from the one above.
     """
     levels = []
     shape = weights.shape
     premultiplied = values * weights[..., None]
-    while True:
+    while weights.size > 1:
         premultiplied, weights = _pull(premultiplied), _pull(weights[..., None])[..., 0]
         # Saturated: a pixel with many known children must not outweigh its neighbours.
-        scale = 1 / np.maximum(weights, 1)
-        premultiplied *= scale[..., None]
+        premultiplied /= np.maximum(weights, 1)[..., None]
         weights = np.minimum(weights, 1)
         levels.append((premultiplied, weights))
-        if weights.size == 1:
-            break
-    top, weight = levels.pop()
-    result = top / np.maximum(weight, np.finfo(np.float32).tiny)[..., None] if weight.any() else np.zeros_like(top)
-    for premultiplied, weights in reversed(levels):
+    top = premultiplied / np.maximum(weights, np.finfo(np.float32).tiny)[..., None]
+    result: Field = top
+    for premultiplied, weights in reversed(levels[:-1]):
         result = premultiplied + _push(result, weights.shape) * (1 - weights)[..., None]
-    return _push(result, shape)
+    return _push(result, shape) if levels else result
 
 
 def _pull(fine: Field) -> Field:
@@ -51,13 +65,12 @@ def _push(coarse: Field, shape: tuple[int, ...]) -> Field:
 
 def _double(coarse: Field, axis: int) -> Field:
     coarse = coarse.swapaxes(0, axis)
-    near = coarse * np.float32(0.75)
-    far = coarse * np.float32(0.25)
+    near, far = coarse * np.float32(0.75), coarse * np.float32(0.25)
     fine = np.empty((2 * coarse.shape[0], *coarse.shape[1:]), np.float32)
     fine[::2] = near
     fine[1::2] = near
-    fine[2::2] += far[:-1]
     fine[0] += far[0]
+    fine[2::2] += far[:-1]
     fine[1:-1:2] += far[1:]
     fine[-1] += far[-1]
     return fine.swapaxes(0, axis)

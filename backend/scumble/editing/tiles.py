@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..protocol.geometry import Bounds, Size
 from .masks import covered, feathered, grown
+from .membrane import fit_seam
 from .pixels import as_bytes
 from .plan import Pixels, Traits
 
@@ -14,43 +15,52 @@ CELL = 16
 """Side in px of the squares in which the order is decided."""
 OVERLAP = 24
 """Px of earlier painting that a tile paints once more, to fade into it."""
+KNOWN_ENOUGH = 0.4
+"""Share of a view that has to be known for its tile to be painted well (by eye, MI-GAN on photographs)."""
 
 
 def order_tiles(mask: Pixels, traits: Traits) -> tuple[Bounds, ...]:
-    """Windows that, painted in this order, cover all of the (h, w) mask.
+    """Tiles that, painted in this order, cover all of the (h, w) mask.
 
-    One, the whole picture, where the model sees it all at once. Otherwise windows of traits.native px a side: next goes the
-    one that paints most, among those whose hole the model can fill from what is known by then (a share of the window of
-    traits.reach / traits.native); where none is left of these, the one that knows most.
+    One, the whole picture, where its middle is within the model's reach from both sides. Otherwise tiles of twice the reach
+    a side, each in the middle of a view of traits.native px: next goes the one that paints most, among those whose view
+    knows enough by then; where none does, the one that knows most.
     """
     height, width = mask.shape
-    if max(width, height) <= max(traits.native, traits.reach):
+    side = min(2 * traits.reach, traits.native)
+    if max(width, height) <= max(side, 2 * traits.reach):
         return (Bounds(0, 0, width, height),)
-    view = Size(min(traits.native, width), min(traits.native, height))
-    rows, columns = -(-height // CELL), -(-width // CELL)
-    hole = covered(mask, Size(columns, rows)) > 0
-    tall, wide = min(-(-view.height // CELL), rows), min(-(-view.width // CELL), columns)
-    limit = tall * wide * traits.reach / traits.native
+    tile = Size(min(side, width), min(side, height))
+    hole = covered(mask, Size(-(-width // CELL), -(-height // CELL))) > 0
+    rows, columns = min(-(-tile.height // CELL), hole.shape[0]), min(-(-tile.width // CELL), hole.shape[1])
+    margin = (traits.native - side) // 2 // CELL
     tiles = []
     while hole.any():
-        row, column = _next_window(hole, tall, wide, limit)
-        tile = Bounds(min(column * CELL, width - view.width), min(row * CELL, height - view.height), *view)
-        tiles.append(tile)
-        hole[_cells_inside(tile.top, tile.bottom, height), _cells_inside(tile.left, tile.right, width)] = False
+        painted = _window_sums(hole, rows, columns)
+        known = _window_sums(np.pad(~hole, margin), rows + 2 * margin, columns + 2 * margin)
+        row, column = _best(painted, known, KNOWN_ENOUGH * (rows + 2 * margin) * (columns + 2 * margin))
+        place = Bounds(min(column * CELL, width - tile.width), min(row * CELL, height - tile.height), *tile)
+        tiles.append(place)
+        hole[_cells_inside(place.top, place.bottom, height), _cells_inside(place.left, place.right, width)] = False
     return tuple(tiles)
 
 
-def _next_window(hole: NDArray[np.bool_], tall: int, wide: int, limit: float) -> tuple[int, int]:
-    """Row and column of the best tall x wide window of the boolean cells."""
-    sums = np.zeros((hole.shape[0] + 1, hole.shape[1] + 1), np.int64)
-    sums[1:, 1:] = hole.cumsum(0).cumsum(1)
-    counts = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
-    fillable = (counts > 0) & (counts <= limit)
-    best = counts[fillable].max() if fillable.any() else counts[counts > 0].min()
-    ties = np.argwhere(counts == best)
+def _window_sums(cells: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.int64]:
+    """How many cells are True in each rows x columns window, by its top left cell."""
+    sums = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int64)
+    sums[1:, 1:] = cells.cumsum(0).cumsum(1)
+    result: NDArray[np.int64] = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns]
+    return result + sums[:-rows, :-columns]
+
+
+def _best(painted: NDArray[np.int64], known: NDArray[np.int64], enough: float) -> tuple[int, int]:
+    useful = painted > 0
+    good = useful & (known >= enough)
+    score = np.where(good, painted, -1) if good.any() else np.where(useful, known, -1)
+    ties = np.argwhere(score == score.max())
     # The middle one: what it paints then has known pixels on all sides.
-    middle = np.abs(ties - ties.mean(axis=0)).sum(axis=1).argmin()
-    return int(ties[middle][0]), int(ties[middle][1])
+    row, column = ties[np.abs(ties - ties.mean(axis=0)).sum(axis=1).argmin()]
+    return int(row), int(column)
 
 
 def _cells_inside(start: int, stop: int, end: int) -> slice:
@@ -59,23 +69,39 @@ def _cells_inside(start: int, stop: int, end: int) -> slice:
 
 
 class TiledPicture:
-    """A picture in work: which of its pixels are known by now, and what a tile has to paint."""
+    """A picture in work: what it shows by now, and what is still to paint."""
 
     def __init__(self, image: Pixels, mask: Pixels) -> None:
+        """From the plan's work_image and work_mask; neither is changed."""
         self.image = image.copy()
-        self._hole = mask > 0
-        self._remaining = self._hole.copy()
+        self._masked = mask > 0
+        self._remaining = self._masked.copy()
+        self._bounds = Bounds(0, 0, mask.shape[1], mask.shape[0])
 
-    def hole(self, tile: Bounds) -> Pixels:
-        """(h, w) what the model is to paint in this tile, 255 or 0: what remains, and a band of what earlier tiles painted."""
-        part = tile.slices()
-        remaining = self._remaining[part].astype(np.uint8) * 255
-        return grown(remaining, OVERLAP) * self._hole[part]
+    def view(self, tile: Bounds, bounds: Bounds) -> tuple[Pixels, NDArray[np.bool_]]:
+        """(h, w, 3) pixels and (h, w) hole at `bounds`, which may reach beyond the picture: hole is all that is not painted
+        yet, all beyond the picture, and the band in which the tile fades into earlier ones."""
+        image = np.zeros((bounds.height, bounds.width, 3), np.uint8)
+        hole = np.ones((bounds.height, bounds.width), np.bool_)
+        common = bounds.intersect(self._bounds)
+        inside = common.relative_to(bounds).slices()
+        image[inside] = self.image[common.slices()]
+        hole[inside] = self._remaining[common.slices()]
+        hole[tile.relative_to(bounds).slices()] = self._hole(tile)
+        return image, hole
 
     def paste(self, tile: Bounds, painted: Pixels) -> None:
-        """Takes over the (h, w, 3) tile: all that remained, and fading out over the band."""
+        """Takes over the tile's (h, w, 3) pixels: all that remained, fading out over the band."""
         part = tile.slices()
-        share = np.maximum(feathered(self.hole(tile), OVERLAP), self._remaining[part])[..., None]
+        hole = self._hole(tile)
+        share = feathered(hole.astype(np.uint8) * 255, OVERLAP)
+        share[self._remaining[part]] = 1
         old = self.image[part].astype(np.float32)
-        self.image[part] = as_bytes(old + (painted - old) * share)
+        fitted = fit_seam(painted.astype(np.float32), old, hole, ~hole)
+        self.image[part] = as_bytes(old + (fitted - old) * share[..., None])
         self._remaining[part] = False
+
+    def _hole(self, tile: Bounds) -> NDArray[np.bool_]:
+        remaining = self._remaining[tile.slices()].astype(np.uint8)
+        hole: NDArray[np.bool_] = (grown(remaining, OVERLAP) > 0) & self._masked[tile.slices()]
+        return hole
