@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from scumble.fill.migan import MIGAN, TRAITS
+from scumble.fill.migan import TRAITS
 from scumble.home import Home
 from scumble.models import scan
 from scumble.models.download import FILL_MODEL, fetch_fill_model
@@ -196,6 +196,16 @@ def test_damaged_files_do_not_hide_good_ones(store: ModelStore, mine: Path) -> N
     (mine / "half" / "model_index.json").write_text("{")
     store.add(mine)
     assert names(store) == ["inpaint", "plain"]
+    assert {name for name, _ in store.problems()} == {"pickle.safetensors", "random.safetensors", "half"}
+
+
+def test_folder_that_is_gone_is_named(store: ModelStore, mine: Path) -> None:
+    store.add(mine)
+    assert store.problems() == ()
+    shutil.rmtree(mine)
+    ((name, why),) = store.problems()
+    assert (name, why.message) == (str(mine), "It is no longer there.")
+    assert store.list() == ()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Links need rights that Windows users lack.")
@@ -286,14 +296,10 @@ def test_fill_model_comes_first(store: ModelStore, home: Home, mine: Path, fill_
     fill = store.list(refresh=True)[0]
     assert (fill.info.kind, fill.info.family, fill.info.name) == ("fill", "migan", "MI-GAN")
     assert (fill.info.native, fill.identity) == (TRAITS.native, None)
-    assert fill.path == home.models / "fill" / MIGAN.name
+    assert fill.path == home.models / "fill" / FILL_MODEL.name
     with fill.path.open("ab") as file:
         file.write(b"?")
     assert names(store, refresh=True) == ["inpaint", "plain"]
-
-
-def test_one_fill_model_for_all() -> None:
-    assert (FILL_MODEL.name, FILL_MODEL.size, FILL_MODEL.sha256) == (MIGAN.name, MIGAN.bytes, MIGAN.sha256)
 
 
 def test_many_threads(store: ModelStore, mine: Path) -> None:

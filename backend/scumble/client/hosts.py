@@ -91,10 +91,9 @@ def _find_krita(machine: Machine) -> Iterator[Host]:
     pykrita = machine.folder("XDG_DATA_HOME", ".local", "share") / "krita" / "pykrita"
     program = machine.which("krita")
     if program and "/flatpak/" not in program:
-        package = machine.run(["dpkg-query", "-W", "-f", "${Version}", "krita"]) or machine.run(
-            ["pacman", "-Q", "krita"]
-        )
-        yield _krita(_version_in(package), "system", pykrita)
+        # Asking Krita itself would open a display.
+        known = machine.run(["dpkg-query", "-W", "-f", "${Version}", "krita"]) or machine.run(["pacman", "-Q", "krita"])
+        yield _krita(_version_in(known), "system", pykrita)
     for image in _app_images(machine, "krita"):
         yield _krita(_version_in(image.name), "AppImage", pykrita)
     flatpak = _flatpak_version(machine, "org.kde.krita")

@@ -64,6 +64,11 @@ def examine(path: Path) -> ModelFile:
     if path.suffix.lower() == ".onnx" and path.is_file():
         return _examine_fill(path)
     identity = identify(read_contents(path))
+    if identity is None:
+        raise ModelUnreadable(
+            f"{path.name} is no model of a kind that Scumble knows.",
+            "Scumble runs Stable Diffusion 1.x models: a diffusers folder, or one .safetensors file with all parts.",
+        )
     defaults = find_family(identity.family).defaults
     info = ModelInfo(
         id=content_id(path),
@@ -106,7 +111,9 @@ def readable_name(path: Path) -> str:
 
 def _examine_fill(path: Path) -> ModelFile:
     if not is_complete(path, FILL_MODEL):
-        raise ModelUnreadable(f"{path.name} is not the fill model as published.", "Fetch it with: scumble doctor --fix")
+        raise ModelUnreadable(
+            f"{path.name} is not the fill model as published.", "Fetch it with: scumble models pull migan"
+        )
     info = ModelInfo(
         id=content_id(path),
         name="MI-GAN",

@@ -33,7 +33,7 @@ class ModelStore:
         self._home = home
         self._record = home.root / "models.json"
         self._lock = threading.RLock()
-        self._known: dict[Path, tuple[object, ModelFile | None]] = {}
+        self._known: dict[Path, tuple[object, ModelFile | ModelUnreadable]] = {}
         self._listed: tuple[ModelFile, ...] | None = None
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
@@ -51,6 +51,18 @@ class ModelStore:
                 if model.info.id == id and model.path.exists():
                     return model
         raise ModelMissing("There is no such model (any more).")
+
+    def problems(self) -> tuple[tuple[str, ModelUnreadable], ...]:
+        """What the user named or put into the folders and is not listed, by name, and why."""
+        with self._lock:
+            self.list(refresh=True)
+            gone = [
+                (path, ModelUnreadable("It is no longer there.", "Add it again where it is now: scumble models add"))
+                for path in self._read().paths
+                if not Path(path).exists()
+            ]
+            unread = [(path.name, why) for path, (_, why) in self._known.items() if isinstance(why, ModelUnreadable)]
+            return (*gone, *unread)
 
     def add(self, path: Path) -> ModelFile:
         """Makes a model's file or folder, or all models in a folder, part of the list; nothing is copied. Returns the
@@ -118,7 +130,7 @@ class ModelStore:
             except OSError:  # gone or locked since we saw its name
                 continue
             model = self._known[path][1]
-            if model is not None:
+            if isinstance(model, ModelFile):
                 models.append(model)
         return tuple(models)
 
@@ -142,11 +154,11 @@ class ModelStore:
             raise DiskFull("The list of models could not be written.") from error
 
 
-def _examined(path: Path) -> ModelFile | None:
+def _examined(path: Path) -> ModelFile | ModelUnreadable:
     try:
         return examine(path)
-    except ModelUnreadable:
-        return None
+    except ModelUnreadable as error:
+        return error
 
 
 def _delete(path: Path) -> None:
