@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from scumble.client import client as client_module
-from scumble.client.client import Client, Connected, Event, JobCancelled, Lost, Received
+from scumble.client.client import Client, Connected, Event, Finished, JobCancelled, Lost, Received
 from scumble.client.connection import Address, Unreachable
 from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, UnsupportedVersion
 from scumble.protocol.frames import pack, unpack
@@ -28,7 +28,6 @@ from scumble.protocol.messages import (
     Limits,
     ModelList,
     Progress,
-    Result,
     Submit,
     replace,
 )
@@ -83,7 +82,9 @@ def all_messages(client: Client, seconds: float = 0.2) -> list[Any]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         event = client.next_event(0.02)
-        if isinstance(event, Received):
+        if isinstance(event, Finished):
+            messages.append(event.result)
+        elif isinstance(event, Received):
             messages.append(event.message)
     return messages
 
@@ -106,9 +107,8 @@ def test_an_edit_goes_there_and_its_result_comes_back() -> None:
         event = client.wait(job, steps.append, patience=5)
         client.acknowledge(job)
         client.close(timeout=5)
-    assert isinstance(event.message, Result)
-    assert event.message.request == REQUEST
-    assert [(buffer.encoding, buffer.data) for buffer in event.buffers] == [("raw", b"\x01\x02\x03\xff")]
+    assert event.result.request == REQUEST
+    assert [(buffer.encoding, buffer.data) for buffer in event.layers] == [("raw", b"\x01\x02\x03\xff")]
     assert [step.step for step in steps] == [1]
     assert heard[0] == Submit(job, REQUEST)
     assert [unpack(buffer) for buffer in heard[1]] == [IMAGE, MASK]
@@ -181,7 +181,7 @@ def test_a_connection_lost_in_mid_job_brings_the_result_all_the_same() -> None:
 
     with connected(first, second) as client:
         job = client.submit(REQUEST, IMAGE, MASK)
-        assert isinstance(client.wait(job, patience=5).message, Result)
+        assert client.wait(job, patience=5).result.job == job
     assert sessions == [None, "s1"]
 
 
@@ -284,7 +284,7 @@ def test_a_result_comes_again_when_it_is_asked_for() -> None:
         job = client.submit(REQUEST, IMAGE, MASK)
         client.wait(job, patience=5)
         client.resume(job)
-        assert isinstance(client.wait(job, patience=5).message, Result)
+        assert client.wait(job, patience=5).result.job == job
 
 
 def test_a_backend_that_never_answers_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,3 +477,15 @@ def test_the_backend_may_come_back_elsewhere() -> None:
             wait_for(client, Lost)
         assert wait_for(client, Connected)
         client.close(timeout=5)
+
+
+def test_a_session_taken_over_by_another_program_is_not_fought_for() -> None:
+    def first(peer: Peer) -> None:
+        peer.welcome()
+        peer.say(Failed("not_authorised", "A newer connection has taken over this session.", "Go on there."))
+        peer.drop()
+
+    with connected(first, idle) as client:
+        lost = wait_for(client, Lost)
+        assert isinstance(lost.error, NotAuthorised)
+        assert lost.retry is None

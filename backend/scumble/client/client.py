@@ -73,15 +73,23 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A job's result with a raw rgba8 buffer for each of its layers."""
+
+    result: Result
+    layers: Tuple[Buffer, ...]
+
+
+@dataclass(frozen=True)
 class Received:
-    """A message of the backend. Its buffers are unpacked to raw pixels where the standard library can do that; previews
-    in png or webp stay as they are."""
+    """Any other message of the backend. A preview is unpacked to raw pixels where the standard library can do that; in png
+    or webp it stays as it is."""
 
     message: Message
     buffers: Tuple[Buffer, ...] = ()
 
 
-Event = Union[Connected, Lost, Received]
+Event = Union[Connected, Lost, Finished, Received]
 
 
 class JobCancelled(Exception):
@@ -230,23 +238,23 @@ class Client:
 
     def wait(
         self, job: str, on_progress: Callable[[Progress], None] = lambda _: None, patience: float = 60.0
-    ) -> Received:
-        """Blocks until the job is done and returns the event with its Result.
+    ) -> Finished:
+        """Blocks until the job is done.
 
         Raises what the job failed with, JobCancelled, or Unreachable after `patience` seconds without a backend.
         """
 
-        def pick(event: Event) -> Optional[Received]:
-            if not isinstance(event, Received):
-                return None
-            message = event.message
+        def pick(event: Event) -> Optional[Finished]:
+            if isinstance(event, Finished):
+                return event if event.result.job == job else None
+            message = event.message if isinstance(event, Received) else None
             if isinstance(message, Failed) and message.job in (job, None):
                 raise error_from_code(message.code, message.message, message.hint)
             if isinstance(message, Cancelled) and message.job == job:
                 raise JobCancelled
             if isinstance(message, Progress) and message.job == job:
                 on_progress(message)
-            return event if isinstance(message, Result) and message.job == job else None
+            return None
 
         return self.wait_for(pick, patience)
 
@@ -313,16 +321,21 @@ class Client:
             payload = connection.receive()
             try:
                 message, buffers = decode(payload)
+                if isinstance(message, Failed) and message.job is None and message.code == NotAuthorised.code:
+                    refusal = error_from_code(message.code, message.message, message.hint)
+                    break  # another program took over our session: connecting again would take it back, and so on
                 with self._lock:
                     told, answer = self._ledger.hear(message)
                     if answer is not None and self._outbox is not None:
                         self._outbox.put(answer)
                 if told is not None:
-                    self._emit(Received(told, tuple(_raw(buffer) for buffer in buffers)))
+                    pixels = tuple(_raw(buffer) for buffer in buffers)
+                    self._emit(Finished(told, pixels) if isinstance(told, Result) else Received(told, pixels))
             except ScumbleError:
                 log.exception("the backend sent something that cannot be read")
                 hint = "Update Scumble so that plug-in and backend have the same version."
                 self._emit(Received(Failed("internal", "The backend sent something that cannot be read.", hint)))
+        raise refusal
 
     # ---- the sending thread ------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from ..protocol.errors import BadRequest, ScumbleError
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import MAX_SEED, EditRequest, Mode, ModelKind, Prefill, Result, replace
 from .area import bounds_to_send, edges_around, is_blank, mask_of_edges, touches_empty
-from .client import Client, Received
+from .client import Client, Finished
 from .document import Document, Edges, Mark, NewLayer
 from .modes import choose_mode
 
@@ -121,19 +121,22 @@ class _Place:
 class Editor:
     """Keeps, for one client, which document each job belongs to, its finished result, and what has been inserted.
 
-    The host passes every `Received` event to `receive`, shows `result(job)`, and calls `insert` or `discard`.
+    The host passes every `Finished` event to `finish`, shows the images (`pixels`), and calls `insert` or `discard`.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._places: Dict[str, _Place] = {}
-        self._results: Dict[str, Received] = {}
+        self._results: Dict[str, Finished] = {}
         self._inserted: Set[Tuple[str, int]] = set()
 
     def start(self, document: Document, settings: EditSettings, edges: Optional[Edges] = None) -> str:
         """Reads the document, hands the edit to the client and returns the job's id. Raises BadRequest."""
-        edit = prepare(document, settings, self.model_kind(settings), edges)
-        job = self._client.submit(edit.request, edit.image, edit.mask)
+        return self.submit(document, prepare(document, settings, self.model_kind(settings), edges))
+
+    def submit(self, document: Document, edit: Edit, job: Optional[str] = None) -> str:
+        """The second half of `start`; with the id of a job that was submitted before, that one is taken up again."""
+        job = self._client.submit(edit.request, edit.image, edit.mask, job)
         self._places[job] = _Place(document, document.mark())
         return job
 
@@ -143,15 +146,12 @@ class Editor:
         for model in models:
             if model.id == settings.model:
                 return model.kind
-        promptless = settings.model is None and not settings.prompt.strip()
-        return "fill" if promptless and any(model.kind == "fill" for model in models) else "diffusion"
+        plain = settings.model is None and settings.strength >= 1 and not settings.prompt.strip()
+        return "fill" if plain and any(model.kind == "fill" for model in models) else "diffusion"
 
-    def receive(self, event: Received) -> Optional[Result]:
-        """Keeps a finished result until it is discarded, and returns it; None for any other message."""
-        if not isinstance(event.message, Result):
-            return None
-        self._results[event.message.job] = event
-        return event.message
+    def finish(self, event: Finished) -> None:
+        """Keeps a result until it is discarded."""
+        self._results[event.result.job] = event
 
     def document(self, job: str) -> Optional[Document]:
         """The document that the job was started from; None for a job of an earlier run of the host."""
@@ -163,34 +163,31 @@ class Editor:
         return [job for job, place in self._places.items() if place.document.identity == document.identity]
 
     def result(self, job: str) -> Optional[Result]:
+        """What has come back for a job; None as long as nothing has."""
         event = self._results.get(job)
-        return event.message if event and isinstance(event.message, Result) else None
+        return event.result if event else None
 
     def pixels(self, job: str, index: int) -> Tuple[Size, bytes]:
         """Size and rgba8 pixels of one image of a finished job, for a thumbnail. Raises KeyError, IndexError."""
-        buffer = self._results[job].buffers[index]
+        buffer = self._results[job].layers[index]
         return Size(buffer.width, buffer.height), buffer.data
 
-    def insert(
-        self, job: str, index: int = 0, document: Optional[Document] = None, anyway: bool = False
-    ) -> Optional[NewLayer]:
+    def insert(self, job: str, index: int = 0, document: Optional[Document] = None, anyway: bool = False) -> bool:
         """Puts an image of a finished job into its document, grows the canvas where it was to grow, and acknowledges.
 
-        `document` must be given for a job of an earlier run. Returns None when that layer is there already. Raises
+        `document` must be given for a job of an earlier run. Returns False when that layer is there already. Raises
         CanvasChanged when its place is unknown, unless `anyway` puts it at its old coordinates; KeyError, IndexError.
         """
-        result = self.result(job)
-        if result is None:
-            raise KeyError(job)
-        layer, buffer = result.layers[index], self._results[job].buffers[index]
+        result = self._results[job].result
+        layer, buffer = result.layers[index], self._results[job].layers[index]
         place = self._places.get(job)
         if document is None:
             if place is None:
                 raise KeyError(job)
             document = place.document
         if (job, index) in self._inserted or document.contains(job, index):
-            self._finish(job, index)
-            return None
+            self._settle(job, index)
+            return False
         dx, dy = self._moved(document, place, result.request, anyway)
         single = replace(result.request, seed=min(layer.seed, MAX_SEED), count=1)
         area = layer.bounds if result.request.mask is None else layer.bounds.union(_growth(result.request))
@@ -200,13 +197,12 @@ class Editor:
             if any(edges):
                 document.grow_canvas(edges)
             bounds = layer.bounds.translate(dx + edges.left, dy + edges.top)
-            new = NewLayer(bounds, buffer.data, name, job, index, single)
-            document.insert_layer(new)
+            document.insert_layer(NewLayer(bounds, buffer.data, name, job, index, single))
         if place is None:
             # From now on its other images follow this document too.
             self._places[job] = _Place(document, _shifted(document.mark(), -dx - edges.left, -dy - edges.top))
-        self._finish(job, index)
-        return new
+        self._settle(job, index)
+        return True
 
     def discard(self, job: str) -> None:
         """Forgets a job: a result need not come again, an unfinished job is cancelled."""
@@ -216,7 +212,7 @@ class Editor:
             self._client.cancel(job)
         self._places.pop(job, None)
 
-    def _finish(self, job: str, index: int) -> None:
+    def _settle(self, job: str, index: int) -> None:
         if not any(done == job for done, _ in self._inserted):
             self._client.acknowledge(job)
         self._inserted.add((job, index))

@@ -1,0 +1,80 @@
+"""`scumble serve`, `status` and `stop`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..client.client import Client, Connected
+from ..client.connection import Address, Unreachable
+from ..client.launcher import find_backend, is_alive, read_record, start_backend
+from ..home import Home, find_home
+from ..protocol.messages import OnDisconnect, Welcome
+
+STOP_SECONDS = 15.0
+PATIENCE = 30.0
+"""Seconds without a backend, which is started again all the time, after which a command gives up."""
+
+
+def run(args: argparse.Namespace) -> int:
+    home = find_home()
+    if args.command == "serve":
+        from ..server.serve import serve
+
+        return serve(home, args.host, args.port, allow_remote=args.allow_remote, names=args.name)
+    return status(home) if args.command == "status" else stop(home)
+
+
+def status(home: Home) -> int:
+    address = find_backend(home)
+    if address is None:
+        raise Unreachable("No backend runs.")
+    with connected(home, start=False) as (_, welcome):
+        count = f"{len(welcome.models)} model" + ("" if len(welcome.models) == 1 else "s")
+        print(f"Scumble {welcome.server} runs on {address.host}, port {address.port}, with {count}.")
+    return 0
+
+
+def stop(home: Home) -> int:
+    """Stops the backend and waits until it is gone. Queued jobs go on when it is started again."""
+    record = read_record(home)
+    # An answer on its port as well: a process id alone may long be that of another program.
+    if record is None or find_backend(home) is None:
+        print("No backend runs.")
+        return 0
+    os.kill(record.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while is_alive(record.pid) and find_backend(home) is not None:
+        if time.monotonic() > deadline:
+            raise Unreachable("The backend does not stop.", f"End the process {record.pid}.")
+        time.sleep(0.05)
+    print("The backend has stopped.")
+    return 0
+
+
+@contextmanager
+def connected(
+    home: Home, start: bool = True, session: str | None = None, on_disconnect: OnDisconnect = "keep"
+) -> Iterator[tuple[Client, Welcome]]:
+    """A client that has been welcomed, by a backend that is started where none runs. Raises Unreachable and others."""
+
+    def locate() -> Address:
+        address = find_backend(home)
+        if address is None and start:
+            address = start_backend(home, [sys.executable, "-m", "scumble", "serve"])
+        if address is None:
+            raise Unreachable("No backend runs.")
+        return address
+
+    client = Client("scumble command line", locate, session, on_disconnect)
+    client.connect()
+    try:
+        event = client.wait_for(lambda event: event if isinstance(event, Connected) else None, PATIENCE)
+        yield client, event.welcome
+    finally:
+        client.close(timeout=5.0)
