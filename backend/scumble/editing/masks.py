@@ -72,14 +72,15 @@ def depth(inside: NDArray[np.bool_], limit: int) -> Field:
     for shift in range(1, min(limit, width)):
         np.minimum(squared[:, shift:], column[:, :-shift] + shift * shift, out=squared[:, shift:])
         np.minimum(squared[:, :-shift], column[:, shift:] + shift * shift, out=squared[:, :-shift])
-    return np.minimum(np.sqrt(squared), np.float32(limit))
+    result: Field = np.minimum(np.sqrt(squared), np.float32(limit), dtype=np.float32)
+    return result
 
 
 def feathered(mask: Pixels, width: int) -> Field:
     """The mask as 0..1, faded by a smoothstep over `width` px inside its edge; never above the mask itself (C1)."""
-    share = mask.astype(np.float32) / 255
+    share: Field = mask.astype(np.float32) / np.float32(255)
     if width > 0:
-        way = depth(mask > 0, width + 1) / (width + 1)
+        way = depth(mask > 0, width + 1) / np.float32(width + 1)
         share *= way * way * (3 - 2 * way)
     return share
 

@@ -39,8 +39,7 @@ def spread(values: Field, weights: Field) -> Field:
         premultiplied /= np.maximum(weights, 1)[..., None]
         weights = np.minimum(weights, 1)
         levels.append((premultiplied, weights))
-    top = premultiplied / np.maximum(weights, np.finfo(np.float32).tiny)[..., None]
-    result: Field = top
+    result: Field = premultiplied / np.maximum(weights, np.float32(1e-30))[..., None]
     for premultiplied, weights in reversed(levels[:-1]):
         result = premultiplied + _push(result, weights.shape) * (1 - weights)[..., None]
     return _push(result, shape) if levels else result

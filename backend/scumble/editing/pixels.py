@@ -68,7 +68,7 @@ def encode(pixels: Pixels, role: Role, encoding: Encoding) -> Buffer:
 
 
 def resize(pixels: Pixels, size: Size, box: Box | None = None) -> Pixels:
-    """`box` (left, top, right, bottom in px, default all) of (h, w) or (h, w, 3) pixels, resampled onto `size`, corner to corner.
+    """`box` (left, top, right, bottom in px, default all) of (h, w, 3) pixels, resampled onto `size`, corner to corner.
 
     Lanczos, widened when shrinking so that nothing aliases; the same array when nothing changes.
     """
@@ -77,9 +77,10 @@ def resize(pixels: Pixels, size: Size, box: Box | None = None) -> Pixels:
     if (box[2] - box[0], box[3] - box[1]) == tuple(size) and all(float(edge).is_integer() for edge in box):
         left, top = int(box[0]), int(box[1])
         return pixels[top : top + size.height, left : left + size.width]
-    return np.asarray(Image.fromarray(pixels).resize(tuple(size), Image.Resampling.LANCZOS, box))
+    return np.asarray(Image.fromarray(pixels).resize((size.width, size.height), Image.Resampling.LANCZOS, box))
 
 
-def as_bytes(values: NDArray[np.float32]) -> Pixels:
+def as_bytes(values: NDArray[np.floating]) -> Pixels:
     """Rounded to the nearest of 0..255."""
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    return rounded

@@ -22,7 +22,7 @@ MOST_ZOOM = 4.0
 WIDEN_UPTO = 1.5
 """A crop that could be enlarged by up to this factor is widened instead, so that nothing is resampled."""
 LEAST_SIDE = 4
-"""A side of the model's picture is at least native / LEAST_SIDE: models make nothing of a narrow strip."""
+"""A side of a picture to compose is at least native / LEAST_SIDE: models make nothing of a narrow strip."""
 
 
 def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
@@ -118,6 +118,8 @@ def _scale(wanted: Size, traits: Traits, may_widen: bool) -> float:
 
 
 def _least(traits: Traits) -> int:
+    if not traits.prompt:
+        return traits.multiple
     return _round_up(-(-traits.native // LEAST_SIDE), traits.multiple)
 
 

@@ -42,9 +42,11 @@ def prefill(image: Pixels, known: NDArray[np.bool_], mask: Pixels, kind: Prefill
     return as_bytes(image + (fill.astype(np.float32) - image) * share)
 
 
-def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.float32]) -> Pixels:
-    """The (h, w, 3) image where the weights (0..1) are 1, and a smooth continuation of it elsewhere, in between mixed; neutral
-    where nothing is known at all."""
+def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.floating]) -> Pixels:
+    """The (h, w, 3) image where the weights (0..1) are 1, its smooth continuation where they are 0, mixed in between.
+
+    Neutral grey where nothing is known at all.
+    """
     share = weights.astype(np.float32)
     if not share.any():
         return np.full_like(image, NEUTRAL)
@@ -53,7 +55,7 @@ def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.flo
 
 
 def continue_border(image: Pixels, known: NDArray[np.bool_]) -> Pixels:
-    """The image with unknown pixels taken from the nearest known one of their row or column: lines that meet the border go on.
+    """The image, unknown pixels taken from the nearest known one of their row or column: lines at the border go on.
 
     Needs one known pixel.
     """

@@ -78,30 +78,42 @@ class TiledPicture:
         self._remaining = self._masked.copy()
         self._bounds = Bounds(0, 0, mask.shape[1], mask.shape[0])
 
-    def view(self, tile: Bounds, bounds: Bounds) -> tuple[Pixels, NDArray[np.bool_]]:
-        """(h, w, 3) pixels and (h, w) hole at `bounds`, which may reach beyond the picture: hole is all that is not painted
-        yet, all beyond the picture, and the band in which the tile fades into earlier ones."""
-        image = np.zeros((bounds.height, bounds.width, 3), np.uint8)
-        hole = np.ones((bounds.height, bounds.width), np.bool_)
-        common = bounds.intersect(self._bounds)
-        inside = common.relative_to(bounds).slices()
+    def look(self, tile: Bounds, view: Bounds) -> tuple[Pixels, NDArray[np.bool_]]:
+        """(h, w, 3) pixels and (h, w) hole of a view, which may reach beyond the picture.
+
+        Hole is all that is not painted yet, all beyond the picture, and the band in which the tile fades into earlier ones.
+        """
+        image = np.zeros((view.height, view.width, 3), np.uint8)
+        hole = np.ones((view.height, view.width), np.bool_)
+        common = view.intersect(self._bounds)
+        inside = common.relative_to(view).slices()
         image[inside] = self.image[common.slices()]
         hole[inside] = self._remaining[common.slices()]
-        hole[tile.relative_to(bounds).slices()] = self._hole(tile)
+        region, band = self._reach_of(tile, view)
+        hole[region.relative_to(view).slices()] |= band
         return image, hole
 
-    def paste(self, tile: Bounds, painted: Pixels) -> None:
-        """Takes over the tile's (h, w, 3) pixels: all that remained, fading out over the band."""
-        part = tile.slices()
-        hole = self._hole(tile)
+    def paste(self, tile: Bounds, view: Bounds, painted: Pixels) -> None:
+        """Takes over the tile's pixels from the (h, w, 3) painting of the view: all that remained, fading over the band."""
+        region, hole = self._reach_of(tile, view)
+        part = region.slices()
+        elsewhere = self._remaining[part].copy()
+        elsewhere[tile.relative_to(region).slices()] = False
         share = feathered(hole.astype(np.uint8) * 255, OVERLAP)
-        share[self._remaining[part]] = 1
+        share[self._remaining[part] & ~elsewhere] = 1
         old = self.image[part].astype(np.float32)
-        fitted = fit_seam(painted.astype(np.float32), old, hole, ~hole)
-        self.image[part] = as_bytes(old + (fitted - old) * share[..., None])
-        self._remaining[part] = False
+        new = painted[region.relative_to(view).slices()].astype(np.float32)
+        new = fit_seam(new, old, hole, ~hole & ~elsewhere)
+        self.image[part] = as_bytes(old + (new - old) * share[..., None])
+        self._remaining[tile.slices()] = False
 
-    def _hole(self, tile: Bounds) -> NDArray[np.bool_]:
-        remaining = self._remaining[tile.slices()].astype(np.uint8)
-        hole: NDArray[np.bool_] = (grown(remaining, OVERLAP) > 0) & self._masked[tile.slices()]
-        return hole
+    def _reach_of(self, tile: Bounds, view: Bounds) -> tuple[Bounds, NDArray[np.bool_]]:
+        """The tile with the band around it (within the view), and which of its pixels the tile paints."""
+        region = tile.pad(OVERLAP).intersect(view).intersect(self._bounds)
+        inside = tile.relative_to(region).slices()
+        own = np.zeros((region.height, region.width), np.uint8)
+        own[inside] = self._remaining[tile.slices()]
+        elsewhere = self._remaining[region.slices()].copy()
+        elsewhere[inside] = False
+        hole: NDArray[np.bool_] = (grown(own, OVERLAP) > 0) & self._masked[region.slices()] & ~elsewhere
+        return region, hole

@@ -53,10 +53,9 @@ class FillEngine:
         for index, tile in enumerate(plan.tiles):
             report("denoising", index, len(plan.tiles))
             view = _view_around(tile)
-            image, hole = picture.view(tile, view)
-            inner = tile.relative_to(view)
-            mirror_margins(image, hole, inner)
-            picture.paste(tile, self._paint(image, hole)[inner.slices()])
+            image, hole = picture.look(tile, view)
+            mirror_margins(image, hole, tile.relative_to(view))
+            picture.paste(tile, view, self._paint(image, hole))
         report("denoising", len(plan.tiles), len(plan.tiles))
         return [picture.image] * plan.request.count
 
