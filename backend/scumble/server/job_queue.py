@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+REMEMBERED = 1000
+"""So many owners are known by when they were served last; older ones count as never served."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -26,8 +29,6 @@ class JobQueue:
         return len(self._waiting)
 
     def push(self, entry: Waiting) -> None:
-        if not self._waiting:
-            self._turns.clear()  # nobody waits, so nobody is owed a turn
         self._waiting[entry.job] = entry
 
     def pop(self) -> Waiting:
@@ -35,7 +36,11 @@ class JobQueue:
         entry = self.order()[0]
         del self._waiting[entry.job]
         self._turn += 1
-        self._turns[entry.owner, entry.priority] = self._turn
+        lane = (entry.owner, entry.priority)
+        self._turns.pop(lane, None)
+        self._turns[lane] = self._turn  # now the last of the dict
+        if len(self._turns) > REMEMBERED:
+            del self._turns[next(iter(self._turns))]
         return entry
 
     def remove(self, job: str) -> Waiting | None:
@@ -43,14 +48,13 @@ class JobQueue:
 
     def order(self) -> list[Waiting]:
         """All waiting jobs as they would run if nothing else came."""
+        lanes: dict[tuple[str, int], int] = {}
         rounds: defaultdict[tuple[str, int], int] = defaultdict(int)
-        keys: dict[str, tuple[int, int, int]] = {}
+        keys: dict[str, tuple[int, int, int, int]] = {}
         for entry in self._waiting.values():
             lane = (entry.owner, entry.priority)
-            keys[entry.job] = (-entry.priority, rounds[lane], self._turns.get(lane, 0))
+            # Those who were never served go in the order in which they came.
+            place = lanes.setdefault(lane, len(lanes))
+            keys[entry.job] = (-entry.priority, rounds[lane], self._turns.get(lane, 0), place)
             rounds[lane] += 1
-        return sorted(self._waiting.values(), key=lambda entry: keys[entry.job])  # stable: else in order of arrival
-
-    def count(self, owner: str) -> int:
-        """Waiting jobs of this owner."""
-        return sum(entry.owner == owner for entry in self._waiting.values())
+        return sorted(self._waiting.values(), key=lambda entry: keys[entry.job])

@@ -1,0 +1,110 @@
+"""Which model and settings an open request gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scumble.diffusion.samplers import SAMPLERS
+from scumble.models.store import ModelFile
+from scumble.protocol.errors import BadRequest, ModelMissing
+from scumble.protocol.messages import MAX_SEED
+from scumble.server.resolve import complete, draw_seed, modes
+
+from .harness import FILL, INPAINT, PLAIN, edit
+
+ALL = (FILL, PLAIN, INPAINT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "prompt", "models", "chosen"),
+    [
+        ("remove", "", ALL, FILL),
+        ("remove", "left over from before", ALL, FILL),
+        ("fill", "", ALL, FILL),
+        ("fill", "  ", ALL, FILL),
+        ("outpaint", "", ALL, FILL),
+        ("fill", "a cat", ALL, INPAINT),
+        ("outpaint", "a wood", ALL, INPAINT),
+        ("refine", "", ALL, PLAIN),
+        ("img2img", "", ALL, PLAIN),
+        ("txt2img", "a cat", ALL, PLAIN),
+        ("fill", "", (PLAIN,), PLAIN),
+        ("remove", "", (PLAIN, INPAINT), INPAINT),
+        ("txt2img", "a cat", (INPAINT,), INPAINT),
+    ],
+)
+def test_choice_of_the_model(mode: str, prompt: str, models: tuple[ModelFile, ...], chosen: ModelFile) -> None:
+    request, model = complete(edit(prompt, mode), models)
+    assert model is chosen
+    assert request.model == chosen.info.id
+
+
+def test_a_named_model_is_taken() -> None:
+    assert complete(edit("a cat", model="sd-1"), ALL)[1] is PLAIN
+    assert complete(edit("", model="sd-1"), ALL)[1] is PLAIN
+    assert complete(edit("", "remove", model="fill-1"), ALL)[1] is FILL
+
+
+@pytest.mark.parametrize("mode", ["refine", "img2img", "txt2img"])
+def test_only_the_fill_model_cannot_do_this_mode(mode: str) -> None:
+    with pytest.raises(ModelMissing, match=mode) as missing:
+        complete(edit("", mode), (FILL,))
+    assert "scumble models add" in missing.value.hint
+
+
+@pytest.mark.parametrize("mode", ["fill", "outpaint"])
+def test_only_the_fill_model_cannot_follow_a_prompt(mode: str) -> None:
+    with pytest.raises(ModelMissing, match="prompt") as missing:
+        complete(edit("a cat", mode), (FILL,))
+    assert "clear the prompt" in missing.value.hint
+
+
+def test_no_model_at_all() -> None:
+    with pytest.raises(ModelMissing, match="No model"):
+        complete(edit(""), ())
+
+
+def test_unknown_model() -> None:
+    with pytest.raises(ModelMissing):
+        complete(edit("", model="../../etc/passwd"), ALL)
+
+
+@pytest.mark.parametrize(("mode", "prompt"), [("img2img", ""), ("txt2img", ""), ("refine", ""), ("fill", "a cat")])
+def test_a_named_fill_model_that_cannot(mode: str, prompt: str) -> None:
+    with pytest.raises(BadRequest):
+        complete(edit(prompt, mode, model="fill-1"), ALL)
+
+
+def test_unknown_sampler_names_the_known_ones() -> None:
+    with pytest.raises(BadRequest) as error:
+        complete(edit("a cat", sampler="plms"), ALL)
+    assert all(name in error.value.hint for name in SAMPLERS)
+
+
+def test_open_settings_come_from_the_model() -> None:
+    request, _ = complete(edit("a cat"), ALL, lambda: 99)
+    assert (request.steps, request.guidance, request.sampler, request.seed) == (25, 6.0, "euler", 99)
+
+
+def test_chosen_settings_stay() -> None:
+    chosen: dict[str, Any] = {"steps": 3, "guidance": 1.0, "sampler": "lcm", "seed": 0, "model": "sd-1"}
+    asked = edit("a cat", **chosen)
+    assert complete(asked, ALL)[0] == asked
+
+
+def test_completing_twice_changes_nothing() -> None:
+    once, _ = complete(edit(""), ALL)
+    assert complete(once, ALL)[0] == once
+
+
+def test_seeds_differ_and_leave_room_for_more_images() -> None:
+    seeds = [draw_seed() for _ in range(200)]
+    assert len(set(seeds)) > 190
+    assert 0 <= min(seeds) <= max(seeds) <= MAX_SEED - 63
+
+
+def test_modes_of_what_is_installed() -> None:
+    assert modes(()) == ()
+    assert set(modes((FILL,))) == {"fill", "outpaint", "remove"}
+    assert set(modes(ALL)) == {"fill", "refine", "img2img", "txt2img", "outpaint", "remove"}

@@ -1,0 +1,391 @@
+"""What a client is answered, and what it is told unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scumble.protocol.frames import decode
+from scumble.protocol.messages import (
+    Accepted,
+    Acknowledge,
+    Cancel,
+    Cancelled,
+    Failed,
+    History,
+    HistoryEntry,
+    HistoryList,
+    Limits,
+    ModelList,
+    Models,
+    Progress,
+    Queue,
+    Result,
+    Resume,
+)
+from scumble.server.session import Policy
+
+from .harness import FILL, INPAINT, PIXEL, PLAIN, TOKEN, Backend, edit, new_job, running, wait_until
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    limits = Limits(max_queued=5, max_frame_bytes=1 << 20, max_prompt=100)
+    with running(tmp_path_factory.mktemp("home"), Policy(limits)) as backend:
+        yield backend
+
+
+@pytest.fixture
+def backend(server: Backend) -> Iterator[Backend]:
+    """The server, idle again after each test."""
+    server.executor.release.clear()
+    yield server
+    server.executor.release.set()
+    wait_until(lambda: not [job for job in rows(server) if job in ("queued", "running")])
+
+
+def rows(backend: Backend) -> list[str]:
+    with backend.store._lock:
+        return [row[0] for row in backend.store._database.execute("SELECT state FROM jobs").fetchall()]
+
+
+def state(backend: Backend, job: str) -> str | None:
+    found = backend.store.find(job)
+    return found.state if found else None
+
+
+def test_welcome(backend: Backend) -> None:
+    with backend.stranger() as peer:
+        welcome = peer.hello()
+        assert welcome.models == (FILL.info, PLAIN.info, INPAINT.info)
+        assert welcome.limits == backend.policy.limits
+        assert "euler" in welcome.samplers
+        assert "txt2img" in welcome.modes
+        assert welcome.version == 1
+
+
+def test_an_edit_from_submit_to_acknowledge(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.submit(edit("a cat", seed=7))
+        accepted = peer.hear_any()
+        assert isinstance(accepted, Accepted)
+        assert accepted.request == edit("a cat", model="sd-2", seed=7, steps=25, guidance=6.0, sampler="euler")
+        assert accepted.position == 0
+        heard = [peer.hear_any()]
+        while isinstance(heard[-1], Progress):
+            heard.append(peer.hear_any())
+        result = heard.pop()
+        assert isinstance(result, Result)
+        assert (result.job, result.request) == (job, accepted.request)
+        assert [message.step for message in heard if isinstance(message, Progress)] == sorted(
+            message.step for message in heard if isinstance(message, Progress)
+        )
+        peer.say(Acknowledge(job))
+        peer.works()
+        assert state(backend, job) == "delivered"
+
+
+def test_the_result_is_sent_as_it_was_made(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.accepted()
+        while isinstance(payload := peer.socket.recv(timeout=5), str):
+            pass
+        assert payload == backend.store.result(job)
+        assert decode(payload)[1][0].data == PIXEL
+
+
+def test_models_are_listed(backend: Backend) -> None:
+    with backend.peer() as peer:
+        peer.say(Models(refresh=True))
+        assert peer.hear(ModelList).models == (FILL.info, PLAIN.info, INPAINT.info)
+
+
+def test_submitting_again_tells_the_state_and_runs_once(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.accepted(edit("hold"))
+        peer.submit(edit("hold"), job)
+        assert peer.hear(Accepted).job == job
+        backend.executor.release.set()
+        peer.hear(Result)
+        peer.submit(edit("hold"), job)
+        assert peer.hear(Result).job == job
+        peer.say(Acknowledge(job))
+        peer.submit(edit("other", mode="fill"), job)
+        assert peer.hear(Result).job == job
+        assert backend.executor.ran.count(job) == 1
+
+
+def test_positions_are_told_when_they_change(backend: Backend) -> None:
+    with backend.peer() as ann, backend.peer() as bob:
+        first = ann.accepted(edit("hold"))
+        ann.submit()
+        second = ann.hear(Accepted)
+        bob.submit()
+        third = bob.hear(Accepted)
+        assert (second.position, third.position) == (1, 1)  # bob's turn comes before ann's second
+        assert ann.hear(Queue).positions == {first: 0, second.job: 2}
+        backend.executor.release.set()
+        assert ann.hear(Result).job == first
+        assert ann.hear(Result).job == second.job
+        assert bob.hear(Result).job == third.job
+
+
+def test_sessions_take_turns(backend: Backend) -> None:
+    with backend.peer() as ann, backend.peer() as bob:
+        jobs = [ann.accepted(edit("hold"))] + [ann.accepted() for _ in range(2)]
+        jobs.insert(1, bob.accepted())
+        backend.executor.release.set()
+        for _ in range(3):
+            ann.hear(Result)
+        bob.hear(Result)
+        assert backend.executor.ran[-4:] == jobs
+
+
+def test_priorities(backend: Backend) -> None:
+    with backend.peer() as peer:
+        jobs = [peer.accepted(edit("hold"))]
+        low, high = peer.accepted(priority=-1), peer.accepted(priority=3)
+        backend.executor.release.set()
+        for _ in range(3):
+            peer.hear(Result)
+        assert backend.executor.ran[-3:] == [*jobs, high, low]
+
+
+# ---- cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_of_a_waiting_job_is_immediate(backend: Backend) -> None:
+    with backend.peer() as peer:
+        peer.accepted(edit("hold"))
+        waiting = peer.accepted()
+        peer.say(Cancel(waiting))
+        assert peer.hear(Cancelled).job == waiting
+        assert state(backend, waiting) == "cancelled"
+        backend.executor.release.set()
+        peer.hear(Result)
+        assert waiting not in backend.executor.ran
+
+
+def test_cancel_of_a_running_job_frees_the_queue(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.accepted(edit("hold"))
+        peer.hear(Progress)
+        following = peer.accepted()
+        peer.say(Cancel(job))
+        assert peer.hear(Cancelled).job == job
+        assert peer.hear(Result).job == following
+        assert state(backend, job) == "cancelled"
+        peer.say(Cancel(job))
+        assert peer.hear(Cancelled).job == job
+
+
+def test_cancel_at_once_after_submit(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.submit(edit("hold"))
+        peer.say(Cancel(job))
+        assert peer.hear(Cancelled).job == job
+
+
+def test_cancel_of_a_finished_job_gives_its_result(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.accepted()
+        peer.hear(Result)
+        peer.say(Cancel(job))
+        assert peer.hear(Result).job == job
+
+
+# ---- connections come and go -----------------------------------------------------------------------------------------
+
+
+def test_a_job_goes_on_without_its_client_and_is_handed_over_later(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job, session = peer.accepted(edit("hold")), peer.session
+        peer.vanish()
+    backend.executor.release.set()
+    wait_until(lambda: state(backend, job) == "done")
+    with backend.peer(session=session) as peer:
+        assert peer.session == session
+        assert peer.hear(Result).job == job
+        peer.say(Acknowledge(job))
+        peer.works()
+    with backend.peer(session=session) as peer:
+        peer.quiet()
+        peer.say(Resume(job))
+        assert peer.hear(Result).job == job
+
+
+def test_resuming_a_session_tells_of_every_open_job(backend: Backend) -> None:
+    with backend.peer() as peer:
+        session = peer.session
+        running, waiting = peer.accepted(edit("hold")), peer.accepted()
+        peer.vanish()
+    with backend.peer(session=session) as peer:
+        first, second = peer.hear(Accepted), peer.hear(Accepted)
+        assert {first.job: first.position, second.job: second.position} == {running: 0, waiting: 1}
+        backend.executor.release.set()
+        assert [peer.hear(Result).job, peer.hear(Result).job] == [running, waiting]
+
+
+def test_failures_and_cancels_are_told_once(backend: Backend) -> None:
+    with backend.peer() as peer:
+        session = peer.session
+        running, failing, waiting = peer.accepted(edit("hold")), peer.accepted(edit("oom")), peer.accepted()
+        peer.say(Cancel(waiting))
+        peer.hear(Cancelled)
+        peer.vanish()
+    backend.executor.release.set()
+    wait_until(lambda: state(backend, failing) == "failed")
+    with backend.peer(session=session) as peer:
+        assert peer.hear(Result).job == running
+        failed = peer.hear_any()
+        assert isinstance(failed, Failed)
+        assert (failed.job, failed.code) == (failing, "out_of_memory")
+        assert failed.hint
+        peer.say(Acknowledge(running))
+        peer.works()
+        wait_until(lambda: not backend.store.unclaimed(backend.store.find(failing).owner))  # type: ignore[union-attr]
+    with backend.peer(session=session) as peer:
+        peer.quiet()
+
+
+def test_on_disconnect_cancel_ends_what_is_unfinished(backend: Backend) -> None:
+    with backend.peer(on_disconnect="cancel") as peer:
+        done = peer.accepted()
+        peer.hear(Result)
+        running, waiting = peer.accepted(edit("hold")), peer.accepted()
+        peer.hear(Progress)
+        peer.vanish()
+    wait_until(lambda: state(backend, running) == "cancelled" and state(backend, waiting) == "cancelled")
+    assert state(backend, done) == "done"
+
+
+def test_who_comes_back_in_time_keeps_its_jobs(backend: Backend) -> None:
+    """The old connection is not known to be dead when the new one comes: it must not take the jobs with it."""
+    with backend.peer(on_disconnect="cancel") as old:
+        job = old.accepted(edit("hold"))
+        with backend.peer(session=old.session, on_disconnect="cancel") as new:
+            assert new.session == old.session
+            assert old.hear(Failed).code == "not_authorised"
+            old.socket.close()
+            assert new.hear(Accepted).job == job
+            backend.executor.release.set()
+            assert new.hear(Result).job == job
+
+
+# ---- whose jobs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", [Cancel, Resume, Acknowledge])
+def test_a_client_touches_only_its_own_jobs(backend: Backend, ask: type) -> None:
+    with backend.peer() as ann, backend.peer() as eve:
+        job = ann.accepted(edit("hold"))
+        answers = []
+        for name in (job, new_job(), "../../token", "\0"):
+            eve.say(ask(name))
+            answers.append(eve.hear_any())
+        assert all(isinstance(answer, Failed) and answer.code == "not_authorised" for answer in answers)
+        assert len({(answer.message, answer.hint) for answer in answers}) == 1  # it does not tell whether there is one
+        eve.submit(edit("mine"), job)
+        stolen = eve.hear_any()
+        assert isinstance(stolen, Failed)
+        assert (stolen.code, stolen.job) == ("not_authorised", job)
+        backend.executor.release.set()
+        assert ann.hear(Result).request.prompt == "hold"
+        eve.say(History())
+        assert eve.hear(HistoryList).entries == ()
+
+
+def test_history(backend: Backend) -> None:
+    with backend.peer() as peer:
+        jobs = []
+        for prompt in ("one", "two", "three"):
+            jobs.append(peer.accepted(edit(prompt)))
+            peer.hear(Result)
+        peer.say(Acknowledge(jobs[0]))
+        peer.say(History(limit=2))
+        newest = peer.hear(HistoryList).entries
+        assert [(entry.job, entry.state) for entry in newest] == [(jobs[2], "done"), (jobs[1], "done")]
+        peer.say(History(before=newest[-1].created))
+        (oldest,) = peer.hear(HistoryList).entries
+        assert (oldest.job, oldest.state, oldest.request.prompt) == (jobs[0], "delivered", "one")
+
+
+def test_a_long_history_comes_in_parts_that_fit_a_message(tmp_path: Path) -> None:
+    with running(tmp_path) as backend, backend.peer() as peer:
+        jobs = {peer.accepted(edit("hold " + "ü€" * 3900)) for _ in range(60)}
+        backend.executor.release.set()
+        entries: list[HistoryEntry] = []
+        while True:
+            peer.say(History(limit=1000, before=entries[-1].created if entries else None))
+            part = peer.hear(HistoryList).entries
+            if not part:
+                break
+            entries += part
+        assert len(entries) == 60
+        assert {entry.job for entry in entries} == jobs
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_too_many_waiting_jobs(backend: Backend) -> None:
+    with backend.peer() as peer, backend.peer() as other:
+        for _ in range(5):
+            peer.accepted(edit("hold"))
+        peer.submit()
+        message = peer.hear(Failed)
+        assert message.code == "too_large"
+        other.accepted()
+        backend.executor.release.set()
+        for _ in range(5):
+            peer.hear(Result)
+        peer.accepted()
+
+
+def test_defects_are_named_but_not_described(backend: Backend) -> None:
+    with backend.peer() as peer:
+        peer.accepted(edit("bug in /home/ann/secret.png"))
+        message = peer.hear(Failed)
+        assert message.code == "internal"
+        told = message.message + message.hint + "".join(backend.log)
+        assert "secret" not in told
+        assert TOKEN not in told
+        assert any("ValueError at harness.py" in line for line in backend.log)
+
+
+def test_missing_model_says_what_to_do(backend: Backend) -> None:
+    installed = backend.models.models
+    backend.models.models = (FILL,)
+    try:
+        with backend.peer() as peer:
+            job = peer.submit(edit("a cat"))
+            failed = peer.hear_any()
+            assert isinstance(failed, Failed)
+            assert (failed.code, failed.job) == ("model_missing", job)
+            assert state(backend, job) is None
+    finally:
+        backend.models.models = installed
+
+
+def test_a_model_that_goes_away_while_the_job_waits(backend: Backend) -> None:
+    installed = backend.models.models
+    try:
+        with backend.peer() as peer:
+            first, second = peer.accepted(edit("hold", model="sd-1")), peer.accepted(edit("cat", model="sd-2"))
+            peer.hear(Progress)
+            backend.models.models = (FILL, PLAIN)
+            backend.executor.release.set()
+            assert peer.hear(Result).job == first
+            failed = peer.hear(Failed)
+            assert (failed.job, failed.code) == (second, "model_missing")
+    finally:
+        backend.models.models = installed
+
+
+def test_two_slots_work_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, slots=2) as backend, backend.peer() as peer:
+        held = peer.accepted(edit("hold"))
+        assert [peer.hear(Result).job for _ in [peer.accepted() for _ in range(3)]]
+        backend.executor.release.set()
+        assert peer.hear(Result).job == held
