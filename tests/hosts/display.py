@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from PIL import Image, ImageGrab
@@ -32,10 +33,18 @@ class Display:
         self._processes.append(start(["openbox"], log, env=self._environment))
 
     def screenshot(self, path: Path) -> Image.Image:
-        """The whole screen, also written to `path` (PNG)."""
-        image = ImageGrab.grab(xdisplay=self.name).convert("RGB")
+        """The whole screen once nothing moves on it (marching ants do: then as it is after two seconds), also written to
+        `path` (PNG)."""
+        end = time.monotonic() + 2
+        image, before = self._grab(), None
+        while image != before and time.monotonic() < end:
+            time.sleep(0.2)
+            image, before = self._grab(), image
         image.save(path)
         return image
+
+    def _grab(self) -> Image.Image:
+        return ImageGrab.grab(xdisplay=self.name).convert("RGB")
 
     def windows(self, title: str) -> list[str]:
         """The visible windows whose title matches the regular expression, as xdotool's numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ BATCH_SECONDS = 180
 class GimpHost(Host):
     """See Host. The code given to `run` is executed in a plug-in process of the test, where `Gimp`, `Gegl`, `Gio`, `GLib`
     and `GObject` exist; `plugin` reaches into the process of the plug-in under test."""
+
+    program = "gimp"
 
     def prepare(self, settings: str) -> None:
         (self._profile / "plug-ins").mkdir(parents=True, exist_ok=True)
@@ -45,13 +48,14 @@ class GimpHost(Host):
             unpack(plugin, self._profile / "plug-ins")
 
     def arguments(self) -> list[str]:
-        return ["dbus-run-session", "--", "gimp", "--no-splash", "--new-instance", *self._batch(DRIVER)]
+        return ["dbus-run-session", "--", self.program, "--no-splash", "--new-instance", *self._batch(DRIVER)]
 
     def start(self) -> None:
         super().start()
         if self.has_window:
             window = self.window("GNU Image Manipulation Program|GIMP")
             self.display.activate(window)
+            self.display.resize(window, 1500, 900)
 
     def ask_to_quit(self) -> None:
         self.run("end()")
@@ -61,6 +65,7 @@ class GimpHost(Host):
             **super().environment(),
             "GIMP3_DIRECTORY": str(self._profile),
             "GDK_BACKEND": "x11",
+            "NO_AT_BRIDGE": "0",
             "PYTHONPATH": f"{INSIDE / 'gimp'}:{INSIDE / 'shared'}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "SCUMBLE_TEST_PLUGINS": str(self._ports),
@@ -100,8 +105,8 @@ if show:
         self.run(
             """
 # A channel's numbers become the selection's as they are, but stand for other greys where the image is not linear.
-linear = image.get_precision().value_nick.endswith("linear")
-format = "Y u8" if linear else "Y' u8"
+kind = image.get_precision().value_nick.split("-", 1)[1]
+format = "Y u8" if kind == "linear" else "Y' u8"
 channel = Gimp.Channel.new(image, "mask", image.get_width(), image.get_height(), 100, Gegl.Color.new("black"))
 image.undo_group_start()
 image.insert_channel(channel, None, 0)
@@ -169,6 +174,14 @@ image.undo_group_end()
         )
         self.display.click(x, y)
 
+    def tree(self, window: str) -> list[tuple[int, str, str]]:
+        """Depth, role and name of every widget of GIMP's own window whose title contains `window`."""
+        return [(depth, role, name) for depth, role, name in json.loads(self._accessible(window))]
+
+    def press(self, window: str, role: str, name: str) -> None:
+        """Presses a widget of GIMP's own windows, e.g. press("GIMP", "button", "Cancel") for its progress bar."""
+        self._accessible(window, role, name)
+
     @contextlib.contextmanager
     def stalls(self) -> Iterator[Stalls]:
         """Measures the longest time that GIMP's own main loop takes to answer, asked every 10 ms. The driver is busy
@@ -191,6 +204,17 @@ image.undo_group_end()
             driver.close()
 
     # Under the bonnet
+
+    def _accessible(self, *arguments: str) -> str:
+        """Runs inside/gimp/accessible.py on GIMP's own session bus, whose address its environment tells."""
+        variables = Path(f"/proc/{self.program_pid()}/environ").read_text().split("\0")
+        bus = next(variable for variable in variables if variable.startswith("DBUS_SESSION_BUS_ADDRESS="))
+        script = str(INSIDE / "gimp" / "accessible.py")
+        command = self.command(["env", bus, "python3", script, *arguments])
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise HostProblem(done.stderr.strip())
+        return done.stdout
 
     @property
     def _profile(self) -> Path:
@@ -220,10 +244,11 @@ image.undo_group_end()
 class GimpConsole(GimpHost):
     """GIMP without any window; `run` and the rest work the same way."""
 
+    program = "gimp-console"
     has_window = False
 
     def arguments(self) -> list[str]:
-        return ["gimp-console", "--no-interface", "--no-data", "--no-fonts", *self._batch(DRIVER)]
+        return [self.program, "--no-interface", "--no-data", "--no-fonts", *self._batch(DRIVER)]
 
     def batch(self, code: str) -> subprocess.CompletedProcess[str]:
         """One command line as a user's script has it: GIMP runs the code and ends. returncode: 0, 64 = Python raised,

@@ -40,6 +40,7 @@ class Host:
     visible      further paths that must exist inside (/tmp, the repository and `work` always do)
     """
 
+    program: str
     has_window = True
     display: Display
     process: subprocess.Popen[bytes]
@@ -61,6 +62,7 @@ class Host:
         self._visible = [work, *visible]
         self._port = work / "driver.port"
         self._extra = dict(environment)
+        self._crashed = False
         work.mkdir(parents=True, exist_ok=True)
         template = warm_home(install)
         if template.is_dir():
@@ -102,11 +104,12 @@ class Host:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and not self._crashed:
+            self.quit()
+            return
         if kind is not None:
             self.keep_evidence()
-            self.kill()
-            return
-        self.quit()
+        self.kill()
 
     def start(self) -> None:
         """Returns when the driver answers in the host's GUI thread."""
@@ -133,8 +136,14 @@ class Host:
         finally:
             self.kill()
 
+    def crash(self) -> None:
+        """The program itself, nothing else, is killed; what it started outlives it until the end of the test."""
+        self._crashed = True
+        os.kill(self.program_pid(), signal.SIGKILL)
+        self.process.wait(QUIT_SECONDS)
+
     def kill(self) -> None:
-        """Ends everything at once, as a crash would. Harmless where it has ended."""
+        """Ends everything at once, also what the host started. Harmless where it has ended."""
         if hasattr(self, "process"):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -146,6 +155,14 @@ class Host:
             self.driver.close()
         if hasattr(self, "display"):
             self.display.close()
+
+    def program_pid(self) -> int:
+        """The process of the program itself, within all that it takes to start it. Raises HostProblem."""
+        for pid in self.leftovers():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == self.program:
+                    return pid
+        raise HostProblem(f"{self.install.name} does not run.")
 
     def leftovers(self) -> dict[int, str]:
         """The living processes that descend from this host (number: command line), however they detached themselves:
@@ -219,8 +236,9 @@ def make_warm_home(install: Install, launch: Callable[[Path], None]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if template.is_dir():
             return
+        for outdated in template.parent.glob(f"{install.name}.home-*/"):
+            shutil.rmtree(outdated)
         work = template.with_name(f"{template.name}.unfinished")
-        shutil.rmtree(work, ignore_errors=True)
         launch(work)
         shutil.rmtree(work / "host-home" / "run", ignore_errors=True)
         (work / "host-home").rename(template)

@@ -22,6 +22,8 @@ class KritaHost(Host):
     """See Host. In the code given to `run` these names exist: `app` (Krita.instance()), `Krita`, `QtCore`, `QtGui`,
     `QtWidgets`, `QtTest` of the right binding, and `later(call)` for what blocks, such as opening a dialog."""
 
+    program = "krita"
+
     def prepare(self, settings: str) -> None:
         for folder in (self._config, self._plugins):
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,7 @@ class KritaHost(Host):
             settings.write(f"enable_{name}=true\n")
 
     def arguments(self) -> list[str]:
-        return ["krita", "--nosplash"]
+        return [self.program, "--nosplash"]
 
     def start(self) -> None:
         super().start()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .driver import HostProblem
+from .driver import HostProblem, wait_for
 from .gimp_host import GimpConsole, GimpHost
 from .installs import Install
+from .test_krita import start_child
 
 PLUGIN = """#!/usr/bin/env python3
 import sys
@@ -79,6 +81,15 @@ def test_pixels_selection_undo_and_screenshot(gimp: GimpHost, gimp_install: Inst
     assert np.asarray(gimp.screenshot("window")).std() > 20
 
 
+def test_own_windows_by_their_accessible_names(gimp: GimpHost, picture: np.ndarray) -> None:
+    gimp.new_image(picture)
+    assert any(role == "menu item" and name == "None" for _, role, name in gimp.tree("GIMP"))
+    gimp.display.keys("alt+Return")
+    gimp.window("Image Properties")
+    gimp.press("Image Properties", "button", "Close")
+    wait_for(lambda: not gimp.display.windows("Image Properties"), 10, "the dialog to close")
+
+
 def test_running_plugin_is_reached_and_pressed(gimp_install: Install, tmp_path: Path, picture: np.ndarray) -> None:
     plugin = trivial_plugin(tmp_path / "trivial")
     with GimpHost(gimp_install, tmp_path / "gimp", plugins=[plugin]) as gimp:
@@ -86,6 +97,7 @@ def test_running_plugin_is_reached_and_pressed(gimp_install: Install, tmp_path: 
         gimp.menu("Trivial panel")
         with gimp.plugin("trivial") as panel:
             panel.run("start_stalls(); button, = [w for w in widgets() if isinstance(w, Gtk.Button)]")
+            gimp.window("Trivial panel")
             gimp.screenshot("panel")
             gimp.click(panel, "button")
             panel.wait_until("button.get_label() == 'Pressed'", 10)
@@ -116,8 +128,18 @@ def test_console_pixels_and_leftovers(gimp_install: Install, tmp_path: Path, pic
     assert gimp.leftovers() == {}
 
 
+def test_crash_and_what_outlives_it(gimp: GimpHost) -> None:
+    start_child(gimp)
+    gimp.crash()
+    assert any("time.sleep(100)" in command for command in gimp.leftovers().values())
+    gimp.kill()
+    assert gimp.leftovers() == {}
+
+
 def test_batch_gives_exit_codes_and_finds_the_plugin(gimp_install: Install, tmp_path: Path) -> None:
-    gimp = GimpConsole(gimp_install, tmp_path / "gimp", plugins=[trivial_plugin(tmp_path / "trivial")])
+    trivial_plugin(tmp_path / "trivial")
+    zipped = shutil.make_archive(str(tmp_path / "plugin"), "zip", tmp_path, "trivial")
+    gimp = GimpConsole(gimp_install, tmp_path / "gimp", plugins=[Path(zipped)])
     found = gimp.batch("print('found:', Gimp.get_pdb().lookup_procedure('trivial-panel') is not None)")
     assert found.returncode == 0, found
     assert "found: True" in found.stdout

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from .driver import HostProblem, wait_for
+from .host import Host
 from .installs import Install
 from .krita_host import KritaHost
 
@@ -66,8 +69,9 @@ def test_pixels_selection_undo_and_screenshot(krita: KritaHost, krita_install: I
     assert krita.dialogs() == []
 
 
-def test_plugin_from_a_folder_gets_a_real_click(krita_install: Install, tmp_path: Path) -> None:
-    with KritaHost(krita_install, tmp_path / "krita", plugins=[trivial_plugin(tmp_path / "plugin")]) as krita:
+def test_plugin_from_a_zip_gets_a_real_click(krita_install: Install, tmp_path: Path) -> None:
+    zipped = shutil.make_archive(str(tmp_path / "plugin"), "zip", trivial_plugin(tmp_path / "plugin"))
+    with KritaHost(krita_install, tmp_path / "krita", plugins=[Path(zipped)]) as krita:
         krita.run(
             "dock, = [d for d in window.findChildren(QtWidgets.QDockWidget) if d.windowTitle() == 'Trivial']\n"
             "dock.show(); dock.raise_()\n"
@@ -91,16 +95,29 @@ def test_errors_come_back_and_nothing_is_left(krita_install: Install, tmp_path: 
         assert krita.run("import os; result = os.environ['SCUMBLE_HOME']") == str(tmp_path)
         with pytest.raises(HostProblem, match="ZeroDivisionError"):
             krita.run("1 / 0")
-        python = krita.install.machine_python(krita.work)
-        krita.run(
-            "import subprocess\n"
-            "child = subprocess.Popen([python, '-c', 'import time, numpy; time.sleep(100)'], start_new_session=True)",
-            python=str(python),
-        )
-        wait_for(lambda: any("time.sleep(100)" in command for command in krita.leftovers().values()), 10, "the child")
-        krita.run("assert child.poll() is None, child.returncode")
+        start_child(krita)
     assert krita.process.returncode == 0
     assert krita.leftovers() == {}
+
+
+def test_crash_and_what_outlives_it(krita: KritaHost) -> None:
+    start_child(krita)
+    krita.crash()
+    assert any("time.sleep(100)" in command for command in krita.leftovers().values())
+    krita.kill()
+    assert krita.leftovers() == {}
+
+
+def start_child(host: Host) -> None:
+    """Starts this machine's Python, with its packages, from within the host, detached."""
+    host.run(
+        "import subprocess\n"
+        "child = subprocess.Popen([python, '-c', 'import numpy, time; time.sleep(100)'], start_new_session=True)",
+        python=str(host.install.machine_python(host.work)),
+    )
+    wait_for(lambda: any("time.sleep(100)" in command for command in host.leftovers().values()), 10, "the child")
+    time.sleep(1)
+    host.run("assert child.poll() is None, child.returncode")
 
 
 def trivial_plugin(folder: Path) -> Path:
