@@ -108,7 +108,8 @@ def _write(copy: Path, record: list[Any], states: States, device: Device) -> boo
 def _prune(folder: Path, keep: Path) -> None:
     """Deletes the least recently used copies above LIMIT, and what killed processes left half done."""
     total = 0
-    for copy in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+    copies = [path for path in folder.iterdir() if path.is_dir()]
+    for copy in sorted(copies, key=lambda path: path.stat().st_mtime, reverse=True):
         total += sum(file.stat().st_size for file in copy.iterdir())
         forgotten = copy.suffix == ".partial" and copy.stat().st_mtime < time.time() - _DAY
         if copy != keep and (forgotten or total > LIMIT):

@@ -38,12 +38,14 @@ def choose_device() -> Device:
 
 
 def _choose(environ: Mapping[str, str]) -> Device:
-    name = str(torch.device(environ.get("SCUMBLE_DEVICE") or _best_device()))
-    kind = torch.device(name).type
-    wanted = environ.get("SCUMBLE_DTYPE")
+    name, wanted = environ.get("SCUMBLE_DEVICE") or _best_device(), environ.get("SCUMBLE_DTYPE")
+    try:
+        kind = torch.device(name).type
+    except RuntimeError as error:
+        raise ValueError("SCUMBLE_DEVICE is no device that torch knows") from error
     if wanted and wanted not in _DTYPES:
         raise ValueError(f"SCUMBLE_DTYPE is not one of {', '.join(_DTYPES)}")
-    dtype = _DTYPES[wanted] if wanted else _best_dtype(name)
+    dtype = _DTYPES[wanted] if wanted else _best_dtype(kind)
     # Half-precision convolutions are written for channels last, on Nvidia's tensor cores as in oneDNN.
     return Device(name, dtype, channels_last=dtype != torch.float32 and kind != "mps")
 
@@ -58,8 +60,7 @@ def _best_device() -> str:
     return "cpu"
 
 
-def _best_dtype(device: str) -> torch.dtype:
-    kind = torch.device(device).type
+def _best_dtype(kind: str) -> torch.dtype:
     if kind == "cpu":
         return torch.bfloat16 if _speed_up(torch.bfloat16) >= _WORTH else torch.float32
     if kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -68,10 +69,13 @@ def _best_dtype(device: str) -> torch.dtype:
     return torch.float16 if kind == "mps" else torch.bfloat16
 
 
-def _speed_up(dtype: torch.dtype) -> float:
+def _speed_up(dtype: torch.dtype, repeats: int = 5) -> float:
     """How many times faster than float32 this CPU is in `dtype`, at the operations that a denoiser spends its time in.
     Takes about a quarter of a second."""
-    return _seconds(_work(torch.float32)) / _seconds(_work(dtype))
+    works = (_work(torch.float32), _work(dtype))
+    # In turns, and the fastest of each, after a first run to warm up: what else runs on the machine only ever adds.
+    times = [[_seconds(work) for work in works] for _ in range(1 + repeats)][1:]
+    return min(slow for slow, _ in times) / min(fast for _, fast in times)
 
 
 def _work(dtype: torch.dtype) -> Callable[[], object]:
@@ -81,13 +85,7 @@ def _work(dtype: torch.dtype) -> Callable[[], object]:
     return lambda: (F.conv2d(image, kernel, padding=1), matrix @ matrix)
 
 
-def _seconds(work: Callable[[], object], repeats: int = 4) -> float:
-    """The fastest of several runs, after one to warm up: what else runs on the machine only ever adds."""
-    times = []
-    with torch.inference_mode():
-        work()
-        for _ in range(repeats):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-    return min(times)
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

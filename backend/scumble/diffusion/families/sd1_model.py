@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ...protocol.errors import ModelUnreadable
-from ..cache import converted
+from ..cache import States, converted
 from ..contents import read_contents, read_header, read_json, weight_files
 from ..convert import read_folder, read_original
 from ..device import Device
@@ -64,7 +64,8 @@ class Sd1Model:
         encoded = self._tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         # Its own count of positions is in no file, and so stays on the meta device.
         positions = torch.arange(length, device=self.device)[None]
-        return self._text_encoder(encoded.input_ids.to(self.device), position_ids=positions).last_hidden_state
+        states: Tensor = self._text_encoder(encoded.input_ids.to(self.device), position_ids=positions).last_hidden_state
+        return states
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,11 +78,13 @@ class Sd1Model:
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
-        return self._vae.decode(self._here(latents) / self._vae.config.scaling_factor).sample
+        image: Tensor = self._vae.decode(self._here(latents) / self._vae.config.scaling_factor).sample
+        return image
 
     @torch.no_grad()
     def predict(self, latents: Tensor, timestep: Tensor, conditioning: Tensor) -> Tensor:
-        return self._unet(latents, timestep, encoder_hidden_states=conditioning, return_dict=False)[0]
+        output: Tensor = self._unet(latents, timestep, encoder_hidden_states=conditioning).sample
+        return output
 
     @torch.no_grad()
     def preview(self, latents: Tensor) -> Tensor:
@@ -100,18 +103,12 @@ def load(path: Path, identity: Identity, device: Device, cache: Path, files: Pat
         library.logging.set_verbosity_error()
         library.logging.disable_progress_bar()
     configs = _configs(path, identity, files)
-    tokenizer_files = path / "tokenizer" if identity.layout == "diffusers" else files / "tokenizer"
-    try:
-        with memory_errors():
-            modules = _build(configs)
-            states = converted(path, cache, device, lambda: _read(path, identity, configs))
-            for name, module in modules.items():
-                _fill(module, states[name])
-            tokenizer = CLIPTokenizer.from_pretrained(tokenizer_files, local_files_only=True)
-    except (OSError, SafetensorError) as error:
-        raise ModelUnreadable("A part of this model is missing or damaged.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelUnreadable("A description inside this model is damaged.") from error
+    modules = _build(configs)
+    tokenizer = _tokenizer(path / "tokenizer" if identity.layout == "diffusers" else files / "tokenizer")
+    with memory_errors():
+        states = converted(path, cache, device, lambda: _read(path, identity, configs))
+    for name, module in modules.items():
+        _fill(module, states[name])
     return Sd1Model(identity, device, **modules, tokenizer=tokenizer, scheduler_config=configs["scheduler"])
 
 
@@ -124,21 +121,34 @@ def _configs(path: Path, identity: Identity, files: Path) -> dict[str, Mapping[s
     return dict(configs)
 
 
-def _read(path: Path, identity: Identity, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Tensor]]:
+def _build(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The modules without weights: on torch's meta device nothing is allocated and nothing is initialised."""
+    try:
+        with torch.device("meta"):
+            return {
+                "unet": UNet2DConditionModel.from_config(dict(configs["unet"])),
+                "vae": _AUTOENCODERS[configs["vae"]["_class_name"]].from_config(dict(configs["vae"])),
+                "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(dict(configs["text_encoder"]))),
+            }
+    except Exception as error:  # whatever a library makes of numbers that make no sense
+        raise ModelUnreadable("A description inside this model is damaged.") from error
+
+
+def _tokenizer(folder: Path) -> Any:
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the library raises nothing more special
+        raise ModelUnreadable("This model's tokenizer is missing or damaged.") from error
+
+
+def _read(path: Path, identity: Identity, configs: Mapping[str, Mapping[str, Any]]) -> States:
     is_folder = identity.layout == "diffusers"
     for file in [file for name in _COMPONENTS for file in weight_files(path / name)] if is_folder else [path]:
         read_header(file)
-    return read_folder(path, _COMPONENTS) if is_folder else read_original(path, configs["unet"], configs["vae"])
-
-
-def _build(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The modules without weights: on torch's meta device nothing is allocated and nothing is initialised."""
-    with torch.device("meta"):
-        return {
-            "unet": UNet2DConditionModel.from_config(dict(configs["unet"])),
-            "vae": _AUTOENCODERS[configs["vae"]["_class_name"]].from_config(dict(configs["vae"])),
-            "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(dict(configs["text_encoder"]))),
-        }
+    try:
+        return read_folder(path, _COMPONENTS) if is_folder else read_original(path, configs["unet"], configs["vae"])
+    except (OSError, SafetensorError, LookupError) as error:
+        raise ModelUnreadable("A part of this model is missing or damaged.") from error
 
 
 def _fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:

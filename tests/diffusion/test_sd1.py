@@ -1,0 +1,454 @@
+"""Stable Diffusion 1.x: told apart by content, and loaded so that it computes what diffusers computes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from scumble.diffusion.contents import read_contents
+from scumble.diffusion.device import Device
+from scumble.diffusion.families import FAMILIES, find_family, identify, sd1
+from scumble.diffusion.families.base import Contents, Identity, Model, Prediction
+from scumble.diffusion.families.sd1 import SD1
+from scumble.protocol.errors import ModelUnreadable
+
+from .test_contents import torch_zip
+from .tiny import make_sd1_folder, make_sd1_single_file
+
+CPU = Device("cpu", torch.float32, channels_last=False)
+PROMPTS = ["", "a red circle on a blue background", "Ein Fluß, 河, \n\t  ÉCLAIR!!", "very " * 200]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sd1_folder(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load(folder, tmp_path_factory.mktemp("cache"))
+
+
+def load(path: Path, cache: Path, identity: Identity | None = None, device: Device = CPU) -> Model:
+    identity = identity or identify(read_contents(path))
+    assert identity is not None
+    return SD1.load(path, identity, device, cache)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+# ---- identify --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inpaint", [False, True])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_folder_is_known_by_its_descriptions(copy: Path, inpaint: bool, prediction: Prediction) -> None:
+    edit(copy / "unet" / "config.json", in_channels=9 if inpaint else 4)
+    edit(copy / "scheduler" / "scheduler_config.json", prediction_type=prediction)
+    assert identify(read_contents(copy)) == Identity("sd1", "diffusers", inpaint, prediction, native=64)
+
+
+def single(**changes: Any) -> Contents:
+    tensors: dict[str, Any] = {
+        "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+        "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (49408, 768),
+    }
+    metadata = changes.pop("metadata", {})
+    tensors = {name: shape for name, shape in {**tensors, **changes}.items() if shape}
+    return Contents("single", tensors, {}, metadata)
+
+
+FIRST = "model.diffusion_model.input_blocks.0.0.weight"
+ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+def test_a_single_file_is_known_by_its_shapes() -> None:
+    assert identify(single()) == Identity("sd1", "single", False, "epsilon", 512)
+    assert identify(single(**{FIRST: (320, 9, 3, 3)})) == Identity("sd1", "single", True, "epsilon", 512)
+
+
+@pytest.mark.parametrize("changes", [{"metadata": {"modelspec.prediction_type": "v"}}, {"v_pred": (1,)}])
+def test_a_single_file_may_say_that_it_predicts_v(changes: Any) -> None:
+    assert identify(single(**changes)) == Identity("sd1", "single", False, "v_prediction", 512)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {ATTENTION: (320, 1024)},  # Stable Diffusion 2
+        {ATTENTION: None},  # SDXL has none there
+        {FIRST: (320, 8, 3, 3)},  # InstructPix2Pix
+        {FIRST: (320, 5, 3, 3)},  # depth
+        {FIRST: None},
+    ],
+)
+def test_other_architectures_are_not_taken(changes: Any) -> None:
+    assert identify(single(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("first_stage_model.decoder.conv_in.weight", "autoencoder"),
+        ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", "text encoder"),
+    ],
+)
+def test_a_single_file_without_all_parts_is_refused_by_name(part: str, name: str) -> None:
+    with pytest.raises(ModelUnreadable, match=f"without its {name}"):
+        identify(single(**{part: None}))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("unet/config.json", {"cross_attention_dim": 33}),
+        ("unet/config.json", {"use_linear_projection": True}),
+        ("unet/config.json", {"in_channels": 8}),
+        ("unet/config.json", {"sample_size": "64"}),
+        ("unet/config.json", {"sample_size": -1}),
+        ("vae/config.json", {"block_out_channels": [1] * 1000}),
+        ("model_index.json", {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}),
+        ("model_index.json", {"unet": ["diffusers", "UNet3DConditionModel"]}),
+        ("model_index.json", {"vae": ["diffusers", "VQModel"]}),
+    ],
+)
+def test_folders_of_other_architectures_are_not_taken(copy: Path, file: str, changes: Any) -> None:
+    edit(copy / file, **changes)
+    assert identify(read_contents(copy)) is None
+
+
+def test_a_prediction_that_we_do_not_know_is_refused(copy: Path) -> None:
+    edit(copy / "scheduler" / "scheduler_config.json", prediction_type="sample")
+    with pytest.raises(ModelUnreadable, match="predicts"):
+        identify(read_contents(copy))
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "scheduler"])
+def test_a_folder_without_all_parts_is_refused_by_name(copy: Path, part: str) -> None:
+    shutil.rmtree(copy / part)
+    with pytest.raises(ModelUnreadable, match=part.replace("_", " ")):
+        identify(read_contents(copy))
+
+
+def test_families_are_found_by_name() -> None:
+    assert [find_family(family.name) for family in FAMILIES] == list(FAMILIES)
+    with pytest.raises(ModelUnreadable):
+        find_family("sd9")
+
+
+# ---- the five calls --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder: Path) -> Any:
+    pipeline = StableDiffusionPipeline.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_prompts_are_encoded_as_by_diffusers(model: Model, pipeline: Any, prompt: str) -> None:
+    expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, do_classifier_free_guidance=False)
+    assert expected.shape == (1, 77, 32)
+    torch.testing.assert_close(model.encode_prompt(prompt), expected)
+
+
+def test_images_are_encoded_and_decoded_as_by_diffusers(model: Model, pipeline: Any) -> None:
+    image = torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected = pipeline.vae.encode(image).latent_dist
+        mean, deviation = model.encode_image(image)
+        torch.testing.assert_close(mean, expected.mean * 0.18215)
+        torch.testing.assert_close(deviation, expected.std * 0.18215)
+        torch.testing.assert_close(model.decode_latents(mean), pipeline.vae.decode(expected.mean).sample)
+    assert mean.shape == (2, model.latent_channels, 64 // model.scale, 48 // model.scale)
+
+
+def test_the_denoiser_is_that_of_diffusers(model: Model, pipeline: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    latents, conditioning = torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 77, 32, generator=generator)
+    with torch.no_grad():
+        expected = pipeline.unet(latents, 500, conditioning).sample
+    torch.testing.assert_close(model.predict(latents, torch.tensor(500), conditioning), expected)
+
+
+def test_an_inpaint_denoiser_takes_nine_channels(tmp_path: Path) -> None:
+    model = load(make_sd1_folder(tmp_path / "model", inpaint=True), tmp_path / "cache")
+    output = model.predict(torch.zeros(1, 9, 8, 8), torch.tensor(1), model.encode_prompt(""))
+    assert output.shape == (1, 4, 8, 8)
+
+
+def test_the_models_own_schedule_is_kept(copy: Path, tmp_path: Path) -> None:
+    edit(copy / "scheduler" / "scheduler_config.json", prediction_type="v_prediction", beta_end=0.0125)
+    config = load(copy, tmp_path / "cache").scheduler_config
+    assert (config["prediction_type"], config["beta_end"]) == ("v_prediction", 0.0125)
+
+
+def test_a_linear_preview_is_small_and_has_the_colours(model: Model) -> None:
+    """The latents of plain white, black and red as the autoencoder of Stable Diffusion 1.x gives them, to one digit."""
+    latents = torch.tensor([[2.2, 1.3, 0.2, -1.0], [-1.7, -1.4, -0.2, 0.9]]).reshape(2, 4, 1, 1).expand(2, 4, 5, 6)
+    white, black = model.preview(latents.to(model.dtype))
+    assert white.shape == (3, 5, 6)
+    assert white.mean() > 0.5
+    assert black.mean() < -0.5
+
+
+def test_a_tiny_autoencoder_serves_as_autoencoder_and_preview(copy: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tiny = AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4).eval()
+    shutil.rmtree(copy / "vae")
+    tiny.save_pretrained(copy / "vae")
+    edit(copy / "model_index.json", vae=["diffusers", "AutoencoderTiny"])
+    identity = identify(read_contents(copy))
+    assert identity is not None
+    assert identity.native == 64
+    model = load(copy, tmp_path / "cache", identity)
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        latents = tiny.encode(image).latents
+        picture = tiny.decode(latents).sample
+    mean, deviation = model.encode_image(image)
+    torch.testing.assert_close(mean, latents)
+    assert not deviation.any()
+    torch.testing.assert_close(model.decode_latents(latents), picture)
+    torch.testing.assert_close(model.preview(latents), picture)
+
+
+def test_bfloat16_channels_last_stays_near(folder: Path, model: Model, tmp_path: Path) -> None:
+    quick = load(folder, tmp_path, device=Device("cpu", torch.bfloat16, channels_last=True))
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for each in (model, quick):
+        conditioning = each.encode_prompt("a red circle")
+        assert conditioning.dtype == each.dtype
+        outputs.append(each.predict(latents.to(each.dtype), torch.tensor(500), conditioning).float())
+    assert (outputs[1] - outputs[0]).norm() < 0.02 * outputs[0].norm()
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configurations of the tiny model in the place of those that we ship for single files."""
+    files = tmp_path / "files"
+    shutil.copytree(folder / "tokenizer", files / "tokenizer")
+    for part in ("unet", "vae", "text_encoder"):
+        shutil.copy(folder / part / "config.json", files / f"{part}.json")
+    shutil.copy(folder / "scheduler" / "scheduler_config.json", files / "scheduler.json")
+    monkeypatch.setattr(sd1, "FILES", files)
+
+
+def parameters(model: Any) -> dict[str, torch.Tensor]:
+    parts = {"unet": model._unet, "vae": model._vae, "text_encoder": model._text_encoder}
+    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+
+
+def assert_same_weights(one: Model, other: Model) -> None:
+    first, second = parameters(one), parameters(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize(("inpaint", "prediction"), [(False, "epsilon"), (True, "v_prediction")])
+def test_a_single_file_holds_the_same_model_as_the_folder(
+    tmp_path: Path, inpaint: bool, prediction: Prediction
+) -> None:
+    expected = load(make_sd1_folder(tmp_path / "folder", inpaint, prediction), tmp_path / "cache")
+    path = make_sd1_single_file(tmp_path / "model.safetensors", inpaint, prediction)
+    model = load(path, tmp_path / "cache", Identity("sd1", "single", inpaint, prediction, 512))
+    assert_same_weights(model, expected)
+    assert model.scheduler_config["prediction_type"] == prediction
+    torch.testing.assert_close(model.encode_prompt("a red circle"), expected.encode_prompt("a red circle"))
+
+
+def test_the_shipped_descriptions_are_those_of_stable_diffusion() -> None:
+    """859.52, 83.65 and 123.06 million parameters, in as many tensors as the published files have."""
+    from scumble.diffusion.families.sd1_model import _build, _configs
+
+    modules = _build(_configs(Path(), Identity("sd1", "single", False, "epsilon", 512), sd1.FILES))
+    counts = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+    assert counts == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
+    assert {name: len(module.state_dict()) for name, module in modules.items()} == {
+        "unet": 686,
+        "vae": 248,
+        "text_encoder": 196,
+    }
+    inpaint = _build(_configs(Path(), Identity("sd1", "single", True, "epsilon", 512), sd1.FILES))["unet"]
+    assert inpaint.conv_in.weight.shape == (320, 9, 3, 3)
+
+
+def test_the_shipped_tokenizer_is_that_of_clip() -> None:
+    from scumble.diffusion.families.sd1_model import _tokenizer
+
+    assert _tokenizer(sd1.FILES / "tokenizer")("a Photo of a\n cat").input_ids == [
+        49406, 320, 1125, 539, 320, 2368, 49407
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["folder", "single"])
+@pytest.mark.usefixtures("shipped")
+def test_nothing_touches_the_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError(f"asked the network: {arguments}")
+
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    if kind == "folder":
+        model = load(folder, tmp_path / "cache")
+    else:
+        path = make_sd1_single_file(tmp_path / "model.safetensors")
+        model = load(path, tmp_path / "cache", Identity("sd1", "single", False, "epsilon", 512))
+    assert model.encode_prompt("a red circle").shape == (1, 77, 32)
+
+
+def test_nothing_is_printed(copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    edit(copy / "unet" / "config.json", word_that_nobody_knows=1)
+    load(copy, tmp_path / "cache")
+    assert capfd.readouterr() == ("", "")
+
+
+def rename(change: Callable[[str], str]) -> Callable[[Path], None]:
+    def run(file: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        save_file({change(key): value for key, value in load_file(file).items()}, file)
+
+    return run
+
+
+def old_attention(key: str) -> str:
+    for new, old in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
+        key = key.replace(f"attentions.0.{new}.", f"attentions.0.{old}.")
+    return key
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("vae/diffusion_pytorch_model.safetensors", old_attention),
+        ("text_encoder/model.safetensors", lambda key: key.removeprefix("text_model.")),
+    ],
+    ids=["autoencoder of diffusers 0.17", "text encoder of transformers 5.6"],
+)
+def test_names_of_all_ages_are_read(
+    copy: Path, tmp_path: Path, model: Model, file: str, change: Callable[[str], str]
+) -> None:
+    before = (copy / file).read_bytes()
+    rename(change)(copy / file)
+    assert (copy / file).read_bytes() != before
+    assert_same_weights(load(copy, tmp_path / "cache"), model)
+
+
+def test_half_precision_variants_are_read(copy: Path, tmp_path: Path, model: Model) -> None:
+    for part in ("unet", "vae"):
+        file = copy / part / "diffusion_pytorch_model.safetensors"
+        file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert_same_weights(load(copy, tmp_path / "cache"), model)
+
+
+def test_shards_are_read(copy: Path, tmp_path: Path, model: Model) -> None:
+    unet = UNet2DConditionModel.from_pretrained(str(copy / "unet"), local_files_only=True)
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    unet.save_pretrained(copy / "unet", max_shard_size="4MB")
+    assert len(list((copy / "unet").glob("*.safetensors"))) > 1
+    assert_same_weights(load(copy, tmp_path / "cache"), model)
+
+
+# ---- what is damaged -------------------------------------------------------------------------------------------------
+
+
+def damage_pickle(copy: Path) -> None:
+    (copy / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(torch_zip())
+
+
+def damage_bin_only(copy: Path) -> None:
+    (copy / "text_encoder" / "model.safetensors").unlink()
+    (copy / "text_encoder" / "pytorch_model.bin").write_bytes(torch_zip())
+
+
+def damage_cut(copy: Path) -> None:
+    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def damage_missing_tensor(copy: Path) -> None:
+    rename(lambda key: key.replace("conv_in.bias", "conv_in.other"))(
+        copy / "vae" / "diffusion_pytorch_model.safetensors"
+    )
+
+
+def damage_shape(copy: Path) -> None:
+    edit(copy / "text_encoder" / "config.json", intermediate_size=64)
+
+
+def damage_description(copy: Path) -> None:
+    edit(copy / "unet" / "config.json", block_out_channels=[32, -1, 0, None])
+
+
+def damage_heads(copy: Path) -> None:
+    edit(copy / "text_encoder" / "config.json", num_attention_heads=0)
+
+
+def damage_tokenizer(copy: Path) -> None:
+    (copy / "tokenizer" / "vocab.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_pickle,
+        damage_bin_only,
+        damage_cut,
+        damage_missing_tensor,
+        damage_shape,
+        damage_description,
+        damage_heads,
+        damage_tokenizer,
+    ],
+)
+def test_a_damaged_folder_is_refused_in_plain_words(copy: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    identity = identify(read_contents(copy))
+    damage(copy)
+    with pytest.raises(ModelUnreadable) as error:
+        load(copy, tmp_path / "cache", identity)
+    assert str(tmp_path) not in error.value.message + error.value.hint
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_single_file_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    path = make_sd1_single_file(tmp_path / "model.safetensors")
+    rename(lambda key: key.replace("middle_block.0", "middle_block.7"))(path)
+    with pytest.raises(ModelUnreadable):
+        load(path, tmp_path / "cache", Identity("sd1", "single", False, "epsilon", 512))
+
+
+def test_a_models_own_code_is_never_run(copy: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (copy / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass X: pass\n")
+    for part in ("unet", "vae", "text_encoder", "tokenizer"):
+        (copy / part / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass X: pass\n")
+        config = copy / part / ("tokenizer_config.json" if part == "tokenizer" else "config.json")
+        edit(config, auto_map={"AutoModel": "evil.X", "AutoTokenizer": ["evil.X", "evil.X"], "AutoConfig": "evil.X"})
+    load(copy, tmp_path / "cache")
+    assert not marker.exists()
