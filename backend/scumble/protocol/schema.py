@@ -70,7 +70,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise BadRequest(f"{where} is not an object.")
-        return {str(key): _convert(get_args(hint)[1], item, where) for key, item in value.items()}
+        return {_convert(str, key, where): _convert(get_args(hint)[1], item, where) for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return from_json(hint, value, where)  # type: ignore[arg-type]
     if isinstance(hint, type) and issubclass(hint, tuple):
@@ -99,6 +99,10 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
         if abs(value) < 2**63:
             return value
         raise BadRequest(f"{where} is out of range.")
-    if hint in (str, bool) and isinstance(value, hint):
+    if hint is str and isinstance(value, str):
+        if value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value):
+            return value
+        raise BadRequest(f"{where} is not valid text.")  # half a UTF-16 pair cannot be sent on or stored
+    if hint is bool and isinstance(value, bool):
         return value
     raise BadRequest(f"{where} is not of type {getattr(hint, '__name__', hint)}.")
