@@ -13,8 +13,8 @@ LARGEST_NATIVE = 1024
 LEAST_CONTEXT = 32
 LONGEST_STRIP = 4
 """Models are never shown a picture longer than this many times its width."""
-ROUNDING = 64
-"""Px by which a crop may become longer to fit a model's grid."""
+ROUNDING = 4
+"""A crop becomes longer by up to one part in so many of its longest side, so that its sides fit a model's grid."""
 _SELECTED = b"\0" + b"\1" * 255
 _EMPTY = b"\1" + b"\0" * 255
 
@@ -30,17 +30,18 @@ def bounds_to_send(mask: Bounds, canvas: Size, grow: int = 0, context: int = 0) 
     grown = mask.pad(grow)
     wanted = grown.pad(max(max(grown.size) // 16, sum(grown.size) // 4, LEAST_CONTEXT, context) + 1)
     least = max(LARGEST_NATIVE, max(wanted.size) // LONGEST_STRIP)
+    extra = max(wanted.size) // ROUNDING
     room = frame.union(mask)
-    x, width = _widen(wanted.x, wanted.width, least, room.x, room.width)
-    y, height = _widen(wanted.y, wanted.height, least, room.y, room.height)
+    x, width = _widen(wanted.x, wanted.width, max(wanted.width + extra, least), room.x, room.width)
+    y, height = _widen(wanted.y, wanted.height, max(wanted.height + extra, least), room.y, room.height)
     return Bounds(x, y, width, height).intersect(frame)
 
 
-def _widen(start: int, length: int, least: int, low: int, room: int) -> Tuple[int, int]:
-    """A side of at least `least` px, moved into the room where it fits there."""
-    longer = max(length + ROUNDING, least)
-    start -= (longer - length) // 2
-    return (max(min(start, low + room - longer), low), longer) if longer < room else (low, room)
+def _widen(start: int, length: int, longer: int, low: int, room: int) -> Tuple[int, int]:
+    """Start and length of a side made longer, moved into the room where it fits there."""
+    if longer >= room:
+        return low, room
+    return min(max(start - (longer - length) // 2, low), low + room - longer), longer
 
 
 def mask_of_edges(canvas: Size, edges: Edges) -> Tuple[Bounds, bytes]:

@@ -1,0 +1,268 @@
+"""From a document to an edit and back onto the right pixels, exactly once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scumble.client.client import Client, Finished
+from scumble.client.document import Edges
+from scumble.client.editor import CanvasChanged, Editor, EditSettings, layer_name, prepare
+from scumble.protocol.errors import BadRequest
+from scumble.protocol.frames import pack
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest, Layer, Result, replace
+
+from .memory_document import OPAQUE, MemoryDocument
+
+JOB = "0" * 32
+SELECTED = (Bounds(30, 20, 4, 3), b"\xff\x80\x00\x01" * 3)
+
+
+class QuietClient(Client):
+    """Notes what would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("test", lambda: None)  # type: ignore[arg-type, return-value]
+        self.said: list[tuple[str, Any]] = []
+
+    def submit(
+        self,
+        request: EditRequest,
+        image: bytes,
+        mask: bytes | None = None,
+        job: str | None = None,
+        priority: int = 0,
+    ) -> str:
+        job = job or f"{len(self.said):032x}"
+        self.said.append(("submit", request))
+        return job
+
+    def acknowledge(self, job: str) -> None:
+        self.said.append(("acknowledge", job))
+
+    def cancel(self, job: str) -> None:
+        self.said.append(("cancel", job))
+
+
+def finish(editor: Editor, job: str, request: EditRequest, *bounds: Bounds) -> None:
+    layers = tuple(Layer(place, 7 + index) for index, place in enumerate(bounds))
+    buffers = tuple(pack("layer", b.width, b.height, "rgba8", OPAQUE * b.area) for b in bounds)
+    editor.finish(Finished(Result(job, replace(request, seed=7), layers, request.image, {}, 0.0), buffers))
+
+
+@pytest.fixture
+def client() -> QuietClient:
+    return QuietClient()
+
+
+@pytest.fixture
+def editor(client: QuietClient) -> Editor:
+    return Editor(client)
+
+
+def start(editor: Editor, client: QuietClient, document: MemoryDocument, edges: Edges | None = None) -> tuple[str, Any]:
+    job = editor.start(document, EditSettings(prompt="a cat"), edges)
+    return job, client.said[-1][1]
+
+
+# ---- document to edit ------------------------------------------------------------------------------------------------
+
+
+def test_a_selection_goes_with_its_surroundings_and_not_with_the_document() -> None:
+    document = MemoryDocument(Size(3000, 2000), selected=SELECTED)
+    document.put(31, 21, b"\x01\x02\x03\xff")
+    edit = prepare(document, EditSettings(prompt="a cat", strength=0.4, grow=2))
+    assert document.reads == [edit.request.image]
+    assert edit.request.image.area < 1200 * 1200
+    assert edit.request.mask == SELECTED[0]
+    assert edit.mask == SELECTED[1]
+    at = ((21 - edit.request.image.y) * edit.request.image.width + 31 - edit.request.image.x) * 4
+    assert edit.image[at : at + 4] == b"\x01\x02\x03\xff"
+    assert (edit.request.mode, edit.request.canvas, edit.request.grow) == ("refine", Size(3000, 2000), 2)
+
+
+def test_no_selection_below_full_strength_sends_the_canvas() -> None:
+    edit = prepare(MemoryDocument(Size(40, 30)), EditSettings(strength=0.5))
+    assert (edit.request.mode, edit.request.image, edit.mask) == ("img2img", Bounds(0, 0, 40, 30), None)
+
+
+def test_starting_from_nothing_reads_nothing() -> None:
+    document = MemoryDocument(Size(4000, 3000))
+    edit = prepare(document, EditSettings(prompt="a cat"))
+    assert edit.request.mode == "txt2img"
+    assert document.reads == []
+    assert edit.image == bytes(4)
+
+
+def test_an_empty_document_is_painted_from_nothing_at_any_strength() -> None:
+    assert prepare(MemoryDocument(Size(8, 8), bytes(4)), EditSettings(strength=0.3)).request.mode == "txt2img"
+
+
+def test_a_selection_over_a_hole_in_the_picture_extends_it() -> None:
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    document.put(31, 21, b"\0\0\0\0")
+    assert prepare(document, EditSettings()).request.mode == "outpaint"
+    document.put(31, 21, OPAQUE)
+    document.put(0, 0, b"\0\0\0\0")
+    assert prepare(document, EditSettings()).request.mode == "fill"
+
+
+def test_the_artist_may_choose_the_mode() -> None:
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    assert prepare(document, EditSettings(mode="remove")).request.mode == "remove"
+
+
+def test_edges_make_a_mask_beyond_the_canvas() -> None:
+    edit = prepare(MemoryDocument(Size(64, 48), selected=SELECTED), EditSettings(), edges=Edges(top=5, right=2))
+    assert (edit.request.mode, edit.request.mask) == ("outpaint", Bounds(0, -5, 66, 53))
+    assert edit.request.image == Bounds(0, 0, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("document", "settings"),
+    [
+        (MemoryDocument(Size(64, 64), selected=(Bounds(1, 1, 2, 2), bytes(4))), EditSettings()),
+        (MemoryDocument(Size(64, 64)), EditSettings(mode="fill")),
+        (MemoryDocument(Size(64, 64), selected=SELECTED), EditSettings(count=0)),
+        (MemoryDocument(Size(64, 64), selected=SELECTED), EditSettings(strength=float("nan"))),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_hint(document: MemoryDocument, settings: EditSettings) -> None:
+    with pytest.raises(BadRequest) as caught:
+        prepare(document, settings)
+    assert caught.value.hint
+
+
+# ---- result to document ----------------------------------------------------------------------------------------------
+
+
+def test_a_layer_lands_where_it_was_made_and_is_acknowledged(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    job, request = start(editor, client, document)
+    finish(editor, job, request, SELECTED[0])
+    assert editor.insert(job)
+    (layer,) = document.layers
+    assert (layer.bounds, layer.pixels, layer.name) == (SELECTED[0], OPAQUE * 12, "a cat (7)")
+    assert (layer.request.seed, layer.request.count) == (7, 1)
+    assert client.said[-1] == ("acknowledge", job)
+
+
+def test_nothing_is_inserted_twice(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    job, request = start(editor, client, document)
+    finish(editor, job, request, SELECTED[0], SELECTED[0])
+    assert editor.insert(job, 1)
+    assert not editor.insert(job, 1)
+    assert editor.insert(job, 0)
+    assert [(layer.index, layer.request.seed) for layer in document.layers] == [(1, 8), (0, 7)]
+    assert client.said.count(("acknowledge", job)) == 1
+
+
+def test_a_layer_that_a_killed_host_had_inserted_is_only_acknowledged(client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    first = Editor(client)
+    job, request = start(first, client, document)
+    finish(first, job, request, SELECTED[0])
+    first.insert(job)
+    second = Editor(client)
+    finish(second, job, request, SELECTED[0])
+    assert not second.insert(job, document=document)
+    assert len(document.layers) == 1
+    assert client.said[-1] == ("acknowledge", job)
+
+
+def test_an_outpaint_grows_the_canvas_once_for_all_its_variants(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    job, request = start(editor, client, document, Edges(10, 5, 2, 0))
+    finish(editor, job, request, request.mask, request.mask)
+    editor.insert(job, 0)
+    editor.insert(job, 1)
+    assert document.growths == [Edges(10, 5, 2, 0)]
+    assert document.size == Size(76, 53)
+    assert [layer.bounds for layer in document.layers] == [Bounds(0, 0, 76, 53)] * 2
+
+
+def test_other_edits_follow_a_canvas_that_grew(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    wide, wide_request = start(editor, client, document, Edges(left=10))
+    wider, wider_request = start(editor, client, document, Edges(left=4, top=3))
+    fill, fill_request = start(editor, client, document)
+    finish(editor, wide, wide_request, wide_request.mask)
+    finish(editor, wider, wider_request, wider_request.mask)
+    finish(editor, fill, fill_request, SELECTED[0])
+    editor.insert(wide)
+    editor.insert(fill)
+    assert document.layers[1].bounds == SELECTED[0].translate(10, 0)
+    editor.insert(wider)
+    assert document.growths == [Edges(left=10), Edges(top=3)]
+    assert document.layers[2].bounds == wider_request.mask.translate(10, 3)
+
+
+def test_a_result_is_never_misplaced_silently(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    job, request = start(editor, client, document)
+    finish(editor, job, request, SELECTED[0])
+    document.size = Size(60, 48)  # cropped by the artist
+    with pytest.raises(CanvasChanged) as caught:
+        editor.insert(job)
+    assert caught.value.hint
+    assert document.layers == []
+    assert client.said[-1][0] == "submit"  # not acknowledged: it is not lost
+    assert editor.insert(job, anyway=True)
+    assert document.layers[0].bounds == SELECTED[0]
+
+
+def test_an_edit_begun_after_the_canvas_changed_is_placed(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    start(editor, client, document)
+    document.size = Size(60, 48)
+    job, request = start(editor, client, document)
+    finish(editor, job, request, SELECTED[0])
+    assert editor.insert(job)
+
+
+def test_a_job_of_an_earlier_run_goes_into_a_document_of_its_size_only(editor: Editor, client: QuietClient) -> None:
+    request = EditRequest("fill", Size(64, 48), Bounds(0, 0, 64, 48), SELECTED[0])
+    finish(editor, JOB, request, SELECTED[0])
+    assert editor.document(JOB) is None
+    with pytest.raises(KeyError):
+        editor.insert(JOB)
+    with pytest.raises(CanvasChanged):
+        editor.insert(JOB, document=MemoryDocument(Size(64, 49)))
+    document = MemoryDocument(Size(64, 48))
+    assert editor.insert(JOB, document=document)
+    assert document.layers[0].bounds == SELECTED[0]
+
+
+def test_variants_of_an_earlier_runs_outpaint_follow_the_growth(editor: Editor, client: QuietClient) -> None:
+    edit = prepare(MemoryDocument(Size(64, 48)), EditSettings(), edges=Edges(left=10))
+    assert edit.request.mask is not None
+    finish(editor, JOB, edit.request, edit.request.mask, edit.request.mask)
+    document = MemoryDocument(Size(64, 48))
+    editor.insert(JOB, 0, document)
+    editor.insert(JOB, 1, document)
+    assert document.growths == [Edges(left=10)]
+    assert [layer.bounds for layer in document.layers] == [Bounds(0, 0, 10, 48)] * 2
+
+
+def test_discard_forgets_a_result_and_cancels_what_runs(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    job, request = start(editor, client, document)
+    assert editor.jobs(document) == [job]
+    editor.discard(job)
+    assert client.said[-1] == ("cancel", job)
+    finish(editor, job, request, SELECTED[0])
+    editor.discard(job)
+    assert client.said[-1] == ("acknowledge", job)
+    assert editor.jobs(document) == []
+    assert editor.result(job) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [("", "Fill (3)"), ("a\n red  cat", "a red cat (3)"), ("x" * 100, "x" * 39 + "\u2026 (3)")],
+)
+def test_layer_names(prompt: str, name: str) -> None:
+    request = EditRequest("fill", Size(8, 8), Bounds(0, 0, 8, 8), Bounds(0, 0, 1, 1), prompt=prompt)
+    assert layer_name(request, 3) == name
