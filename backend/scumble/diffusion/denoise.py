@@ -73,12 +73,14 @@ def denoise(
 
 def pure_noise(schedule: Schedule, noise: Tensor) -> Tensor:
     """The start that knows nothing of a picture, from standard normal `noise`."""
-    return noise * schedule.scheduler.init_noise_sigma
+    start: Tensor = noise * schedule.scheduler.init_noise_sigma
+    return start
 
 
 def noised(schedule: Schedule, original: Tensor, noise: Tensor) -> Tensor:
     """The start from a picture's latents: noised to the level of the schedule's first timestep."""
-    return schedule.scheduler.add_noise(original, noise, schedule.timesteps[:1])
+    start: Tensor = schedule.scheduler.add_noise(original, noise, schedule.timesteps[:1])
+    return start
 
 
 def guided(
@@ -110,12 +112,12 @@ def _at_level(schedule: Schedule, i: int, held: Held) -> Tensor:
     if i == len(schedule.timesteps):
         return held.original
     # Schedulers with sigmas go by their own count of steps here, those with alphas by the timestep: both mean step i.
-    return schedule.scheduler.add_noise(held.original, held.noise, schedule.timesteps[i : i + 1])
+    level: Tensor = schedule.scheduler.add_noise(held.original, held.noise, schedule.timesteps[i : i + 1])
+    return level
 
 
 def _estimate(scheduler: Any, output: Any) -> Tensor:
     """The finished latents as this step's prediction sees them."""
-    for name in ("pred_original_sample", "denoised"):
-        if output.get(name) is not None:
-            return output[name]
-    return scheduler.model_outputs[-1]  # the multistep solvers keep their converted predictions
+    # Only the multistep solvers do not return it; they keep it for their next step.
+    estimate: Tensor = output.get("pred_original_sample", output.get("denoised"))
+    return scheduler.model_outputs[-1] if estimate is None else estimate

@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..editing.plan import Pixels, Plan, Report, Traits
-from ..editing.tiles import TiledPicture
 from ..protocol.errors import Internal
-from ..protocol.geometry import Bounds
-from ..protocol.messages import MAX_SEED, MAX_SIDE, EditRequest
+from ..protocol.messages import MAX_SEED, MAX_SIDE
 from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .device import choose_device
 from .families import find_family
@@ -52,7 +50,7 @@ class DiffusionEngine:
             multiple=self.family.multiple,
             max_area=int(native**2 * share),
             prompt=True,
-            reach=MAX_SIDE,  # a prompt needs no surroundings: whatever the model sees, it can fill
+            reach=MAX_SIDE,  # a prompt needs no surroundings: all of what the model sees is painted at once, in one tile
         )
 
     def generate(self, plan: Plan, report: Report) -> list[Pixels]:
@@ -64,13 +62,8 @@ class DiffusionEngine:
         with torch.inference_mode(), memory_errors():
             return [_Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
 
-    def conditioning(self, request: EditRequest, guidance: float) -> tuple[Tensor, Tensor]:
-        """(1, tokens, width) of the prompt and of the negative prompt, equally long."""
-        positive = self._encode_prompt(request.prompt)
-        negative = self._encode_prompt(request.negative) if guidance > 1 else positive
-        return positive, negative
-
-    def _encode_prompt(self, prompt: str) -> Tensor:
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """(1, tokens, width) conditioning."""
         return self._prompts.get(prompt, lambda: self.model.encode_prompt(prompt))
 
     def encode(self, image: Pixels) -> Tensor:
@@ -108,79 +101,61 @@ class _Picture:
         self.sampler = request.sampler or defaults.sampler
         self.strength = 1.0 if request.mode == "txt2img" else request.strength
         self.generator = torch.Generator("cpu").manual_seed(((request.seed or 0) + index) % (MAX_SEED + 1))
-        # Progress counts the steps of all pictures and tiles.
-        self.executed = executed_steps(self.steps, self.strength)
-        self.done = index * len(plan.tiles) * self.executed
-        self.total = request.count * len(plan.tiles) * self.executed
+        # Progress counts the steps of all pictures.
+        executed = executed_steps(self.steps, self.strength)
+        self.done, self.total = index * executed, request.count * executed
 
     def paint(self) -> Pixels:
-        plan = self.plan
-        picture = TiledPicture(plan.work_image, plan.work_mask)
-        result = plan.work_image.copy()
-        for tile in plan.tiles:
-            part = tile.slices()
-            mask = np.minimum(picture.hole(tile), plan.work_mask[part])
-            painted = self.paint_tile(picture.image, tile, mask)
-            picture.paste(tile, painted)
-            result[part] = painted
-        inside = plan.work_mask > 0
-        result[inside] = picture.image[inside]
-        return result
-
-    def paint_tile(self, seen: Pixels, tile: Bounds, mask: Pixels) -> Pixels:
-        """(h, w, 3) of the tile, painted where the (h, w) mask is above 0, with the (H, W, 3) picture as it is so far."""
-        engine, model = self.engine, self.model
-        image = seen[tile.slices()]
+        """Encode, denoise, decode."""
         self.report("encoding")
+        engine, model, size = self.engine, self.model, self.plan.size
+        predict = self._predict()
         schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, self.strength)
-        strengths = latent_mask(mask, model.scale).to(model.device)
-        predict = self._predict(image, mask)
-        if model.identity.inpaint:
-            # Its conditioning tells it what to keep; only pixels that are to change in part are held.
-            strengths = torch.where(strengths > 0, strengths, 1.0)
-        shape = (1, model.latent_channels, image.shape[0] // model.scale, image.shape[1] // model.scale)
+        shape = (1, model.latent_channels, size.height // model.scale, size.width // model.scale)
         noise = torch.randn(shape, generator=self.generator).to(model.device)
-        start = pure_noise(schedule, noise) if self._from_nothing() else noised(schedule, engine.encode(image), noise)
-        held = Held(engine.encode(image), noise, strengths) if strengths.min() < 1 else None
+        start = pure_noise(schedule, noise) if self._from_nothing() else noised(schedule, self._original(), noise)
+        held = self._held(noise)
         self.report("denoising", self.done, self.total)
-        latents = denoise(predict, schedule, start, held, self.generator, self._on_step(seen, tile))
+        latents = denoise(predict, schedule, start, held, self.generator, self._on_step)
         self.report("decoding")
         return engine.decode(latents)
 
     def _from_nothing(self) -> bool:
         """Whether the start is noise alone, as with diffusers at full strength, or the picture under as much noise.
 
-        At its noisiest step Stable Diffusion 1.x still sees 7 % of a picture, enough to settle brightness and tint: under
-        a mask, a plain denoiser that starts from the prefill meets its surroundings, one that starts from pure noise
-        drifts to mid-grey. Inpaint denoisers are told their surroundings, and were trained to start from noise.
+        At its noisiest step Stable Diffusion 1.x still sees 7 % of a picture (Lin et al. 2024, Common Diffusion Noise
+        Schedules and Sample Steps Are Flawed), and takes from it how bright and of what tint all is. So where a plain
+        denoiser fills a mask it starts from the prefill, which has the tint of the surroundings, and not from mid-grey.
+        Inpaint denoisers are told their surroundings, and start as they do elsewhere.
         """
         return self.strength == 1 and (self.model.identity.inpaint or self.plan.request.mask is None)
 
-    def _predict(self, image: Pixels, mask: Pixels) -> Predict:
-        positive, negative = self.engine.conditioning(self.plan.request, self.guidance)
+    def _original(self) -> Tensor:
+        return self.engine.encode(self.plan.work_image)
+
+    def _held(self, noise: Tensor) -> Held | None:
+        mask = latent_mask(self.plan.work_mask, self.model.scale).to(self.model.device)
+        if self.model.identity.inpaint:
+            # Its conditioning tells it what to keep; only pixels that are to change in part are held.
+            mask = torch.where(mask > 0, mask, 1.0)
+        return Held(self._original(), noise, mask) if mask.min() < 1 else None
+
+    def _predict(self) -> Predict:
+        request, engine = self.plan.request, self.engine
+        positive = engine.encode_prompt(request.prompt)
+        negative = engine.encode_prompt(request.negative) if self.guidance > 1 else positive
         condition = None
         if self.model.identity.inpaint:
-            hole, visible = inpaint_condition(image, mask)
+            hole, visible = inpaint_condition(self.plan.work_image, self.plan.work_mask)
             places = latent_mask(hole, self.model.scale).to(self.model.device)
-            condition = torch.cat([places, self.engine.encode(visible)], dim=1)
+            condition = torch.cat([places, engine.encode(visible)], dim=1)
         return guided(self.model, positive, negative, self.guidance, condition)
 
-    def _on_step(self, seen: Pixels, tile: Bounds) -> Callable[[int, int, Callable[[], Tensor]], None]:
-        def on_step(step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
-            self.done += 1
-            self.report("denoising", self.done, self.total, lambda: self._preview(seen, tile, estimate()))
+    def _on_step(self, step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
+        def preview() -> Pixels:
+            return pixels(self.model.preview(estimate().to(self.model.dtype)).float())
 
-        return on_step
-
-    def _preview(self, seen: Pixels, tile: Bounds, estimate: Tensor) -> Pixels:
-        """A small picture of the whole, with the tile in work as it is by now."""
-        small = pixels(self.model.preview(estimate.to(self.model.dtype)).float())
-        factor = tile.height // small.shape[0]
-        whole = seen[::factor, ::factor].copy()
-        top, left = tile.top // factor, tile.left // factor
-        target = whole[top : top + small.shape[0], left : left + small.shape[1]]
-        target[:] = small[: target.shape[0], : target.shape[1]]
-        return whole
+        self.report("denoising", self.done + step, self.total, preview)
 
 
 def inpaint_condition(image: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
