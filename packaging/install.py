@@ -32,8 +32,14 @@ from scumble.home import Home, find_home
 from scumble.models.download import FILL_MODEL, fetch_fill_model
 from scumble.protocol.errors import ScumbleError
 
-OUTPAINT = 160
+OUTPAINT = 96
 """Pixels by which the sample picture grows on its left and right."""
+
+DATA = (
+    "models", "models.json", "cache", "jobs", "pending", "settings.json", "logs", "token", "backend.json",
+    "backend.lock", "start.lock",
+)  # fmt: skip
+"""What the backend and the client keep in the home folder."""
 
 
 def main() -> int:
@@ -225,9 +231,8 @@ def uninstall(home: Home, everything: bool) -> None:
     for path in (home.root / "plugins", home.root / "welcome", home.installation):
         remove(path)
     if everything:
-        for path in (home.models, home.root / "models.json", home.cache, home.jobs, home.settings, home.logs,
-                     home.token, home.record, home.root / "start.lock"):  # fmt: skip
-            remove(path)
+        for name in DATA:
+            remove(home.root / name)
     if home.root.is_dir() and any(home.root.iterdir()):
         say(f"kept: {home.root} with {', '.join(sorted(path.name for path in home.root.iterdir()))}")
         say("--uninstall --all removes models, settings and jobs too" if not everything else "(not made by Scumble)")

@@ -1,0 +1,102 @@
+"""Which torch is chosen for which computer, and what is said where no environment can be made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import environment
+import pytest
+import scumble
+from environment import SetupProblem, answer, build_wheel, choose_torch, make_environment, scumble_version
+
+from tests.conftest import REPOSITORY
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "answers", "device", "indexes"),
+    [
+        ("Linux", "x86_64", {}, "CPU", ["cpu"]),
+        ("Linux", "aarch64", {}, "CPU", ["cpu"]),
+        ("Windows", "AMD64", {}, "CPU", []),
+        ("Linux", "x86_64", {"nvidia-smi": "GPU 0: NVIDIA H200 (UUID: GPU-1)"}, "NVIDIA GPU", []),
+        ("Windows", "AMD64", {"nvidia-smi": "GPU 0: NVIDIA GeForce"}, "NVIDIA GPU", ["cu130"]),
+        ("Linux", "x86_64", {"nvidia-smi": "No devices found."}, "CPU", ["cpu"]),
+        ("Linux", "x86_64", {"rocminfo": "  Name:   gfx1100"}, "AMD GPU", ["rocm7.2"]),
+        ("Windows", "AMD64", {"rocminfo": "  Name:   gfx1100"}, "CPU", []),
+        ("Linux", "x86_64", {"sycl-ls": "[level_zero:gpu][level_zero:0] Arc"}, "Intel GPU", ["xpu"]),
+        ("Windows", "AMD64", {"xpu-smi": "| Device Name: Arc |"}, "Intel GPU", ["xpu"]),
+        ("Darwin", "arm64", {}, "Apple GPU", []),
+    ],
+)
+def test_torch_for_each_computer(
+    system: str, machine: str, answers: dict[str, str], device: str, indexes: list[str]
+) -> None:
+    torch = choose_torch(system, machine, lambda command: answers.get(command[0], ""))
+    assert torch.device == device
+    assert torch.why
+    assert [index.rpartition("/")[2] for index in torch.indexes] == indexes
+
+
+def test_macs_that_torch_has_left() -> None:
+    with pytest.raises(SetupProblem, match="Apple silicon"):
+        choose_torch("Darwin", "x86_64", lambda _: "")
+
+
+def test_answer_of_what_cannot_be_run() -> None:
+    assert answer([sys.executable, "-c", "print('yes')"]).strip() == "yes"
+    assert answer([sys.executable, "-c", "raise SystemExit(1)"]) == ""
+    assert answer(["no-such-program-of-ours"]) == ""
+
+
+def test_index_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not environment.answers("http://127.0.0.1:9/whl/cpu")
+    assert "does not answer" in capsys.readouterr().out
+
+
+def test_old_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment.sys, "version_info", (3, 9, 18))
+    with pytest.raises(SetupProblem, match=r"needs Python 3\.11 or later, this is 3\.9"):
+        make_environment(tmp_path / "env")
+
+
+@pytest.mark.parametrize("error", [subprocess.CalledProcessError(1, "ensurepip"), ImportError("ensurepip")])
+def test_python_without_venv(error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def create(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(venv, "create", create)
+    with pytest.raises(SetupProblem, match="python3-venv"):
+        make_environment(tmp_path / "env")
+
+
+def test_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(SetupProblem, match="choose another folder"):
+        make_environment(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_version_is_the_packages() -> None:
+    assert scumble_version() == scumble.__version__
+
+
+def test_constraints_are_exact() -> None:
+    lines = environment.CONSTRAINTS.read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert len(pins) > 40
+    assert all(pin.count("==") == 1 for pin in pins)
+    assert "torch" in {pin.partition("==")[0] for pin in pins}
+
+
+@pytest.mark.slow
+def test_environment_and_the_same_wheel_twice(tmp_path: Path) -> None:
+    python = make_environment(tmp_path / "env")
+    (tmp_path / "env" / "mark").touch()
+    assert make_environment(tmp_path / "env") == python
+    assert (tmp_path / "env" / "mark").exists()  # a good one is not made again
+    first = build_wheel(python, tmp_path / "first").read_bytes()
+    assert build_wheel(python, tmp_path / "second").read_bytes() == first
+    assert not (REPOSITORY / "build").exists()

@@ -1,0 +1,120 @@
+"""The installer's own decisions; the installation as a whole is the README's first command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import install
+import numpy as np
+import pytest
+import sample
+from environment import SetupProblem
+from PIL import Image
+from scumble.client.hosts import Host, Machine
+from scumble.home import Home
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here may find the real painting programs of this computer."""
+    empty = Machine("linux", tmp_path / "user", tmp_path, {}, lambda _: None, lambda _: "")
+    monkeypatch.setattr(install, "this_machine", lambda: empty)
+
+
+def test_all_goes_with_uninstall(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        install.parse(["--all"])
+    assert "--uninstall" in capsys.readouterr().err
+    assert install.parse(["--uninstall", "--all"]).all
+
+
+def test_every_program_gets_its_line(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install.install_plugins(home)
+    assert "neither Krita nor GIMP" in capsys.readouterr().out
+    old = Host("GIMP", "2.10.34", "system", tmp_path / "old", "GIMP 2.10 is too old.")
+    gimp = Host("GIMP", "3.0.4", "Flatpak", tmp_path / "gimp")
+    krita = Host("Krita", "5.2.9", "system", tmp_path / "krita")
+    monkeypatch.setattr(install, "find_hosts", lambda _: (old, gimp, krita))
+    bundle = home.root / "plugins" / "gimp" / "scumble-gimp"
+    bundle.mkdir(parents=True)
+    (bundle / "scumble-gimp.py").write_text("")
+    install.install_plugins(home)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "GIMP 2.10.34 (system): GIMP 2.10 is too old."
+    assert lines[1].strip().startswith(f"GIMP 3.0.4 (Flatpak): installed in {gimp.plugins}")
+    assert lines[2].strip() == "Krita 5.2.9 (system): this version of Scumble has no plug-in for Krita yet"
+    assert (gimp.plugins / "scumble-gimp" / "scumble-gimp.py").exists()
+    assert not old.plugins.exists()
+
+
+def test_folder_that_cannot_be_written(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    host = Host("GIMP", "3.0.4", "system", tmp_path / "file" / "plug-ins")
+    monkeypatch.setattr(install, "find_hosts", lambda _: (host,))
+    (home.root / "plugins" / "gimp" / "scumble-gimp").mkdir(parents=True)
+    install.install_plugins(home)
+    assert "cannot be written" in capsys.readouterr().out
+
+
+def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 2_000_000_000))
+    install.check_space(tmp_path, 1.5)
+    with pytest.raises(SetupProblem, match=r"2\.0 GB free, Scumble needs 3"):
+        install.check_space(tmp_path, 3)
+
+
+@pytest.fixture
+def installed(home: Home, tmp_path: Path) -> Path:
+    environment = tmp_path / "target"
+    environment.mkdir()
+    (environment / "pyvenv.cfg").write_text("")
+    home.installation.write_text(json.dumps({"python": "python", "environment": str(environment)}))
+    for folder in (home.models, home.jobs, home.logs, home.root / "plugins", home.root / "welcome"):
+        folder.mkdir()
+    for file in (home.token, home.settings, home.models / "model.safetensors"):
+        file.write_text("{}")
+    return environment
+
+
+def test_uninstall_keeps_models_and_settings(home: Home, installed: Path) -> None:
+    install.uninstall(home, everything=False)
+    assert not installed.exists()
+    kept = {path.name for path in home.root.iterdir()}
+    assert kept == {"models", "jobs", "logs", "token", "settings.json"}
+    install.uninstall(home, everything=False)  # nothing left to do
+
+
+def test_uninstall_of_all_leaves_nothing_of_ours(home: Home, installed: Path) -> None:
+    (home.root / "thesis.txt").write_text("precious")
+    install.uninstall(home, everything=True)
+    assert [path.name for path in home.root.iterdir()] == ["thesis.txt"]
+    (home.root / "thesis.txt").unlink()
+    install.uninstall(home, everything=True)
+    assert not home.root.exists()
+    assert not installed.exists()
+
+
+def test_uninstall_removes_only_environments(home: Home, installed: Path) -> None:
+    (installed / "pyvenv.cfg").unlink()
+    (installed / "thesis.txt").write_text("precious")
+    install.uninstall(home, everything=False)
+    assert (installed / "thesis.txt").exists()
+
+
+def test_sample_picture_and_what_to_remove_from_it() -> None:
+    picture, mask = sample.draw_sample()
+    assert picture.size == mask.size == (sample.WIDTH, sample.HEIGHT)
+    covered = np.asarray(mask) == 255
+    assert 0.01 < covered.mean() < 0.05
+    clean = np.asarray(sample._lake())
+    changed = (np.asarray(picture) != clean).any(axis=-1)
+    assert not (changed & ~covered).any()
+    assert sample.beside(picture, Image.new("RGB", (10, 600))).size == (sample.WIDTH + 26, 600)
