@@ -247,7 +247,8 @@ class Peer:
         self.hear(messages.ModelList)
 
     def quiet(self) -> None:
-        """The server answers, and has nothing else to say."""
+        """The server answers, and has nothing new to say beside that."""
+        self._passed_over.clear()
         self.works()
         assert self._passed_over == []
 

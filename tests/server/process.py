@@ -1,0 +1,83 @@
+"""`scumble serve` as its own process, as users have it, but with engines that tests can steer and a model that is not
+there. Run with: python -m tests.server.process HOME [PORT]"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scumble.home import Home
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    def __init__(self, home: Home, port: int = 0, **environment: str) -> None:
+        self.home = home
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.server.process", str(home.root), str(port)],
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.lines = [self.process.stdout.readline()]
+        while self.lines[-1] and "listens" not in self.lines[-1] and "already" not in self.lines[-1]:
+            self.lines.append(self.process.stdout.readline())
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self.home.record.read_text())
+        return record
+
+    @property
+    def port(self) -> int:
+        return int(self.record["port"])
+
+    @property
+    def token(self) -> str:
+        return self.home.token.read_text()
+
+    def end(self, number: int | None = signal.SIGTERM) -> tuple[int, str]:
+        """Its exit code and what it said on stderr. None: it ends by itself."""
+        if number is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+@contextlib.contextmanager
+def process(home: Home, port: int = 0, **environment: str) -> Iterator[Process]:
+    started = Process(home, port, **environment)
+    try:
+        yield started
+    finally:
+        started.end(signal.SIGKILL)
+
+
+def main() -> int:
+    import faulthandler
+
+    from scumble.server import serve as module
+    from scumble.server.executor import LocalExecutor
+
+    from tests.fakes.engines import LOADER
+
+    from .harness import PLAIN, FixedModels
+
+    faulthandler.register(signal.SIGUSR1)
+    module.ModelStore = lambda home: FixedModels(PLAIN)  # type: ignore[assignment, misc]
+    return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(LOADER))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""The backend as a process: start, stop, kill, and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from scumble.home import Home
+from scumble.protocol.messages import PROTOCOL_VERSION, Accepted, Acknowledge, Failed, Hello, Progress, Result
+from scumble.server.instance import AlreadyRunning, is_scumble, listen, locked
+from scumble.server.serve import serve
+
+from .harness import Peer, edit, new_job, wait_until
+from .process import REPOSITORY, process
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and modes are a matter of POSIX")
+
+
+def test_importing_the_server_does_not_import_torch() -> None:
+    code = (
+        "import sys, scumble.server.serve, scumble.server.app, scumble.server.executor;"
+        "print(sorted({'torch', 'diffusers', 'transformers', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.strip() == "[]"
+
+
+@posix
+def test_start_and_orderly_stop(home: Home) -> None:
+    start = time.monotonic()
+    with process(home) as backend:
+        with Peer(backend.port) as peer:
+            peer.hello(backend.token)
+            assert time.monotonic() - start < 2 * patience()
+            assert backend.record["pid"] == backend.process.pid
+            assert backend.record["host"] == "127.0.0.1"
+            assert is_scumble("127.0.0.1", backend.port)
+            assert "listens" in backend.lines[-1]
+            assert backend.token not in "".join(backend.lines)
+            modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (home.token, home.jobs, home.logs)}
+            assert modes == {home.token: 0o600, home.jobs: 0o700, home.logs: 0o700}
+            listeners = [c for c in psutil.Process(backend.process.pid).net_connections() if c.status == "LISTEN"]
+            assert {c.laddr.ip for c in listeners} == {"127.0.0.1"}
+        assert backend.end() == (0, "")
+        assert not home.record.exists()
+        assert home.token.exists()
+
+
+def patience() -> float:
+    """More on a machine that has other things to do."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) * 2
+
+
+@posix
+def test_one_backend_for_a_home(home: Home) -> None:
+    with process(home) as first:
+        with process(home) as second:
+            assert second.end(None) == (0, "")
+            assert "already" in second.lines[-1]
+        assert first.record["pid"] == first.process.pid
+        assert is_scumble("127.0.0.1", first.port)
+
+
+@posix
+def test_a_stale_record_is_replaced(home: Home) -> None:
+    home.record.write_text('{"pid": 1, "host": "127.0.0.1", "port": 1, "version": "0"}')
+    with process(home) as backend:
+        assert backend.record["pid"] == backend.process.pid
+        backend.end(signal.SIGKILL)
+        assert home.record.exists()
+    with process(home) as again:
+        assert again.record["pid"] == again.process.pid
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_orderly_stop_keeps_running_jobs(home: Home, number: int) -> None:
+    """Also those of clients who want them cancelled when they are gone: they are not gone, the backend is."""
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token, on_disconnect="cancel")
+        session, job = peer.session, peer.accepted(edit("slow", steps=10, seed=5))
+        peer.hear(Progress)
+        assert backend.end(number) == (0, "")
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token, session=session)
+        assert peer.hear(Result, 30).job == job
+
+
+@posix
+def test_kill_in_mid_job_and_the_result_still_comes(home: Home) -> None:
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token)
+        session = peer.session
+        running, waiting = peer.accepted(edit("slow", steps=10, seed=5)), peer.accepted(edit("quick", seed=6))
+        while peer.hear(Progress).step < 2:
+            pass
+        workers = psutil.Process(backend.process.pid).children(recursive=True)
+        backend.end(signal.SIGKILL)
+        wait_until(lambda: not [worker for worker in workers if alive(worker)], 30)
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token, session=session)
+        assert peer.session == session
+        results = [peer.hear(Result, 30), peer.hear(Result, 30)]
+        assert [result.job for result in results] == [running, waiting]
+        assert [result.request.seed for result in results] == [5, 6]
+        for job in (running, waiting):
+            peer.say(Acknowledge(job))
+        peer.quiet()
+
+
+def alive(child: psutil.Process) -> bool:
+    try:
+        return child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@posix
+def test_what_was_accepted_is_never_lost(home: Home) -> None:
+    """Killed at any moment while submits come in: each accepted job is there afterwards, each other one is not."""
+    accepted: list[str] = []
+    jobs = [new_job() for _ in range(40)]
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token)
+        session = peer.session
+        peer.accepted(edit("slow", steps=100))
+
+        def submit() -> None:
+            try:
+                for job in jobs:
+                    peer.submit(edit("quick"), job)
+                    accepted.append(peer.hear(Accepted).job)
+            except Exception:
+                pass
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        wait_until(lambda: len(accepted) >= 5)
+        backend.end(signal.SIGKILL)
+        thread.join(20)
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token, session=session)
+        for job in jobs:
+            peer.submit(edit("quick"), job)  # what the client does not know of, it sends again
+        known = {peer.hear(Accepted).job for _ in range(1 + len(accepted) + len(jobs))}
+        assert set(accepted) <= known
+
+
+def test_other_addresses_only_when_meant(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    for host in ("0.0.0.0", "192.0.2.1", "::", "studio.example", ""):
+        assert serve(home, host=host, port=0) == 2
+    assert "--allow-remote" in capsys.readouterr().err
+    assert not home.token.exists()
+
+
+def test_a_taken_port_is_left_to_its_owner() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as owner:
+        port = owner.getsockname()[1]
+        listener, taker = listen("127.0.0.1", port)
+        with listener:
+            assert taker == "another program"
+            assert listener.getsockname()[1] != port
+
+
+@posix
+def test_a_port_taken_by_another_scumble(tmp_path: Path) -> None:
+    with process(Home(tmp_path / "ann")) as first, process(Home(tmp_path / "bob"), first.port) as second:
+        assert any("another Scumble" in line for line in second.lines)
+        assert second.port != first.port
+        with Peer(second.port) as peer:
+            peer.hello(second.token)
+        with Peer(second.port) as peer:
+            peer.say(Hello(PROTOCOL_VERSION, "test", first.token))
+            assert isinstance(peer.hear_any(), Failed)
+
+
+def test_a_lock_is_held_once(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"), pytest.raises(AlreadyRunning), locked(tmp_path / "lock"):
+        pass
+    with locked(tmp_path / "lock"):
+        pass
+
+
+def test_unreadable_jobs_are_named_in_one_sentence(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.jobs.mkdir()
+    (home.jobs / "jobs.sqlite").write_bytes(b"no database at all" * 1000)
+    assert serve(home, port=0) == 1
+    assert "Move the folder" in capsys.readouterr().err
+
+
+@posix
+def test_the_log_tells_no_secrets(home: Home) -> None:
+    with process(home) as backend, Peer(backend.port) as peer:
+        peer.hello(backend.token)
+        job = peer.accepted(edit("error /home/ann/private.png"))
+        failed = peer.hear(Failed, 30)
+        assert (failed.code, failed.job) == ("internal", job)
+        token = backend.token
+        backend.end()
+    log = (home.logs / "backend.log").read_text()
+    assert job in log
+    assert "private" not in log
+    assert token not in log
+    assert peer.session not in log
