@@ -1,0 +1,21 @@
+"""`python -m tests.cli.backend`: a real server in its own process, with a fake engine behind it (tests/fakes)."""
+
+from __future__ import annotations
+
+import sys
+
+from scumble.home import find_home
+from scumble.server import serve as serving
+from scumble.server.executor import LocalExecutor
+
+from tests.fakes.engines import LOADER
+from tests.server.harness import FILL, PLAIN, FixedModels
+
+
+def main() -> int:
+    serving.ModelStore = lambda home: FixedModels(FILL, PLAIN)  # type: ignore[assignment, misc]
+    return serving.serve(find_home(), port=0, executor=lambda: LocalExecutor(LOADER))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

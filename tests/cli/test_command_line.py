@@ -1,0 +1,365 @@
+"""The command line against a real server in its own process, with a fake engine behind it; and without any."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scumble import cli
+from scumble.cli import service
+from scumble.cli.picture import METADATA
+from scumble.client.client import Client
+from scumble.client.connection import Unreachable
+from scumble.client.launcher import find_backend
+from scumble.home import Home
+from scumble.protocol.errors import DiskFull, Internal
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest
+
+from tests.fakes.engines import colour
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMINGS = {"queue", "plan", "load", "denoise", "decode", "composite", "transfer"}
+
+
+def environment(home: Home) -> dict[str, str]:
+    return {**os.environ, "SCUMBLE_HOME": str(home.root)}
+
+
+def start_server(home: Home) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.backend"], cwd=REPOSITORY, env=environment(home), stdout=subprocess.DEVNULL
+    )
+    end = time.monotonic() + 30
+    while find_backend(home) is None:
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return process
+
+
+@contextlib.contextmanager
+def server(home: Home) -> Iterator[subprocess.Popen[bytes]]:
+    process = start_server(home)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    with server(home):
+        yield home
+
+
+@pytest.fixture
+def here(backend: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder with a photo and a mask, where the command line finds the backend."""
+    monkeypatch.setenv("SCUMBLE_HOME", str(backend.root))
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(1).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    mask = Image.new("L", (400, 300))
+    mask.paste(255, (100, 80, 160, 130))
+    mask.paste(90, (160, 80, 170, 130))
+    mask.save("mask.png")
+    return tmp_path
+
+
+def edit(*words: object) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def pixels(path: str) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_inpaint_changes_nothing_outside_the_mask(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "--seed", 3, "--layer", "layer.png"]
+    assert edit(*command, "-o", "out.png", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    before, after, mask, layer = pixels("photo.png"), pixels("out.png"), pixels("mask.png"), pixels("layer.png")
+    assert (before[mask == 0] == after[mask == 0]).all()
+    assert (before != after).any()
+    assert (layer[..., 3] <= mask).all()
+    assert (said["seed"], said["model"], said["mode"]) == (3, "sd-1", "fill")
+    assert set(said["timings"]) >= TIMINGS
+    assert Bounds(*said["crop"]).contains(Bounds(*said["bounds"]))
+    assert Bounds(*said["bounds"]) == Bounds(100, 80, 70, 50)
+    with Image.open("out.png") as image:
+        assert json.loads(image.text[METADATA])["prompt"] == "a cat"  # type: ignore[attr-defined]
+    assert not list((here / "home").glob("pending/*"))
+    assert edit(*command, "-o", "again.png") == 0
+    assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
+
+
+def test_several_pictures_with_a_seed_each(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        edit("txt2img", "--prompt", "a cat", "--width", 64, "--height", 48, "--seed", 5, "--count", 3, "-o", "o.png")
+        == 0
+    )
+    for index in range(3):
+        painted = pixels(f"o-{index + 1}.png")
+        assert painted.shape == (48, 64, 3)
+        assert painted[20, 20].tolist() == list(colour(5 + index))
+    assert capsys.readouterr().out == "o-1.png (seed 5)\no-2.png (seed 6)\no-3.png (seed 7)\n"
+
+
+def test_outpaint_grows_and_keeps_the_picture(here: Path) -> None:
+    assert edit("outpaint", "photo.png", "--left", 30, "--bottom", 20, "--prompt", "a cat", "-o", "out.png") == 0
+    after = pixels("out.png")
+    assert after.shape == (320, 430, 3)
+    assert (after[:300, 30:] == pixels("photo.png")).all()
+
+
+def test_img2img_paints_the_whole_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["img2img", "photo.png", "--prompt", "a cat", "--strength", 0.5, "-o", "out.png", "--json"]
+    assert edit(*command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["mode"], said["bounds"]) == ("img2img", [0, 0, 400, 300])
+
+
+def test_without_a_prompt_the_fill_model_removes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edit("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["mode"], said["model"]) == ("remove", "fill-1")
+
+
+INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-o", "out.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["inpaint", "nowhere.png", "--mask", "mask.png", "-o", "out.png"], 2, "no file"),
+        (["inpaint", "photo.png", "--mask", "small.png", "-o", "out.png"], 2, "The mask is 10 x 10"),
+        (["inpaint", "photo.png", "--mask", "black.png", "-o", "out.png"], 2, "Nothing is selected"),
+        ([*INPAINT[:-1], "out.jpg"], 2, "PNG"),
+        ([*INPAINT[:-1], "no/folder/out.png"], 2, "no folder"),
+        ([*INPAINT, "--strength", "nan"], 2, "strength"),
+        ([*INPAINT, "--steps", "0"], 2, "steps"),
+        ([*INPAINT, "--count", "0"], 2, "count"),
+        ([*INPAINT, "--sampler", "magic"], 2, "sampler"),
+        ([*INPAINT, "--seed", "-1"], 2, "seed"),
+        ([*INPAINT, "--model", "nonsense"], 4, "model"),
+        ([*INPAINT, "--count", "60"], 4, "images"),
+        (["outpaint", "photo.png", "-o", "out.png"], 2, "does not grow"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "oom", "-o", "out.png"], 4, "memory"),
+        (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "error", "-o", "out.png"], 4, "."),
+        (["models", "pull", "sdxl"], 4, "migan"),
+        (["models", "remove", "nonsense"], 4, "model"),
+        (["models", "add", "photo.png"], 4, "model"),
+    ],
+)
+def test_errors_are_one_plain_sentence_and_a_code(
+    words: list[str], code: int, sentence: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (10, 10), 255).save("small.png")
+    Image.new("L", (400, 300)).save("black.png")
+    assert edit(*words) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(r"scumble: [^\n]+\n", said.err)
+    assert sentence in said.err
+    assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["paint"],
+        ["inpaint", "photo.png", "-o", "out.png"],
+        ["outpaint", "photo.png", "--left", "-3", "-o", "out.png"],
+        ["txt2img", "--prompt", "a", "--width", "0", "--height", "8", "-o", "out.png"],
+        ["img2img", "photo.png", "--prompt", "a", "-o", "out.png"],
+        ["serve", "--port", "99999"],
+    ],
+)
+def test_wrong_words_are_bad_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_status_and_models(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status"]) == 0
+    assert "runs on 127.0.0.1" in capsys.readouterr().out
+    assert cli.main(["models", "list"]) == 0
+    assert "sd-1  Plain (sd1" in capsys.readouterr().out
+    assert cli.main(["models", "list", "--json"]) == 0
+    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["fill-1", "sd-1"]
+
+
+def test_no_backend(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Unreachable("The backend could not be started.", "Run: scumble doctor")
+
+    monkeypatch.setenv("SCUMBLE_HOME", str(home.root))
+    monkeypatch.setattr(service, "start_backend", refuse)
+    monkeypatch.setattr(service, "PATIENCE", 0.2)
+    assert cli.main(["status"]) == 3
+    assert cli.main(["stop"]) == 0
+    assert edit("txt2img", "--prompt", "a", "--width", 8, "--height", 8, "-o", tmp_path / "out.png") == 3
+    assert capsys.readouterr().err.endswith("scumble: The backend could not be started. Run: scumble doctor\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DiskFull("The disk is full."), 4),
+        (Internal("Oh."), 4),
+        (OSError(28, "No space left on device", "out.png"), 4),
+        (ZeroDivisionError("secret"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_no_error_becomes_a_traceback(
+    error: BaseException, code: int, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setenv("SCUMBLE_HOME", str(home.root))
+    monkeypatch.setattr(cli, "run_command", fail)
+    assert cli.main(["status"]) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "secret" not in said
+    if isinstance(error, ZeroDivisionError):
+        assert "ZeroDivisionError" in (home.logs / "cli.log").read_text()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from scumble.cli import make_parser; make_parser().format_help();"
+        "print([name for name in ('torch', 'fastapi', 'numpy', 'PIL', 'uvicorn', 'tqdm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
+
+
+# ---- what is killed in mid-job ---------------------------------------------------------------------------------------
+
+
+def start_edit(home: Home, folder: Path, prompt: str, steps: int) -> subprocess.Popen[str]:
+    """A command line of its own, returned when its job is under way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scumble", *SLOW, "--prompt", prompt, "--steps", str(steps), "--json"],
+        cwd=folder,
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 20
+    while not list(home.root.glob("pending/*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(0.5)
+    return process
+
+
+SLOW = ["txt2img", "--width", "64", "--height", "48", "--seed", "5", "-o", "out.png"]
+
+
+def test_ctrl_c_cancels_the_job(here: Path, backend: Home) -> None:
+    process = start_edit(backend, here, "slow", 100)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert not list(backend.root.glob("pending/*"))
+    began = time.monotonic()
+    assert edit(*SLOW, "--prompt", "a cat") == 0  # the worker is free again
+    assert time.monotonic() - began < 5
+
+
+def test_a_killed_command_given_again_gets_its_first_job(
+    here: Path, backend: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start_edit(backend, here, "slow", 10)
+    (note,) = backend.root.glob("pending/*")
+    job = json.loads(note.read_text())["job"]
+    process.kill()
+    process.communicate()
+    assert edit(*SLOW, "--prompt", "slow", "--steps", 10, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["job"] == job
+    assert pixels("out.png")[0, 0].tolist() == list(colour(5))
+    assert edit(*SLOW, "--prompt", "slow", "--steps", 2, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["job"] != job
+
+
+@pytest.mark.slow
+def test_a_server_killed_in_mid_job_finishes_it_when_it_is_back(home: Home) -> None:
+    def locate() -> Any:
+        address = find_backend(home)
+        if address is None:
+            raise Unreachable("Not yet.")
+        return address
+
+    process = start_server(home)
+    client = Client("test", locate)
+    client.connect()
+    request = EditRequest("txt2img", Size(64, 48), Bounds(0, 0, 1, 1), prompt="slow", steps=6, seed=5)
+    job = client.submit(request, bytes(4))
+    killed = []
+
+    def kill(_: object) -> None:
+        if not killed:
+            process.kill()
+            process.wait()
+            killed.append(start_server(home))
+
+    try:
+        finished = client.wait(job, kill, patience=30)
+    finally:
+        client.close(timeout=5)
+        for restarted in killed:
+            restarted.terminate()
+            restarted.wait(20)
+    assert killed
+    assert finished.layers[0].data[:3] == bytes(colour(5))
+
+
+def test_stop_ends_the_backend(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SCUMBLE_HOME", str(home.root))
+    with server(home) as process:
+        assert cli.main(["stop"]) == 0
+        process.wait(10)
+        assert capsys.readouterr().out == "The backend has stopped.\n"
+        assert find_backend(home) is None
+
+
+@pytest.mark.slow
+def test_the_real_thing(fill_model: Path, here: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No backend runs and no model is there: fetch one from a file, and edit."""
+    monkeypatch.setenv("SCUMBLE_HOME", str(home.root))
+    assert cli.main(["models", "pull", "migan", "--file", str(fill_model)]) == 0
+    try:
+        assert edit("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png") == 0
+    finally:
+        assert cli.main(["stop"]) == 0
+    before, after, mask = pixels("photo.png"), pixels("out.png"), pixels("mask.png")
+    assert (before[mask == 0] == after[mask == 0]).all()
+    assert (before[mask == 255] != after[mask == 255]).any()
