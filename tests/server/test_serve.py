@@ -10,17 +10,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from scumble import __version__
 from scumble.home import Home
 from scumble.protocol.messages import PROTOCOL_VERSION, Accepted, Acknowledge, Failed, Hello, Progress, Result
 from scumble.server.instance import AlreadyRunning, is_scumble, listen, locked
 from scumble.server.serve import serve
 
 from .harness import Peer, edit, new_job, wait_until
-from .process import REPOSITORY, process
+from .process import REPOSITORY, Process, process
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and modes are a matter of POSIX")
 
@@ -34,62 +36,87 @@ def test_importing_the_server_does_not_import_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@posix
-def test_start_and_orderly_stop(home: Home) -> None:
-    start = time.monotonic()
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One that runs through the tests which do not end it."""
+    if os.name != "posix":
+        pytest.skip("signals and modes are a matter of POSIX")
+    home = Home(tmp_path_factory.mktemp("home") / "not made yet")
     with process(home) as backend:
-        with Peer(backend.port) as peer:
-            peer.hello(backend.token)
-            assert time.monotonic() - start < 2 * patience()
-            assert backend.record["pid"] == backend.process.pid
-            assert backend.record["host"] == "127.0.0.1"
-            assert is_scumble("127.0.0.1", backend.port)
-            assert "listens" in backend.lines[-1]
-            assert backend.token not in "".join(backend.lines)
-            modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (home.token, home.jobs, home.logs)}
-            assert modes == {home.token: 0o600, home.jobs: 0o700, home.logs: 0o700}
-            listeners = [c for c in psutil.Process(backend.process.pid).net_connections() if c.status == "LISTEN"]
-            assert {c.laddr.ip for c in listeners} == {"127.0.0.1"}
-        assert backend.end() == (0, "")
+        yield backend
+
+
+def test_what_a_started_backend_shows(backend: Process) -> None:
+    assert backend.record == {
+        "pid": backend.process.pid,
+        "host": "127.0.0.1",
+        "port": backend.port,
+        "version": __version__,
+    }
+    assert is_scumble("127.0.0.1", backend.port)
+    assert "listens" in backend.lines[-1]
+    assert backend.token not in "".join(backend.lines)
+    home = backend.home
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (home.root, home.token, home.jobs, home.logs)}
+    assert modes == {home.root: 0o700, home.token: 0o600, home.jobs: 0o700, home.logs: 0o700}
+    listeners = [one for one in psutil.Process(backend.process.pid).net_connections() if one.status == "LISTEN"]
+    assert {one.laddr.ip for one in listeners} == {"127.0.0.1"}
+
+
+def test_one_backend_for_a_home(backend: Process) -> None:
+    with process(backend.home) as second:
+        assert second.end(None) == (0, "")
+        assert "already" in second.lines[-1]
+    assert backend.record["pid"] == backend.process.pid
+    assert is_scumble("127.0.0.1", backend.port)
+
+
+def test_a_port_taken_by_another_scumble(backend: Process, home: Home) -> None:
+    with process(home, backend.port) as other:
+        assert any("another Scumble" in line for line in other.lines)
+        assert other.port != backend.port
+        with Peer(other.port) as peer:
+            peer.say(Hello(PROTOCOL_VERSION, "test", backend.token))
+            assert isinstance(peer.hear_any(), Failed)
+        assert other.end(signal.SIGINT) == (0, "")
         assert not home.record.exists()
-        assert home.token.exists()
 
 
-def patience() -> float:
-    """More on a machine that has other things to do."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) * 2
+def test_the_log_tells_no_secrets(backend: Process) -> None:
+    with Peer(backend.port) as peer:
+        peer.hello(backend.token)
+        job = peer.accepted(edit("error /home/ann/private.png"))
+        failed = peer.hear(Failed, 30)
+        assert (failed.code, failed.job) == ("internal", job)
+    log = (backend.home.logs / "backend.log").read_text()
+    assert job in log
+    assert "private" not in log
+    assert backend.token not in log
+    assert peer.session not in log
+
+
+@pytest.mark.slow
+def test_hello_is_answered_within_two_seconds_of_the_start(home: Home) -> None:
+    """The best of three: others may use this machine too."""
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        with process(home) as backend, Peer(backend.port) as peer:
+            peer.hello(backend.token)
+            times.append(time.monotonic() - start)
+    assert min(times) < 2
 
 
 @posix
-def test_one_backend_for_a_home(home: Home) -> None:
-    with process(home) as first:
-        with process(home) as second:
-            assert second.end(None) == (0, "")
-            assert "already" in second.lines[-1]
-        assert first.record["pid"] == first.process.pid
-        assert is_scumble("127.0.0.1", first.port)
-
-
-@posix
-def test_a_stale_record_is_replaced(home: Home) -> None:
-    home.record.write_text('{"pid": 1, "host": "127.0.0.1", "port": 1, "version": "0"}')
-    with process(home) as backend:
-        assert backend.record["pid"] == backend.process.pid
-        backend.end(signal.SIGKILL)
-        assert home.record.exists()
-    with process(home) as again:
-        assert again.record["pid"] == again.process.pid
-
-
-@posix
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_orderly_stop_keeps_running_jobs(home: Home, number: int) -> None:
+@pytest.mark.slow
+def test_an_orderly_stop_keeps_running_jobs(home: Home) -> None:
     """Also those of clients who want them cancelled when they are gone: they are not gone, the backend is."""
     with process(home) as backend, Peer(backend.port) as peer:
         peer.hello(backend.token, on_disconnect="cancel")
-        session, job = peer.session, peer.accepted(edit("slow", steps=10, seed=5))
+        session, job = peer.session, peer.accepted(edit("slow", steps=5, seed=5))
         peer.hear(Progress)
-        assert backend.end(number) == (0, "")
+        assert backend.end() == (0, "")
+        assert not home.record.exists()
     with process(home) as backend, Peer(backend.port) as peer:
         peer.hello(backend.token, session=session)
         assert peer.hear(Result, 30).job == job
@@ -100,12 +127,13 @@ def test_kill_in_mid_job_and_the_result_still_comes(home: Home) -> None:
     with process(home) as backend, Peer(backend.port) as peer:
         peer.hello(backend.token)
         session = peer.session
-        running, waiting = peer.accepted(edit("slow", steps=10, seed=5)), peer.accepted(edit("quick", seed=6))
+        running, waiting = peer.accepted(edit("slow", steps=5, seed=5)), peer.accepted(edit("quick", seed=6))
         while peer.hear(Progress).step < 2:
             pass
         workers = psutil.Process(backend.process.pid).children(recursive=True)
         backend.end(signal.SIGKILL)
         wait_until(lambda: not [worker for worker in workers if alive(worker)], 30)
+        assert home.record.exists()  # nobody was left to remove it; the next start replaces it
     with process(home) as backend, Peer(backend.port) as peer:
         peer.hello(backend.token, session=session)
         assert peer.session == session
@@ -125,6 +153,7 @@ def alive(child: psutil.Process) -> bool:
 
 
 @posix
+@pytest.mark.slow
 def test_what_was_accepted_is_never_lost(home: Home) -> None:
     """Killed at any moment while submits come in: each accepted job is there afterwards, each other one is not."""
     accepted: list[str] = []
@@ -171,18 +200,6 @@ def test_a_taken_port_is_left_to_its_owner() -> None:
             assert listener.getsockname()[1] != port
 
 
-@posix
-def test_a_port_taken_by_another_scumble(tmp_path: Path) -> None:
-    with process(Home(tmp_path / "ann")) as first, process(Home(tmp_path / "bob"), first.port) as second:
-        assert any("another Scumble" in line for line in second.lines)
-        assert second.port != first.port
-        with Peer(second.port) as peer:
-            peer.hello(second.token)
-        with Peer(second.port) as peer:
-            peer.say(Hello(PROTOCOL_VERSION, "test", first.token))
-            assert isinstance(peer.hear_any(), Failed)
-
-
 def test_a_lock_is_held_once(tmp_path: Path) -> None:
     with locked(tmp_path / "lock"), pytest.raises(AlreadyRunning), locked(tmp_path / "lock"):
         pass
@@ -195,19 +212,3 @@ def test_unreadable_jobs_are_named_in_one_sentence(home: Home, capsys: pytest.Ca
     (home.jobs / "jobs.sqlite").write_bytes(b"no database at all" * 1000)
     assert serve(home, port=0) == 1
     assert "Move the folder" in capsys.readouterr().err
-
-
-@posix
-def test_the_log_tells_no_secrets(home: Home) -> None:
-    with process(home) as backend, Peer(backend.port) as peer:
-        peer.hello(backend.token)
-        job = peer.accepted(edit("error /home/ann/private.png"))
-        failed = peer.hear(Failed, 30)
-        assert (failed.code, failed.job) == ("internal", job)
-        token = backend.token
-        backend.end()
-    log = (home.logs / "backend.log").read_text()
-    assert job in log
-    assert "private" not in log
-    assert token not in log
-    assert peer.session not in log
