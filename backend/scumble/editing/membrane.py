@@ -30,18 +30,19 @@ def spread(values: Field, weights: Field) -> Field:
 
     Known values come back smoothed too (over about 2 px): the finest level is interpolated from the one above.
     """
-    levels = []
+    levels: list[tuple[Field, Field]] = []
     shape = weights.shape
-    premultiplied = values * weights[..., None]
+    premultiplied: Field = values * weights[..., None]
     while weights.size > 1:
         premultiplied, weights = _pull(premultiplied), _pull(weights[..., None])[..., 0]
         # Saturated: a pixel with many known children must not outweigh its neighbours.
-        premultiplied /= np.maximum(weights, 1)[..., None]
-        weights = np.minimum(weights, 1)
+        premultiplied /= np.maximum(weights, np.float32(1))[..., None]
+        weights = np.minimum(weights, np.float32(1))
         levels.append((premultiplied, weights))
     result: Field = premultiplied / np.maximum(weights, np.float32(1e-30))[..., None]
     for premultiplied, weights in reversed(levels[:-1]):
-        result = premultiplied + _push(result, weights.shape) * (1 - weights)[..., None]
+        missing: Field = np.float32(1) - weights
+        result = premultiplied + _push(result, weights.shape) * missing[..., None]
     return _push(result, shape) if levels else result
 
 

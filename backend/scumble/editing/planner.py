@@ -142,7 +142,7 @@ def _scaled(wanted: Bounds, scale: float, region: Bounds, traits: Traits) -> tup
     while sides[0] * sides[1] > traits.max_area and max(sides) > least:
         sides[sides.index(max(sides))] -= traits.multiple
     size = Size(*sides)
-    exact = min(size.width / wanted.width, size.height / wanted.height)
+    exact = min(size.width / wanted.width, size.height / wanted.height, MOST_ZOOM)
     crop = Size(*(max(side, round(model_side / exact)) for side, model_side in zip(wanted.size, size, strict=True)))
     return _place(wanted, crop, region), size
 

@@ -50,7 +50,9 @@ def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.flo
     share = weights.astype(np.float32)
     if not share.any():
         return np.full_like(image, NEUTRAL)
-    smooth = spread(image.astype(np.float32), share)
+    # What shines through itself says little about what lies below it, unless there is nothing else.
+    sure = (share == 1).astype(np.float32)
+    smooth = spread(image.astype(np.float32), sure if sure.any() else share)
     return as_bytes(smooth + (image - smooth) * share[..., None])
 
 

@@ -24,7 +24,7 @@ def order_tiles(mask: Pixels, traits: Traits) -> tuple[Bounds, ...]:
 
     One, the whole picture, where its middle is within the model's reach from both sides. Otherwise tiles of twice the reach
     a side, each in the middle of a view of traits.native px: next goes the one that paints most, among those whose view
-    knows enough by then; where none does, the one that knows most.
+    knows enough by then; where none does, the one that has most of both.
     """
     height, width = mask.shape
     side = min(2 * traits.reach, traits.native)
@@ -34,11 +34,13 @@ def order_tiles(mask: Pixels, traits: Traits) -> tuple[Bounds, ...]:
     hole = covered(mask, Size(-(-width // CELL), -(-height // CELL))) > 0
     rows, columns = min(-(-tile.height // CELL), hole.shape[0]), min(-(-tile.width // CELL), hole.shape[1])
     margin = (traits.native - side) // 2 // CELL
+    # What lies beyond the picture is neither known nor missed.
+    seen = _window_sums(np.pad(np.ones_like(hole), margin), rows + 2 * margin, columns + 2 * margin)
     tiles = []
     while hole.any():
         painted = _window_sums(hole, rows, columns)
-        known = _window_sums(np.pad(~hole, margin), rows + 2 * margin, columns + 2 * margin)
-        row, column = _best(painted, known, KNOWN_ENOUGH * (rows + 2 * margin) * (columns + 2 * margin))
+        known = _window_sums(np.pad(~hole, margin), rows + 2 * margin, columns + 2 * margin) / seen
+        row, column = _best(painted, known)
         place = Bounds(min(column * CELL, width - tile.width), min(row * CELL, height - tile.height), *tile)
         tiles.append(place)
         hole[_cells_inside(place.top, place.bottom, height), _cells_inside(place.left, place.right, width)] = False
@@ -53,10 +55,9 @@ def _window_sums(cells: NDArray[np.bool_], rows: int, columns: int) -> NDArray[n
     return result + sums[:-rows, :-columns]
 
 
-def _best(painted: NDArray[np.int64], known: NDArray[np.int64], enough: float) -> tuple[int, int]:
-    useful = painted > 0
-    good = useful & (known >= enough)
-    score = np.where(good, painted, -1) if good.any() else np.where(useful, known, -1)
+def _best(painted: NDArray[np.int64], known: NDArray[np.float64]) -> tuple[int, int]:
+    good = (painted > 0) & (known >= KNOWN_ENOUGH)
+    score = np.where(good, painted, 0) if good.any() else painted * (known + 0.01)
     ties = np.argwhere(score == score.max())
     # The middle one: what it paints then has known pixels on all sides.
     row, column = ties[np.abs(ties - ties.mean(axis=0)).sum(axis=1).argmin()]

@@ -20,17 +20,18 @@ def mirror_margins(image: Pixels, hole: NDArray[np.bool_], tile: Bounds) -> None
     """
     height, width = hole.shape
     down, hole_down = image.swapaxes(0, 1), hole.T
-    _mirror_right(image, hole, tile.left, tile.right)
-    _mirror_right(image[:, ::-1], hole[:, ::-1], width - tile.right, width - tile.left)
-    _mirror_right(down, hole_down, tile.top, tile.bottom)
-    _mirror_right(down[:, ::-1], hole_down[:, ::-1], height - tile.bottom, height - tile.top)
+    rows, columns = tile.slices()
+    _mirror_right(image, hole, rows, tile.left, tile.right)
+    _mirror_right(image[:, ::-1], hole[:, ::-1], rows, width - tile.right, width - tile.left)
+    _mirror_right(down, hole_down, columns, tile.top, tile.bottom)
+    _mirror_right(down[:, ::-1], hole_down[:, ::-1], columns, height - tile.bottom, height - tile.top)
 
 
-def _mirror_right(image: Pixels, hole: NDArray[np.bool_], left: int, right: int) -> None:
-    """Fills what lies right of the tile's columns left..right."""
+def _mirror_right(image: Pixels, hole: NDArray[np.bool_], rows: slice, left: int, right: int) -> None:
+    """Fills what lies right of the tile, whose rows are `rows` and whose columns are left..right."""
     width = hole.shape[1]
-    filled = ~(hole[:, left:right].mean(axis=0) > 0.5)
-    source_end = left + int(np.flatnonzero(filled)[-1]) + 1 if filled.any() else left
+    known = np.flatnonzero(hole[rows, left:right].mean(axis=0) <= 0.5)
+    source_end = left + int(known[-1]) + 1 if known.size else left
     while right < width:
         reach = min(width - right, source_end)
         if reach == 0:
