@@ -68,6 +68,19 @@ def make_parser() -> argparse.ArgumentParser:
         if importlib.util.find_spec(f"{__name__}.{name}"):
             command = commands.add_parser(name, help=words)
             command.set_defaults(module=name)
+            if name == "bench":
+                command.add_argument(
+                    "suite", choices=["edit"], help="edit: speed, memory and loading, beside diffusers"
+                )
+                command.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")
+                command.add_argument(
+                    "--reference-steps",
+                    type=_whole(2, 20),
+                    default=20,
+                    metavar="N",
+                    help="of diffusers' 20, counted up",
+                )
+                command.add_argument("--json", action="store_true", help="one line of JSON")
             if name == "doctor":
                 command.add_argument("--fix", action="store_true", help="mend what can be mended")
                 command.add_argument("--json", action="store_true", help="one line of JSON")

@@ -1,0 +1,155 @@
+"""`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..client.client import Client
+from ..client.editor import EditSettings, prepare
+from ..home import Home, find_home
+from ..models.download import fetch_fill_model, fill_model_path
+from .picture import PictureDocument
+from .service import connected, stop
+
+SELECTION = 256
+"""Side in px of the selection of (c)."""
+DOCUMENTS = (1024, 8192)
+"""Sides in px of the documents of (c)."""
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: what was compared, the ratio, the goal, and the raw numbers."""
+
+    name: str
+    ratio: float
+    goal: str
+    detail: str
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line for each figure as it is known."""
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="scumble-bench-", dir=args.scratch) as scratch:
+        for measure in (_documents, _diffusion):
+            for line in measure(Path(scratch), args.reference_steps):
+                lines.append(line)
+                if not args.json:
+                    print(f"{line.name:58} {line.ratio:6.2f}   goal {line.goal:8} {line.detail}", flush=True)
+    if args.json:
+        print(json.dumps([vars(line) for line in lines]))
+    return 0
+
+
+def _diffusion(scratch: Path, reference_steps: int) -> list[Line]:
+    """(a), (b), (d), (e) with a Stable Diffusion 1.5 of full size and random weights."""
+    model, cache = scratch / "model", scratch / "cache"
+
+    def measure(name: str, *options: object) -> Any:
+        command = [sys.executable, "-m", "scumble.diffusion.benchmark", name, str(model), "--cache", str(cache)]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        output = subprocess.run(
+            [*command, *map(str, options)], check=True, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        return json.loads(output.stdout.splitlines()[-1])
+
+    measure("make_model")
+    measure("scumble", "--size", 512, 512, "--steps", 1)  # makes the converted copy
+    ours = measure("scumble", "--size", 512, 512)
+    plain = measure("plain", "--size", 512, 512, "--steps", reference_steps)
+    whole_ours = measure("scumble", "--size", 1024, 768)
+    whole_plain = measure("plain", "--size", 1024, 768, "--steps", reference_steps)
+    load = measure("load")
+    return [
+        _against("(a) times faster than diffusers, 512x512 crop", plain["seconds"], ours["seconds"], ">= 3"),
+        _against(
+            "(b) times faster, 256x256 selection in 1024x768", whole_plain["seconds"], whole_ours["seconds"], ">= 10"
+        ),
+        Line(
+            "(b) peak memory, share of diffusers'",
+            whole_ours["peak"] / whole_plain["peak"],
+            "<= 0.5",
+            f"{whole_ours['peak'] / 2**30:.2f} GiB against {whole_plain['peak'] / 2**30:.2f} GiB",
+        ),
+        Line(
+            "(d) whole edit over its denoiser and autoencoder calls",
+            ours["seconds"] / ours["components"],
+            "<= 1.03",
+            f"{ours['seconds']:.2f} s over {ours['components']:.2f} s",
+        ),
+        _against(
+            "(e) times faster than from_pretrained, second load", load["from_pretrained"], load["seconds"], ">= 3"
+        ),
+    ]
+
+
+def _against(name: str, reference: float, ours: float, goal: str) -> Line:
+    return Line(name, reference / ours, goal, f"{reference:.2f} s against {ours:.2f} s")
+
+
+def _documents(scratch: Path, reference_steps: int) -> list[Line]:
+    """(c) the same selection in a small and in a large document, by the fill model through the websocket, and what the
+    backend adds to the bare network call."""
+    home = Home(scratch / "home")
+    installed = fill_model_path(find_home())
+    fetch_fill_model(home, installed if installed.exists() else None)
+    os.environ["SCUMBLE_HOME"] = str(home.root)  # for the backend that is started now
+    documents = {side: _document(side) for side in DOCUMENTS}
+    with connected(home) as (client, _):
+        times: dict[int, list[float]] = {side: [] for side in DOCUMENTS}
+        overheads = []
+        for index in range(ROUNDS + 1):
+            for side in DOCUMENTS:
+                seconds, generate = _fill(client, documents[side])
+                if index:  # the first round loads the model
+                    times[side].append(seconds)
+                    overheads.append(seconds - generate)
+    stop(home)
+    small, large = (statistics.median(times[side]) for side in DOCUMENTS)
+    return [
+        Line(
+            f"(c) {SELECTION}x{SELECTION} selection in {DOCUMENTS[1]}x{DOCUMENTS[1]} over {DOCUMENTS[0]}x{DOCUMENTS[0]}",
+            large / small,
+            "<= 1.15",
+            f"{large:.2f} s over {small:.2f} s, transfer included",
+        ),
+        Line(
+            "    seconds added to the bare network call",
+            statistics.median(overheads),
+            "< 0.4",
+            "plan, transfer, composite",
+        ),
+    ]
+
+
+def _document(side: int) -> PictureDocument:
+    """Noise, with a selection of SELECTION px a side in the middle."""
+    noise = np.random.default_rng(0).integers(0, 256, (side // 16, side // 16, 3), np.uint8)
+    mask = Image.new("L", (side, side))
+    start = (side - SELECTION) // 2
+    mask.paste(255, (start, start, start + SELECTION, start + SELECTION))
+    return PictureDocument(Image.fromarray(noise).resize((side, side)), mask=mask)
+
+
+def _fill(client: Client, document: PictureDocument) -> tuple[float, float]:
+    """Seconds from the click to the layer's pixels, and those that the network itself took of them."""
+    start = time.perf_counter()
+    edit = prepare(document, EditSettings(), "fill")
+    finished = client.wait(client.submit(edit.request, edit.image, edit.mask), patience=60.0)
+    seconds = time.perf_counter() - start
+    client.acknowledge(finished.result.job)
+    return seconds, finished.result.timings["generate"]
