@@ -19,6 +19,14 @@ def engine(fill_model):
     return FillEngine(fill_model, threads=1)
 
 
+def sky(width, height):
+    """(h, w, 3) a dusk over a dark field, with grain: what a network that saw photographs can go on with."""
+    y = np.linspace(0, 1, height)[:, None, None]
+    colours = np.where(y < 0.7, [90, 120, 180] + y * [90, 40, -60], [60, 62, 40] + 0 * y)
+    grain = np.random.default_rng(0).normal(0, 2, (height, width, 3))
+    return np.clip(colours + grain, 0, 255).astype(np.uint8)
+
+
 def silent(stage, step=0, steps=0, preview=None):
     """A report that nobody reads."""
 
@@ -30,7 +38,7 @@ def fill(engine, picture, mask, at, **fields):
 
 
 def test_a_hole_is_filled_as_its_surroundings_go_on(engine):
-    truth = photo(640, 600)
+    truth = sky(640, 600)
     picture = truth.copy()
     mask, at = disc(120), (260, 240)
     inside = np.zeros(truth.shape[:2], bool)
@@ -43,19 +51,19 @@ def test_a_hole_is_filled_as_its_surroundings_go_on(engine):
 
 
 def test_a_wide_outpaint_in_several_tiles_goes_on_without_a_seam(engine):
-    truth = photo(800, 400, 3)
-    picture = opaque(truth)[:, :400]
-    plan = plan_of(picture, np.full((400, 300), 255, np.uint8), (400, 0), engine.traits, mode="outpaint")
+    truth = sky(620, 320)
+    picture = opaque(truth)[:, :380]
+    plan = plan_of(picture, np.full((320, 240), 255, np.uint8), (380, 0), engine.traits, mode="outpaint")
     assert len(plan.tiles) > 1
     steps = []
-    (image,) = engine.generate(plan, lambda stage, step=0, steps_=0, preview=None: steps.append((stage, step, steps_)))
+    (image,) = engine.generate(plan, lambda *now, **_: steps.append(now))
     assert steps == [("denoising", step, len(plan.tiles)) for step in range(len(plan.tiles) + 1)]
     (layer,) = composite(plan, [image])
     assert (layer.rgba[..., 3] == 255).all()
     page = np.concatenate([picture[..., :3], layer.rgba[..., :3]], axis=1).astype(int)
     columns = np.abs(np.diff(page, axis=1)).mean(axis=(0, 2))
-    join = columns[395:405].max()
-    assert join < 3 * np.median(columns[:390]) + 2
+    join = columns[375:385].max()
+    assert join < 3 * np.median(columns[:370]) + 2
 
 
 def test_the_same_plan_gives_the_same_bytes_and_as_many_as_asked_for(engine):
@@ -66,7 +74,7 @@ def test_the_same_plan_gives_the_same_bytes_and_as_many_as_asked_for(engine):
     assert first.shape == (plan.size.height, plan.size.width, 3)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 90), (600, 3)])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 90), (300, 3)])
 def test_the_smallest_pictures_and_full_selections(engine, width, height):
     layer = fill(engine, photo(width, height), np.full((height, width), 255, np.uint8), (0, 0))
     assert layer.rgba.shape == (height, width, 4)

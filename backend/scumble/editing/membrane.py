@@ -37,7 +37,7 @@ def spread(values: Field, weights: Field) -> Field:
         premultiplied, weights = _pull(premultiplied), _pull(weights[..., None])[..., 0]
         # Saturated: a pixel with many known children must not outweigh its neighbours.
         premultiplied /= np.maximum(weights, np.float32(1))[..., None]
-        weights = np.minimum(weights, np.float32(1))
+        weights = np.minimum(weights, 1, dtype=np.float32)
         levels.append((premultiplied, weights))
     result: Field = premultiplied / np.maximum(weights, np.float32(1e-30))[..., None]
     for premultiplied, weights in reversed(levels[:-1]):

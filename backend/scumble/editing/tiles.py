@@ -31,19 +31,23 @@ def order_tiles(mask: Pixels, traits: Traits) -> tuple[Bounds, ...]:
     if max(width, height) <= max(side, 2 * traits.reach):
         return (Bounds(0, 0, width, height),)
     tile = Size(min(side, width), min(side, height))
-    hole = covered(mask, Size(-(-width // CELL), -(-height // CELL))) > 0
-    rows, columns = min(-(-tile.height // CELL), hole.shape[0]), min(-(-tile.width // CELL), hole.shape[1])
+    remaining = np.where(mask > 0, 1, 0).astype(np.uint8)
+    cells = Size(-(-width // CELL), -(-height // CELL))
+    # Whole cells, so that a tile paints all that it was chosen for.
+    rows = cells.height if tile.height == height else tile.height // CELL
+    columns = cells.width if tile.width == width else tile.width // CELL
     margin = (traits.native - side) // 2 // CELL
+    view = rows + 2 * margin, columns + 2 * margin
     # What lies beyond the picture is neither known nor missed.
-    seen = _window_sums(np.pad(np.ones_like(hole), margin), rows + 2 * margin, columns + 2 * margin)
+    seen = _window_sums(np.pad(np.ones((cells.height, cells.width), np.bool_), margin), *view)
     tiles = []
-    while hole.any():
+    while remaining.any():
+        hole = covered(remaining, cells) > 0
         painted = _window_sums(hole, rows, columns)
-        known = _window_sums(np.pad(~hole, margin), rows + 2 * margin, columns + 2 * margin) / seen
-        row, column = _best(painted, known)
+        row, column = _best(painted, _window_sums(np.pad(~hole, margin), *view) / seen)
         place = Bounds(min(column * CELL, width - tile.width), min(row * CELL, height - tile.height), *tile)
         tiles.append(place)
-        hole[_cells_inside(place.top, place.bottom, height), _cells_inside(place.left, place.right, width)] = False
+        remaining[place.slices()] = 0
     return tuple(tiles)
 
 
@@ -62,11 +66,6 @@ def _best(painted: NDArray[np.int64], known: NDArray[np.float64]) -> tuple[int, 
     # The middle one: what it paints then has known pixels on all sides.
     row, column = ties[np.abs(ties - ties.mean(axis=0)).sum(axis=1).argmin()]
     return int(row), int(column)
-
-
-def _cells_inside(start: int, stop: int, end: int) -> slice:
-    """The cells that lie wholly between two edges; the last cell ends where the picture does."""
-    return slice(-(-start // CELL), -(-stop // CELL) if stop == end else stop // CELL)
 
 
 class TiledPicture:

@@ -21,21 +21,22 @@ def mirror_margins(image: Pixels, hole: NDArray[np.bool_], tile: Bounds) -> None
     height, width = hole.shape
     down, hole_down = image.swapaxes(0, 1), hole.T
     rows, columns = tile.slices()
-    _mirror_right(image, hole, rows, tile.left, tile.right)
-    _mirror_right(image[:, ::-1], hole[:, ::-1], rows, width - tile.right, width - tile.left)
-    _mirror_right(down, hole_down, columns, tile.top, tile.bottom)
-    _mirror_right(down[:, ::-1], hole_down[:, ::-1], columns, height - tile.bottom, height - tile.top)
+    _mirror_right(image, hole, rows, tile.right)
+    _mirror_right(image[:, ::-1], hole[:, ::-1], rows, width - tile.left)
+    _mirror_right(down, hole_down, columns, tile.bottom)
+    _mirror_right(down[:, ::-1], hole_down[:, ::-1], columns, height - tile.top)
 
 
-def _mirror_right(image: Pixels, hole: NDArray[np.bool_], rows: slice, left: int, right: int) -> None:
-    """Fills what lies right of the tile, whose rows are `rows` and whose columns are left..right."""
+def _mirror_right(image: Pixels, hole: NDArray[np.bool_], rows: slice, right: int) -> None:
+    """Fills what lies right of column `right`, the tile's end; `rows` are the tile's."""
     width = hole.shape[1]
-    known = np.flatnonzero(hole[rows, left:right].mean(axis=0) <= 0.5)
-    source_end = left + int(known[-1]) + 1 if known.size else left
+    known = hole[rows, :right].mean(axis=0) <= 0.5
+    if not known.any():
+        return
+    source_end = right - int(known[::-1].argmax())
+    source_start = source_end - int(np.append(~known[:source_end][::-1], True).argmax())
     while right < width:
-        reach = min(width - right, source_end)
-        if reach == 0:
-            return
+        reach = min(width - right, source_end - source_start)
         source = slice(source_end - reach, source_end)
         target = slice(right, right + reach)
         use = hole[:, target] & ~hole[:, source][:, ::-1]
