@@ -62,7 +62,7 @@ class FixedModels:
 
 class SteeredExecutor:
     """Does a job in `steps` steps. Words in the prompt: "hold" waits for `release` after the first step, "oom" and "bug"
-    fail, "big" returns a layer of 64 MiB, "chatty" reports 2000 steps with previews of 64 KiB."""
+    fail, "big" returns a layer of 16 MiB, "chatty" reports 2000 steps with previews of 64 KiB."""
 
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
@@ -70,6 +70,9 @@ class SteeredExecutor:
         self.ran: list[str] = []
         self._cancelled: set[str] = set()
         self._closed = False
+
+    def warm_up(self) -> None:
+        pass
 
     async def run(self, work: Work, on_progress: Callable[[bytes | str], None]) -> bytes:
         submit, _ = decode(work.submit)
@@ -89,7 +92,7 @@ class SteeredExecutor:
             raise OutOfMemory("Too big.")
         if "bug" in words:
             raise ValueError(f"secret {request.prompt}")
-        side = 4096 if "big" in words else 1
+        side = 2048 if "big" in words else 1
         layers = tuple(Layer(Bounds(0, 0, side, side), (request.seed or 0) + index) for index in range(request.count))
         pixels = secrets.token_bytes(side * side) * 4 if side > 1 else PIXEL
         buffers = [pack("layer", side, side, "rgba8", pixels) for _ in layers]

@@ -31,7 +31,7 @@ LIMITS = Limits(
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    with running(tmp_path_factory.mktemp("home"), Policy(LIMITS, stall_seconds=1.0)) as backend:
+    with running(tmp_path_factory.mktemp("home"), Policy(LIMITS, stall_seconds=0.5)) as backend:
         yield backend
 
 

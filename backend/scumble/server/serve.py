@@ -85,7 +85,7 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
         )
         if taker is not None:
             print(f"Port {port} is taken by {taker}.", flush=True)
-        server = _Server(server_config(app, policy), home, host, bound)
+        server = _Server(server_config(app, policy), home, (host, bound), executor)
         if threading.current_thread() is threading.main_thread():
             # uvicorn raises the signal again once it has stopped: that must not keep us from cleaning up.
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -97,16 +97,18 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
 class _Server(uvicorn.Server):
     """Announces itself when it listens, and takes that back when it stops."""
 
-    def __init__(self, config: uvicorn.Config, home: Home, host: str, port: int) -> None:
+    def __init__(self, config: uvicorn.Config, home: Home, address: tuple[str, int], executor: Executor) -> None:
         super().__init__(config)
         self._home = home
-        self._address = (host, port)
+        self._address = address
+        self._executor = executor
         self._record = contextlib.ExitStack()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._record.enter_context(recorded(self._home.record, *self._address))
         print(f"The backend listens on {self._address[0]}, port {self._address[1]}.", flush=True)
+        self._executor.warm_up()  # only now: clients are answered first
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._record.close()

@@ -39,6 +39,10 @@ class Executor(Protocol):
 
     slots: int
 
+    def warm_up(self) -> None:
+        """Gets ready for the first job, in the background."""
+        ...
+
     async def run(self, work: Work, on_progress: Callable[[bytes | str], None]) -> bytes:
         """The encoded Result frame. `on_progress` gets encoded Progress payloads, on the event loop, and is not called
         again once this has returned or raised.
