@@ -51,9 +51,9 @@ def test_a_hole_is_filled_as_its_surroundings_go_on(engine):
 
 
 def test_a_wide_outpaint_in_several_tiles_goes_on_without_a_seam(engine):
-    truth = sky(620, 320)
+    truth = sky(740, 320)
     picture = opaque(truth)[:, :380]
-    plan = plan_of(picture, np.full((320, 240), 255, np.uint8), (380, 0), engine.traits, mode="outpaint")
+    plan = plan_of(picture, np.full((320, 360), 255, np.uint8), (380, 0), engine.traits, mode="outpaint")
     assert len(plan.tiles) > 1
     steps = []
     (image,) = engine.generate(plan, lambda *now, **_: steps.append(now))

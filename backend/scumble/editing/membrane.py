@@ -39,7 +39,7 @@ def spread(values: Field, weights: Field) -> Field:
         premultiplied /= np.maximum(weights, np.float32(1))[..., None]
         weights = np.minimum(weights, 1, dtype=np.float32)
         levels.append((premultiplied, weights))
-    result: Field = premultiplied / np.maximum(weights, np.float32(1e-30))[..., None]
+    result: Field = np.divide(premultiplied, np.maximum(weights, 1e-30)[..., None], dtype=np.float32)
     for premultiplied, weights in reversed(levels[:-1]):
         missing: Field = np.float32(1) - weights
         result = premultiplied + _push(result, weights.shape) * missing[..., None]
