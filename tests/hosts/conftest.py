@@ -12,6 +12,7 @@ from .gimp_host import GimpHost, warm_up_gimp
 from .host import started
 from .installs import Install, find_install
 from .krita_host import KritaHost, warm_up_krita
+from .setup_hosts import RECIPES, USUAL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,7 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session", params=["krita-5.1", "krita-6.0"])
+def names(program: str) -> list[str]:
+    """The versions to test: the usual ones, and others where someone has prepared them."""
+    return [name for name in RECIPES if name.startswith(program) and (name in USUAL or find_install(name))]
+
+
+@pytest.fixture(scope="session", params=names("krita"))
 def krita_install(request: pytest.FixtureRequest) -> Install:
     """Each Krita that is prepared here, with a warm HOME."""
     install = prepared(request.param)
@@ -37,7 +43,7 @@ def krita(krita_install: Install, tmp_path: Path) -> Iterator[KritaHost]:
         yield host
 
 
-@pytest.fixture(scope="session", params=["gimp-3.0", "gimp-3.2"])
+@pytest.fixture(scope="session", params=names("gimp"))
 def gimp_install(request: pytest.FixtureRequest) -> Install:
     """Each GIMP that is prepared here, with a warm HOME."""
     install = prepared(request.param)

@@ -17,7 +17,7 @@ class HostProblem(Exception):
     """The host ended, hung or raised: in its own words where it has any."""
 
 
-def wait_for(condition: Callable[[], T], seconds: float, what: str, every: float = 0.03) -> T:
+def wait_for(condition: Callable[[], T | None], seconds: float, what: str, every: float = 0.03) -> T:
     """The condition's value as soon as it is true. Raises HostProblem when the time is over."""
     end = time.monotonic() + seconds
     while True:

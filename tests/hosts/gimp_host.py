@@ -18,6 +18,9 @@ from .installs import Install
 
 Pixels = NDArray[np.uint8]
 BATCH_SECONDS = 180
+IMAGE_WINDOW = "GIMP$"
+MAIN_WINDOW = f"GNU Image Manipulation Program$|{IMAGE_WINDOW}"
+"""With no image open it has the longer title."""
 
 
 class GimpHost(Host):
@@ -53,7 +56,7 @@ class GimpHost(Host):
     def start(self) -> None:
         super().start()
         if self.has_window:
-            window = self.window("GNU Image Manipulation Program|GIMP")
+            window = self.window(MAIN_WINDOW)
             self.display.activate(window)
             self.display.resize(window, 1500, 900)
 
@@ -97,7 +100,7 @@ if show:
             show=self.has_window,
         )
         if self.has_window:
-            self.display.activate(self.window(r"\(RGB color"))
+            self.display.activate(self.window(IMAGE_WINDOW))
 
     def select(self, mask: Pixels, x: int = 0, y: int = 0) -> None:
         """Makes `mask` (height x width, 255 = selected) the selection of `image`, with its corner at x, y."""
@@ -152,15 +155,13 @@ image.undo_group_end()
 
     def undo(self) -> None:
         """A real Ctrl+Z in the image's window."""
-        self.display.activate(self.window(r"\(RGB color"))
+        self.display.activate(self.window(IMAGE_WINDOW))
         self.display.keys("ctrl+z")
 
-    def menu(self, label: str) -> None:
-        """Does what a menu item does, as a user would who knows its name: GIMP's search for actions, real keys."""
-        self.display.keys("slash")
-        self.display.activate(self.window("Search Actions"))
-        self.display.type(label)
-        self.display.keys("Return")
+    def menu(self, *names: str) -> None:
+        """Activates an item of the image window's menu, e.g. menu("Filters", "Blur", "Gaussian Blur..."). Raises
+        HostProblem where it is missing or greyed out."""
+        self._accessible("menu", MAIN_WINDOW, *names)
 
     def click(self, plugin: Driver, widget: str) -> None:
         """A real click of the mouse at the middle of a visible widget (a Python expression in the plug-in)."""
@@ -175,12 +176,12 @@ image.undo_group_end()
         self.display.click(x, y)
 
     def tree(self, window: str) -> list[tuple[int, str, str]]:
-        """Depth, role and name of every widget of GIMP's own window whose title contains `window`."""
-        return [(depth, role, name) for depth, role, name in json.loads(self._accessible(window))]
+        """Depth, role and name of every widget of GIMP's own window whose title matches `window`."""
+        return [(depth, role, name) for depth, role, name in json.loads(self._accessible("tree", window))]
 
     def press(self, window: str, role: str, name: str) -> None:
         """Presses a widget of GIMP's own windows, e.g. press("GIMP", "button", "Cancel") for its progress bar."""
-        self._accessible(window, role, name)
+        self._accessible("press", window, role, name)
 
     @contextlib.contextmanager
     def stalls(self) -> Iterator[Stalls]:

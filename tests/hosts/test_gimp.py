@@ -94,7 +94,7 @@ def test_running_plugin_is_reached_and_pressed(gimp_install: Install, tmp_path: 
     plugin = trivial_plugin(tmp_path / "trivial")
     with GimpHost(gimp_install, tmp_path / "gimp", plugins=[plugin]) as gimp:
         gimp.new_image(picture)
-        gimp.menu("Trivial panel")
+        gimp.menu("Filters", "Trivial", "Trivial panel")
         with gimp.plugin("trivial") as panel:
             panel.run("start_stalls(); button, = [w for w in widgets() if isinstance(w, Gtk.Button)]")
             gimp.window("Trivial panel")

@@ -1,11 +1,13 @@
 """TEST ONLY. Runs beside GIMP, in the same session: reads and presses widgets of GIMP's own windows by their accessible
 names, wherever on the screen they are.
 
-    accessible.py WINDOW            prints [[depth, role, name], ...] of the window whose title contains WINDOW
-    accessible.py WINDOW ROLE NAME  presses the first showing widget of that role and name
+    accessible.py tree WINDOW             prints [[depth, role, name], ...] of the window whose title matches WINDOW
+    accessible.py press WINDOW ROLE NAME  presses the first showing widget of that role and name
+    accessible.py menu WINDOW NAME...     activates a menu item, e.g. Filters Blur "Gaussian Blur..."
 """
 
 import json
+import re
 import sys
 
 import gi
@@ -24,20 +26,38 @@ def walk(widget, depth=0):
         yield from walk(child, depth + 1)
 
 
-def main(title, role=None, name=None):
+def find_window(title):
     windows = [window for program in children(Atspi.get_desktop(0)) for window in children(program)]
-    chosen = [window for window in windows if title in (window.get_name() or "")]
-    if not chosen:
-        sys.exit(f"no window {title!r}, but {[window.get_name() for window in windows]}")
-    if role is None:
-        print(json.dumps([[depth, widget.get_role_name(), widget.get_name()] for depth, widget in walk(chosen[0])]))
-        return
-    for _, widget in walk(chosen[0]):
+    for window in windows:
+        if re.search(title, window.get_name() or ""):
+            return window
+    sys.exit(f"no window {title!r}, but {[window.get_name() for window in windows]}")
+
+
+def tree(window):
+    print(json.dumps([[depth, widget.get_role_name(), widget.get_name()] for depth, widget in walk(window)]))
+
+
+def press(window, role, name):
+    for _, widget in walk(window):
         showing = widget.get_state_set().contains(Atspi.StateType.SHOWING)
         if showing and widget.get_role_name() == role and widget.get_name() == name:
             widget.get_action_iface().do_action(0)
             return
-    sys.exit(f"no {role} {name!r} in {chosen[0].get_name()!r}")
+    sys.exit(f"no {role} {name!r} in {window.get_name()!r}")
 
 
-main(*sys.argv[1:])
+def menu(window, *names):
+    item = next(widget for _, widget in walk(window) if widget.get_role_name() == "menu bar")
+    for name in names:
+        offered = {child.get_name(): child for child in children(item)}
+        if name not in offered:
+            sys.exit(f"no menu item {name!r}, but {sorted(offered)}")
+        item = offered[name]
+    if not item.get_state_set().contains(Atspi.StateType.SENSITIVE):
+        sys.exit(f"the menu item {names[-1]!r} is greyed out")
+    item.get_action_iface().do_action(0)
+
+
+action, title, *names = sys.argv[1:]
+{"tree": tree, "press": press, "menu": menu}[action](find_window(title), *names)
