@@ -136,7 +136,7 @@ def load(model: Path, cache: Path) -> dict[str, Any]:
     dtype = choose_device().dtype
     start = time.perf_counter()
     StableDiffusionInpaintPipeline.from_pretrained(
-        str(model), safety_checker=None, requires_safety_checker=False, torch_dtype=dtype
+        str(model), safety_checker=None, requires_safety_checker=False, dtype=dtype
     )
     middle = time.perf_counter()
     _load(model, cache)
