@@ -82,7 +82,11 @@ def test_pixels_selection_undo_and_screenshot(gimp: GimpHost, gimp_install: Inst
 
 
 def test_own_windows_by_their_accessible_names(gimp: GimpHost, picture: np.ndarray) -> None:
+    with pytest.raises(HostProblem, match="greyed out"):
+        gimp.menu("Image", "Duplicate")
     gimp.new_image(picture)
+    gimp.menu("Image", "Duplicate")
+    gimp.wait_until("len(Gimp.get_images()) == 2", 10)
     assert any(role == "menu item" and name == "None" for _, role, name in gimp.tree("GIMP"))
     gimp.display.keys("alt+Return")
     gimp.window("Image Properties")
