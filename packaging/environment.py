@@ -135,7 +135,12 @@ def answers(index: str) -> bool:
 
 
 def run_pip(python: Path, *arguments: str) -> None:
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONNOUSERSITE": "1"}
+    environment = {
+        "SOURCE_DATE_EPOCH": "315532800",  # 1980-01-01, the oldest that a zip can hold: same sources, same wheel
+        **os.environ,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONNOUSERSITE": "1",
+    }
     command = [str(python), "-m", "pip", *arguments]
     if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode:
         raise SetupProblem(
@@ -157,7 +162,6 @@ def build_wheel(python: Path, into: Path, wheels: Path | None = None) -> Path:
             shutil.copy(REPOSITORY / name, copy / name)
         leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(REPOSITORY / "backend", copy / "backend", ignore=leave_out)
-        os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")  # 1980-01-01, the oldest that a zip can hold
         built = Path(scratch) / "built"
         run_pip(python, "wheel", "-q", "--no-deps", "--no-input", *source, "-w", str(built), str(copy))
         (wheel,) = built.glob("*.whl")

@@ -14,6 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+if sys.version_info < (3, 11):  # noqa: UP036 - before anything is imported that older ones cannot read
+    sys.exit(
+        "Scumble needs Python 3.11 or later, this is {}.{}: run this with another Python.".format(*sys.version_info)
+    )
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "backend"))
 
 from build_plugins import build_bundles
