@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from scumble.client import client as client_module
-from scumble.client.client import Client, Connected, Event, Finished, JobCancelled, Lost, Received
+from scumble.client.client import Client, JobCancelled
 from scumble.client.connection import Address, Unreachable
+from scumble.client.events import Connected, Event, Finished, Lost, Received
 from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, UnsupportedVersion
 from scumble.protocol.frames import pack, unpack
 from scumble.protocol.geometry import Bounds, Size

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scumble.client.client import Client, Finished
+from scumble.client.client import Client
 from scumble.client.document import Edges
 from scumble.client.editor import CanvasChanged, Editor, EditSettings, layer_name, prepare
+from scumble.client.events import Finished
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size

@@ -186,3 +186,15 @@ def test_unpack_never_gives_more_than_the_size_says() -> None:
 def test_pack_and_unpack_are_inverse(encoding: str) -> None:
     pixels = bytes(range(24))
     assert unpack(pack("layer", 3, 2, "rgba8", pixels, encoding)) == pixels
+
+
+@pytest.mark.parametrize("pixels", [bytes(1 << 22), b"\x01\x02\x03\x04" * (1 << 20), bytes(range(256)) * 5000, b"abcd"])
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_zlib_data_of_any_length_is_unpacked_piece_by_piece(pixels: bytes, level: int) -> None:
+    data = zlib.compress(pixels, level)
+    assert unpack(Buffer("layer", len(pixels) // 4, 1, "rgba8", "zlib", data)) == pixels
+    for damaged in (data[:-1], data[:-5], data + b"x", data + data):
+        with pytest.raises(BadRequest):
+            unpack(Buffer("layer", len(pixels) // 4, 1, "rgba8", "zlib", damaged))
+    with pytest.raises(BadRequest):
+        unpack(Buffer("layer", len(pixels) // 4 + 1, 1, "rgba8", "zlib", data))

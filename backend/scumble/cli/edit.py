@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..client.client import Client, Finished, JobCancelled
+from ..client.client import Client, JobCancelled
 from ..client.connection import Unreachable
 from ..client.document import Edges
 from ..client.editor import Editor, EditSettings, prepare
+from ..client.events import Finished
 from ..home import Home, find_home
 from ..protocol.errors import BadRequest
 from ..protocol.geometry import Size

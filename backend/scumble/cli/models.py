@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 
-from ..client.client import Client, Event, Received
+from ..client.client import Client
+from ..client.events import Event, Received
 from ..client.launcher import find_backend
 from ..home import Home, find_home
 from ..protocol.errors import ModelMissing

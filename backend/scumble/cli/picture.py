@@ -64,8 +64,8 @@ class PictureDocument(Document):
         return cls(Image.new("RGBA", size))
 
     def copy(self) -> PictureDocument:
-        """For another variant: shares nothing that changes."""
-        document = PictureDocument(self._image.copy(), self._profile, self._mask)
+        """The same picture for another variant. (Nothing here changes an image's pixels in place.)"""
+        document = PictureDocument(self._image, self._profile, self._mask)
         document._info = self._info
         return document
 

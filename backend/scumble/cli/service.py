@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..client.client import Client, Connected
+from ..client.client import Client
 from ..client.connection import Address, Unreachable
+from ..client.events import Connected
 from ..client.launcher import find_backend, is_alive, read_record, start_backend
 from ..home import Home, find_home
 from ..protocol.messages import OnDisconnect, Welcome

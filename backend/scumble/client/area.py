@@ -95,4 +95,4 @@ def touches_empty(mask: bytes, mask_bounds: Bounds, alpha: bytes, alpha_bounds: 
 
 def is_blank(plane: bytes) -> bool:
     """True when all bytes are 0."""
-    return plane.count(0) == len(plane)
+    return plane == bytes(len(plane))  # the comparison ends at the first byte that differs

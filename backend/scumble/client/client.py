@@ -13,23 +13,21 @@ import threading
 import time
 import uuid
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import Callable, Deque, List, Optional, Tuple, TypeVar, Union
+from dataclasses import replace
+from typing import Callable, Deque, List, Optional, TypeVar
 
 from ..protocol.errors import (
     BadRequest,
     Internal,
     NotAuthorised,
     ScumbleError,
-    TooLarge,
     UnsupportedVersion,
     error_from_code,
 )
-from ..protocol.frames import decode, encode, pack, unpack
+from ..protocol.frames import decode
 from ..protocol.messages import (
     PROTOCOL_VERSION,
     Acknowledge,
-    Buffer,
     Cancel,
     Cancelled,
     EditRequest,
@@ -37,7 +35,6 @@ from ..protocol.messages import (
     Hello,
     History,
     Limits,
-    Message,
     Models,
     OnDisconnect,
     Progress,
@@ -47,7 +44,9 @@ from ..protocol.messages import (
     Welcome,
 )
 from .connection import Address, Connection, Unreachable, open_connection
+from .events import Connected, Event, Finished, Lost, Received, replaces
 from .ledger import Draft, Item, Ledger
+from .payloads import Order, to_payload, to_raw
 
 log = logging.getLogger("scumble.client")
 T = TypeVar("T")
@@ -56,40 +55,6 @@ FIRST_RETRY, LAST_RETRY = 0.25, 10.0
 """Seconds between attempts to connect: doubled each time."""
 STABLE_SECONDS = 5.0
 """A connection that lasted so long makes the next retry a first one."""
-
-
-@dataclass(frozen=True)
-class Connected:
-    welcome: Welcome
-
-
-@dataclass(frozen=True)
-class Lost:
-    """No connection (any more). The next attempt is in `retry` seconds; None: not before `connect` is called, because
-    trying again alone would not help (wrong token, other version)."""
-
-    error: ScumbleError
-    retry: Optional[float]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job's result with a raw rgba8 buffer for each of its layers."""
-
-    result: Result
-    layers: Tuple[Buffer, ...]
-
-
-@dataclass(frozen=True)
-class Received:
-    """Any other message of the backend. A preview is unpacked to raw pixels where the standard library can do that; in png
-    or webp it stays as it is."""
-
-    message: Message
-    buffers: Tuple[Buffer, ...] = ()
-
-
-Event = Union[Connected, Lost, Finished, Received]
 
 
 class JobCancelled(Exception):
@@ -105,6 +70,7 @@ class Client:
     session        of an earlier run (`Connected.welcome.session`): its unfinished jobs and undelivered results come back
     on_disconnect  what the backend does with unfinished jobs when this program vanishes
     wake           called from a thread of the client after each new event: must only post a note to the main loop
+    order          of the bytes of a pixel in this program, "rgba" or "bgra"; the client's threads turn them round
     """
 
     def __init__(
@@ -114,7 +80,9 @@ class Client:
         session: Optional[str] = None,
         on_disconnect: OnDisconnect = "keep",
         wake: Optional[Callable[[], None]] = None,
+        order: Order = "rgba",
     ) -> None:
+        self._order = order
         self._name, self._locate, self._session, self._on_disconnect = name, locate, session, on_disconnect
         self._wake = wake
         self._lock = threading.Condition()
@@ -154,7 +122,7 @@ class Client:
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.
 
-        `image` is rgba8 of request.image, `mask` gray8 of request.mask. Raises BadRequest when they do not fit.
+        `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask. Raises BadRequest when they do not fit.
         """
         if len(image) != request.image.area * 4:
             raise BadRequest("The image's pixels do not fit its bounds.")
@@ -329,7 +297,7 @@ class Client:
                     if answer is not None and self._outbox is not None:
                         self._outbox.put(answer)
                 if told is not None:
-                    pixels = tuple(_raw(buffer) for buffer in buffers)
+                    pixels = to_raw(buffers, self._order)
                     self._emit(Finished(told, pixels) if isinstance(told, Result) else Received(told, pixels))
             except ScumbleError:
                 log.exception("the backend sent something that cannot be read")
@@ -346,7 +314,7 @@ class Client:
                 if item is None:
                     connection.close()
                     return
-                connection.send(self._encode(item))
+                connection.send(to_payload(item, self._limits, self._order))
             except Unreachable:
                 return  # the receiving thread notices by itself and connects again; the ledger knows what is open
             except ScumbleError as error:
@@ -354,24 +322,6 @@ class Client:
             except Exception:
                 log.exception("an edit could not be packed")
                 self._refuse(item, Internal("The edit could not be sent.", "Select a smaller area."))
-
-    def _encode(self, item: Item) -> Union[str, bytes]:
-        """The payload. Raises TooLarge when the backend would close the connection over it."""
-        if not isinstance(item, Draft):
-            return encode(item)
-        request = item.submit.request
-        for bounds in (request.image, request.mask):
-            if bounds is not None and bounds.area > self._limits.max_pixels:
-                raise TooLarge("The selected area has more pixels than the backend takes.")
-        # Nothing is seen in txt2img, and empty pixels pack well; else on loopback raw is quickest.
-        encoding = "zlib" if request.mode == "txt2img" else "raw"
-        buffers = [pack("image", request.image.width, request.image.height, "rgba8", item.image, encoding)]
-        if item.mask is not None and request.mask is not None:
-            buffers.append(pack("mask", request.mask.width, request.mask.height, "gray8", item.mask, "zlib"))
-        payload = encode(item.submit, buffers)
-        if len(payload) > self._limits.max_frame_bytes:
-            raise TooLarge("The selected area is larger than the backend takes in one piece.")
-        return payload
 
     def _refuse(self, item: Optional[Item], error: ScumbleError) -> None:
         failed = Failed(error.code, error.message, error.hint, item.submit.job if isinstance(item, Draft) else None)
@@ -389,7 +339,7 @@ class Client:
 
     def _emit(self, event: Event) -> None:
         with self._lock:
-            if self._events and _replaces(event, self._events[-1]):
+            if self._events and replaces(event, self._events[-1]):
                 self._events.pop()
             self._events.append(event)
             self._lock.notify_all()
@@ -398,21 +348,3 @@ class Client:
                 self._wake()
             except Exception:
                 log.exception("the host's wake callback failed")
-
-
-def _replaces(new: Event, old: Event) -> bool:
-    """Progress that nobody has looked at yet gives way to the next, so that a host in a modal dialog piles up nothing."""
-    return (
-        isinstance(new, Received)
-        and isinstance(old, Received)
-        and isinstance(new.message, Progress)
-        and isinstance(old.message, Progress)
-        and new.message.job == old.message.job
-        and (bool(new.buffers) or not old.buffers)
-    )
-
-
-def _raw(buffer: Buffer) -> Buffer:
-    if buffer.encoding not in ("raw", "zlib"):
-        return buffer
-    return Buffer(buffer.role, buffer.width, buffer.height, buffer.format, "raw", unpack(buffer))

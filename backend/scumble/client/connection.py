@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 from dataclasses import dataclass, field
-from typing import Iterator, Optional, Tuple, Union
+from typing import Iterator, Optional, Sequence, Tuple, Union
 
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from ..protocol.errors import BadRequest, NotAuthorised, ScumbleError, error_from_code
-from ..protocol.frames import decode, encode
+from ..protocol.frames import decode
 from ..protocol.messages import Failed, Hello, Limits, Welcome
+from .payloads import to_text
 
 CONNECT_SECONDS = 5.0
 HANDSHAKE_SECONDS = 10.0
@@ -48,14 +49,10 @@ class Connection:
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
 
-    def send(self, payload: Union[str, bytes]) -> None:
-        """Raises Unreachable when the connection is lost."""
+    def send(self, payload: Union[str, Sequence[bytes]]) -> None:
+        """A text, or a binary message in pieces. Raises Unreachable when the connection is lost."""
         try:
-            if isinstance(payload, str) or len(payload) <= FRAGMENT:
-                self._websocket.send(payload)
-            else:
-                view = memoryview(payload)
-                self._websocket.send(view[start : start + FRAGMENT] for start in range(0, len(payload), FRAGMENT))
+            self._websocket.send(payload if isinstance(payload, str) else _fragments(payload))
         except (WebSocketException, OSError, EOFError):
             raise _lost() from None
 
@@ -114,7 +111,7 @@ def open_connection(address: Address, hello: Hello) -> Iterator[Tuple[Connection
 
 
 def _greet(connection: Connection, hello: Hello) -> Welcome:
-    connection.send(encode(hello))
+    connection.send(to_text(hello))
     try:
         message, _ = decode(connection.receive(HANDSHAKE_SECONDS))
     except TimeoutError:
@@ -124,6 +121,13 @@ def _greet(connection: Connection, hello: Hello) -> Welcome:
     if not isinstance(message, Welcome):
         raise BadRequest("The backend did not answer with a welcome.", "Update Scumble.")
     return message
+
+
+def _fragments(pieces: Sequence[bytes]) -> Iterator[memoryview]:
+    for piece in pieces:
+        view = memoryview(piece)
+        for start in range(0, len(view), FRAGMENT):
+            yield view[start : start + FRAGMENT]
 
 
 def _lost() -> Unreachable:

@@ -12,8 +12,9 @@ from ..protocol.errors import BadRequest, ScumbleError
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import MAX_SEED, EditRequest, Mode, ModelKind, Prefill, Result, replace
 from .area import bounds_to_send, edges_around, is_blank, mask_of_edges, touches_empty
-from .client import Client, Finished
+from .client import Client
 from .document import Document, Edges, Mark, NewLayer
+from .events import Finished
 from .modes import choose_mode
 
 
@@ -185,13 +186,13 @@ class Editor:
             if place is None:
                 raise KeyError(job)
             document = place.document
-        if (job, index) in self._inserted or document.contains(job, index):
+        there = document.contains(job, index)
+        if there or (there is None and (job, index) in self._inserted):
             self._settle(job, index)
             return False
         dx, dy = self._moved(document, place, result.request, anyway)
         single = replace(result.request, seed=min(layer.seed, MAX_SEED), count=1)
-        area = layer.bounds if result.request.mask is None else layer.bounds.union(_growth(result.request))
-        edges = edges_around(document.canvas, area.translate(dx, dy))
+        edges = edges_around(document.canvas, _growth(result.request).translate(dx, dy))
         name = layer_name(single, layer.seed)
         with document.undo_group(f"Scumble: {name}"):
             if any(edges):
@@ -231,8 +232,11 @@ class Editor:
 
 
 def _growth(request: EditRequest) -> Bounds:
-    """What of the request's mask lies beyond the canvas decides by how much that grows, even where alpha came out 0."""
-    return request.mask if request.mask is not None and request.mode == "outpaint" else Bounds(0, 0, 0, 0)
+    """What the canvas must hold when it is to grow, even where alpha came out 0; else empty, within the canvas."""
+    frame = Bounds.of_size(request.canvas)
+    if request.mask is None or request.mode != "outpaint" or frame.contains(request.mask):
+        return Bounds(0, 0, 0, 0)
+    return frame.union(request.mask)
 
 
 def _shifted(mark: Mark, dx: int, dy: int) -> Mark:

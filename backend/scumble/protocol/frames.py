@@ -8,6 +8,7 @@ height, format, encoding and bytes (the coded length).
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
@@ -20,6 +21,8 @@ from .schema import from_json, to_json
 MAGIC = b"SCM1"
 MAX_HEADER = 1 << 20
 """Longest JSON header in bytes; also the longest text message."""
+_PIECE = 1 << 20
+_COMPRESSED_PIECE = 1 << 16
 BYTES_PER_PIXEL = {"rgba8": 4, "rgba16": 8, "gray8": 1}
 
 _BUFFER_FIELDS = ("role", "width", "height", "format", "encoding", "bytes")
@@ -32,9 +35,14 @@ _CHOICES = {
 
 def encode(message: Message, buffers: Sequence[Buffer] = ()) -> Union[str, bytes]:
     """The payload: text when there are no buffers, binary otherwise."""
+    if buffers:
+        return b"".join(encode_parts(message, buffers))
+    return _dumps({"type": NAMES[type(message)], **to_json(message)})
+
+
+def encode_parts(message: Message, buffers: Sequence[Buffer]) -> List[bytes]:
+    """A binary payload in pieces, for a sender that need not put them together: joining 64 MiB takes long."""
     header: Dict[str, Any] = {"type": NAMES[type(message)], **to_json(message)}
-    if not buffers:
-        return json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     header["buffers"] = [
         {
             "role": buffer.role,
@@ -46,8 +54,12 @@ def encode(message: Message, buffers: Sequence[Buffer] = ()) -> Union[str, bytes
         }
         for buffer in buffers
     ]
-    head = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return b"".join([MAGIC, struct.pack("<I", len(head)), head, *(buffer.data for buffer in buffers)])
+    head = _dumps(header).encode()
+    return [MAGIC + struct.pack("<I", len(head)) + head, *(buffer.data for buffer in buffers)]
+
+
+def _dumps(header: Dict[str, Any]) -> str:
+    return json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def decode(payload: Union[str, bytes]) -> Tuple[Message, Tuple[Buffer, ...]]:
@@ -148,15 +160,35 @@ def unpack(buffer: Buffer) -> bytes:
     if buffer.encoding == "raw":
         pixels = buffer.data
     elif buffer.encoding == "zlib":
-        decoder = zlib.decompressobj()
-        try:
-            pixels = decoder.decompress(buffer.data, expected + 1)
-        except zlib.error:
-            raise BadRequest("A buffer's zlib data is damaged.") from None
-        if not decoder.eof:
-            raise BadRequest("A buffer's zlib data is incomplete or too long.")
+        pixels = _inflate(buffer.data, expected)
     else:
         raise BadRequest(f"The encoding {buffer.encoding} cannot be read here.")
     if len(pixels) != expected:
         raise BadRequest("A buffer's length does not fit its size.")
     return pixels
+
+
+def _inflate(data: bytes, expected: int) -> bytes:
+    """The `expected` bytes that zlib data holds. Works in small pieces, each put where it belongs: to join 64 MiB in one
+    go would hold the interpreter lock, and with it a painting program's window, for a fifth of a second."""
+    decoder = zlib.decompressobj()
+    pixels = io.BytesIO(bytes(expected))  # the bytes have no other owner, so that writing and reading copy nothing
+    written = 0
+    for start in range(0, len(data), _COMPRESSED_PIECE):
+        piece, more = data[start : start + _COMPRESSED_PIECE], True
+        while more:
+            try:
+                part = decoder.decompress(piece, _PIECE)
+            except zlib.error:
+                raise BadRequest("A buffer's zlib data is damaged.") from None
+            written += len(part)
+            if written > expected:
+                raise BadRequest("A buffer's zlib data is too long.")
+            pixels.write(part)
+            piece = decoder.unconsumed_tail
+            more = not decoder.eof and (bool(piece) or len(part) == _PIECE)
+    if not decoder.eof or decoder.unused_data:
+        raise BadRequest("A buffer's zlib data is incomplete or too long.")
+    if written != expected:
+        raise BadRequest("A buffer's length does not fit its size.")
+    return pixels.getvalue()

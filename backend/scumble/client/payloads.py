@@ -1,0 +1,71 @@
+"""Between what the client knows (drafts, raw pixels) and what the websocket carries. Called on the client's threads only:
+packing and unpacking take their time."""
+
+from __future__ import annotations
+
+from typing import List, Literal, Sequence, Tuple, Union
+
+from ..protocol.errors import TooLarge
+from ..protocol.frames import encode, encode_parts, pack, unpack
+from ..protocol.messages import Buffer, Limits, Message
+from .ledger import Draft, Item
+
+Order = Literal["rgba", "bgra"]
+"""Of the bytes of a pixel in the client's program; on the wire it is rgba."""
+CHUNK = 1 << 20
+"""Bytes that are turned round in one go: the interpreter's lock is held for a millisecond, so that a painting program's
+own Python goes on."""
+
+
+def to_text(message: Message) -> str:
+    """The payload of a message that carries no pixels."""
+    payload = encode(message)
+    return payload if isinstance(payload, str) else payload.decode()
+
+
+def to_payload(item: Item, limits: Limits, order: Order = "rgba") -> Union[str, List[bytes]]:
+    """A text, or the pieces of a binary message.
+
+    Raises TooLarge when the backend would close the connection over it.
+    """
+    if not isinstance(item, Draft):
+        return to_text(item)
+    request = item.submit.request
+    for bounds in (request.image, request.mask):
+        if bounds is not None and bounds.area > limits.max_pixels:
+            raise TooLarge("The selected area has more pixels than the backend takes.")
+    # On loopback raw is quickest; masks are mostly even, so that packing them costs next to nothing.
+    buffers = [pack("image", request.image.width, request.image.height, "rgba8", reorder(item.image, order))]
+    if item.mask is not None and request.mask is not None:
+        buffers.append(pack("mask", request.mask.width, request.mask.height, "gray8", item.mask, "zlib"))
+    pieces = encode_parts(item.submit, buffers)
+    if sum(map(len, pieces)) > limits.max_frame_bytes:
+        raise TooLarge("The selected area is larger than the backend takes in one piece.")
+    return pieces
+
+
+def to_raw(buffers: Sequence[Buffer], order: Order = "rgba") -> Tuple[Buffer, ...]:
+    """The same buffers with raw pixels in this order, where the standard library can unpack them. Raises BadRequest."""
+    return tuple(
+        Buffer(buffer.role, buffer.width, buffer.height, buffer.format, "raw", _raw(buffer, order))
+        if buffer.encoding in ("raw", "zlib")
+        else buffer
+        for buffer in buffers
+    )
+
+
+def _raw(buffer: Buffer, order: Order) -> bytes:
+    pixels = unpack(buffer)
+    return reorder(pixels, order) if buffer.format == "rgba8" else pixels
+
+
+def reorder(pixels: bytes, order: Order) -> bytes:
+    """From rgba8 to this order, or back."""
+    if order == "rgba":
+        return pixels
+    turned = bytearray(pixels)
+    for start in range(0, len(pixels), CHUNK):
+        end = start + CHUNK
+        turned[start:end:4] = pixels[start + 2 : end : 4]
+        turned[start + 2 : end : 4] = pixels[start:end:4]
+    return bytes(turned)
