@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -64,26 +63,17 @@ def make_parser() -> argparse.ArgumentParser:
     serve.set_defaults(module="service")
     for name, words in (("status", "say whether a backend runs, and where"), ("stop", "stop the backend")):
         commands.add_parser(name, help=words).set_defaults(module="service")
-    for name, words in (("doctor", "check everything, and say how to mend it"), ("bench", "measure the speed")):
-        if importlib.util.find_spec(f"{__name__}.{name}"):
-            command = commands.add_parser(name, help=words)
-            command.set_defaults(module=name)
-            if name == "bench":
-                command.add_argument(
-                    "suite", choices=["edit"], help="edit: speed, memory and loading, beside diffusers"
-                )
-                command.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")
-                command.add_argument(
-                    "--reference-steps",
-                    type=_whole(2, 20),
-                    default=20,
-                    metavar="N",
-                    help="of diffusers' 20, counted up",
-                )
-                command.add_argument("--json", action="store_true", help="one line of JSON")
-            if name == "doctor":
-                command.add_argument("--fix", action="store_true", help="mend what can be mended")
-                command.add_argument("--json", action="store_true", help="one line of JSON")
+    doctor = commands.add_parser("doctor", help="check everything, and say how to mend it")
+    doctor.set_defaults(module="doctor")
+    doctor.add_argument("--fix", action="store_true", help="mend what can be mended")
+    doctor.add_argument("--json", action="store_true", help="one line of JSON")
+    bench = commands.add_parser("bench", help="measure the speed")
+    bench.set_defaults(module="bench")
+    bench.add_argument("suite", choices=["edit"], help="edit: speed, memory and loading, beside diffusers")
+    bench.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")
+    steps = _whole(2, 20)
+    bench.add_argument("--reference-steps", type=steps, default=20, metavar="N", help="of diffusers' 20, counted up")
+    bench.add_argument("--json", action="store_true", help="one line of JSON")
 
     inpaint = commands.add_parser("inpaint", help="fill, refine or remove what a mask selects")
     inpaint.add_argument("image", type=Path, metavar="IMAGE")
