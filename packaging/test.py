@@ -37,6 +37,8 @@ def main() -> int:
     # More threads than cores make torch and onnxruntime slow; many cores do not make small models faster.
     os.environ.setdefault("OMP_NUM_THREADS", str(min(os.cpu_count() or 1, 4)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Built beside everything else: they take minutes, most of it spent on unpacking.
+    hosts = None if options.fast else start_hosts()
     try:
         section("environment")
         python = test_environment()
@@ -45,6 +47,8 @@ def main() -> int:
         print(fill_model())
     except (SetupProblem, ScumbleError) as problem:
         print(f"The tests cannot be set up: {problem} {getattr(problem, 'hint', '')}")
+        if hosts:
+            hosts.terminate()
         return 1
 
     tools = python.parent
@@ -65,11 +69,28 @@ def main() -> int:
             print(f"SKIPPED: there is no Python {version} on this machine (pyenv install {version})")
         elif not passes(f"protocol and client on Python {version}", [other, *pytest, *PLUGIN_TESTS]):
             failed.append(f"Python {version}")
+    if hosts:
+        section("painting programs")
+        if hosts.wait():
+            failed.append("the painting programs cannot be set up")
+        else:
+            os.environ["SCUMBLE_TEST_REQUIRE_HOSTS"] = "1"  # what was prepared must not be skipped
+            print("Krita and GIMP are ready")
     if failed:
         print(f"\nFAILED before the tests of the backend: {', '.join(failed)}")
     chosen = ["-m", "not slow and not host"] if options.fast else []
     tests_pass = passes("tests", [python, *pytest, *chosen, *for_pytest])
     return 0 if tests_pass and not failed else 1
+
+
+def start_hosts() -> subprocess.Popen[bytes] | None:
+    """Begins to set up the real Krita and GIMP; None where this machine cannot have them."""
+    section("painting programs")
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        print("SKIPPED: the tests in the real Krita and GIMP install them by apt-get, as root, on Debian only")
+        return None
+    script = REPOSITORY / "tests" / "hosts" / "setup_hosts.py"
+    return subprocess.Popen([sys.executable, script, "--directory", PLACE / "hosts"], stdin=subprocess.DEVNULL)
 
 
 def section(name: str) -> None:
