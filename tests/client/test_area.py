@@ -90,3 +90,7 @@ def test_blank() -> None:
     assert is_blank(b"")
     assert is_blank(bytes(10))
     assert not is_blank(b"\0\1\0")
+
+
+def test_nothing_needs_no_room() -> None:
+    assert edges_around(Size(8, 8), Bounds(-5, 20, 0, 3)) == Edges()

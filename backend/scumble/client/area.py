@@ -66,7 +66,9 @@ def mask_of_edges(canvas: Size, edges: Edges) -> Tuple[Bounds, bytes]:
 
 
 def edges_around(canvas: Size, bounds: Bounds) -> Edges:
-    """By how much the canvas must grow to hold the bounds."""
+    """By how much the canvas must grow to hold the bounds; not at all for empty ones, wherever they lie."""
+    if bounds.is_empty:
+        return Edges()
     return Edges(
         max(-bounds.left, 0),
         max(-bounds.top, 0),
