@@ -59,6 +59,20 @@ def test_a_mask_of_ones_is_no_mask(sampler: str):
     assert torch.equal(run(sampler, torch.ones(1, 1, 8, 8)), run(sampler, None))
 
 
+def test_a_late_start_in_a_fine_schedule_runs_to_its_end():
+    # Karras' last steps lie so close that some share a timestep: a schedule that looked its place up by it would be lost.
+    schedule = make_schedule("dpmpp_2m_karras", SCHEDULER, 50, 0.06)
+    assert schedule.timesteps[0] == schedule.timesteps[1]
+    places: list[int] = []
+    denoise(
+        predict,
+        schedule,
+        noised(schedule, randn(0), randn(1)),
+        on_step=lambda step, steps, estimate: places.append(schedule.scheduler.step_index),
+    )
+    assert places == [48, 49, 50]
+
+
 def test_the_mask_is_the_share_of_steps_in_which_a_pixel_is_free():
     mask = torch.arange(STEPS + 1).float().div(STEPS).reshape(1, 1, 1, -1)
     original = torch.full((1, 1, 1, STEPS + 1), 7.0)

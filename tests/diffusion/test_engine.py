@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,15 @@ def test_txt2img_takes_nothing_from_the_picture(engine: DiffusionEngine):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(("inpaint", "takes_the_prefill"), [(False, True), (True, False)])
+def test_a_fill_at_full_strength_starts_from_the_prefill_unless_the_denoiser_is_told_its_surroundings(
+    engines: Callable[[bool], DiffusionEngine], inpaint: bool, takes_the_prefill: bool
+):
+    everything = np.full((SIZE.height, SIZE.width), 255, np.uint8)
+    one, other = (run(engines(inpaint), mask=everything, image=picture(seed))[0] for seed in (0, 1))
+    assert np.array_equal(one, other) is not takes_the_prefill
+
+
 def test_outside_the_mask_are_the_latents_of_the_picture(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch):
     decoded = count_calls(engine, "decode_latents", monkeypatch)
     run(engine, mask=block())
@@ -213,7 +223,7 @@ def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(
     assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
 
 
-def test_loads_a_folder_on_the_best_device(tmp_path: Any):
+def test_loads_a_folder_on_the_best_device(tmp_path: Path):
     path = make_sd1_folder(tmp_path / "tiny", prediction="v_prediction")
     engine = load_engine(path, identify(read_contents(path)), tmp_path / "cache")
     assert engine.model.dtype == choose_device().dtype
@@ -337,6 +347,20 @@ def test_numbers_out_of_range_are_no_picture(engine: DiffusionEngine, call: str,
     monkeypatch.setattr(engine.model, call, overflow)
     with pytest.raises(Internal, match="out of range"):
         run(engine)
+
+
+def test_an_autoencoder_that_leaves_the_range_of_float16_decodes_in_float32(engine: DiffusionEngine, tmp_path: Path):
+    path = make_sd1_folder(tmp_path / "tiny")
+    half = Device("cpu", torch.float16, channels_last=False)
+    model: Any = SD1.load(path, identify(read_contents(path)), half, tmp_path / "cache")
+    model._vae.decoder.conv_in.weight *= 2e5  # the normalisation behind it takes this back
+    latents = engine.encode(picture())
+    with torch.inference_mode():
+        assert not model._decode(latents.half()).isfinite().all()
+        first, second = (DiffusionEngine(model, SD1).decode(latents) for _ in range(2))
+    assert first.std() > 1
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(run(DiffusionEngine(model, SD1), steps=1)[0].astype(int)).std() > 1
 
 
 def test_an_unknown_sampler(engine: DiffusionEngine):

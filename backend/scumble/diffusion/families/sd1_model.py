@@ -78,6 +78,13 @@ class Sd1Model:
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
+        image = self._decode(latents)
+        if self._vae.dtype == torch.float16 and not image.isfinite().all():
+            self._vae.float()  # some autoencoders leave the range of float16; this one does, so it stays in float32
+            image = self._decode(latents)
+        return image
+
+    def _decode(self, latents: Tensor) -> Tensor:
         image: Tensor = self._vae.decode(self._here(latents) / self._vae.config.scaling_factor).sample
         return image
 
@@ -94,7 +101,7 @@ class Sd1Model:
         return colours + latents.new_tensor(_LATENT_TO_RGB_OFFSET).float().reshape(3, 1, 1)
 
     def _here(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, self.dtype)
+        return tensor.to(self.device, self._vae.dtype)
 
 
 def load(path: Path, identity: Identity, device: Device, cache: Path, files: Path) -> Sd1Model:
