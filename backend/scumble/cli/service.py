@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ..client.client import Client
 from ..client.connection import Address, Unreachable
 from ..client.events import Connected
-from ..client.launcher import find_backend, is_alive, read_record, start_backend
+from ..client.launcher import find_backend, read_record, start_backend
 from ..home import Home, find_home
 from ..protocol.messages import OnDisconnect, Welcome
 
@@ -43,6 +43,8 @@ def status(home: Home) -> int:
 
 def stop(home: Home) -> int:
     """Stops the backend and waits until it is gone. Queued jobs go on when it is started again."""
+    from ..server.instance import AlreadyRunning, locked
+
     record = read_record(home)
     # An answer on its port as well: a process id alone may long be that of another program.
     if record is None or find_backend(home) is None:
@@ -50,15 +52,16 @@ def stop(home: Home) -> int:
         return 0
     os.kill(record.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while is_alive(record.pid) and find_backend(home) is not None:
-        if time.monotonic() > deadline:
-            raise Unreachable("The backend does not stop.", f"End the process {record.pid}.")
+    while time.monotonic() < deadline:
+        # Its lock and not its id: a process that has ended keeps that until its parent looks.
+        with contextlib.suppress(AlreadyRunning), locked(home.root / "backend.lock"):
+            print("The backend has stopped.")
+            return 0
         time.sleep(0.05)
-    print("The backend has stopped.")
-    return 0
+    raise Unreachable("The backend does not stop.", f"End the process {record.pid}.")
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected(
     home: Home, start: bool = True, session: str | None = None, on_disconnect: OnDisconnect = "keep"
 ) -> Iterator[tuple[Client, Welcome]]:
