@@ -200,13 +200,27 @@ def test_the_models_own_schedule_is_kept(copy: Path, tmp_path: Path) -> None:
     assert (config["prediction_type"], config["beta_end"]) == ("v_prediction", 0.0125)
 
 
-def test_a_linear_preview_is_small_and_has_the_colours(model: Model) -> None:
-    """The latents of plain white, black and red as the autoencoder of Stable Diffusion 1.x gives them, to one digit."""
-    latents = torch.tensor([[2.2, 1.3, 0.2, -1.0], [-1.7, -1.4, -0.2, 0.9]]).reshape(2, 4, 1, 1).expand(2, 4, 5, 6)
-    white, black = model.preview(latents.to(model.dtype))
-    assert white.shape == (3, 5, 6)
-    assert white.mean() > 0.5
-    assert black.mean() < -0.5
+# Latents of plain colours by the tiny autoencoder of Stable Diffusion 1.x (madebyollin/taesd), to one digit.
+PLAIN = {
+    (1, 1, 1): (2.0, 1.4, 0.2, -0.7),
+    (-1, -1, -1): (-0.8, -2.5, 1.1, 1.3),
+    (0, 0, 0): (0.7, -0.5, 0.6, 0.2),
+    (1, -1, -1): (0.9, -0.6, -1.5, 0.8),
+    (-1, 1, -1): (1.0, 0.9, 2.2, 1.9),
+    (-1, -1, 1): (-0.7, -2.9, 1.2, -1.5),
+}
+
+
+@pytest.mark.parametrize("colour", PLAIN)
+def test_a_linear_preview_is_small_and_has_the_colours(model: Model, colour: tuple[int, ...]) -> None:
+    preview = model.preview(torch.tensor(PLAIN[colour]).reshape(1, 4, 1, 1).expand(1, 4, 5, 6))
+    assert preview.shape == (1, 3, 5, 6)
+    seen = preview[0, :, 0, 0]
+    if len(set(colour)) == 1:
+        assert (seen - torch.tensor(colour)).abs().max() < 0.25
+    else:  # a linear map is pale where a colour is saturated
+        assert seen.argmax() == colour.index(1)
+        assert seen.max() - seen.sort().values[1] > 0.5
 
 
 def test_a_tiny_autoencoder_serves_as_autoencoder_and_preview(copy: Path, tmp_path: Path) -> None:
@@ -414,6 +428,10 @@ def damage_tokenizer(copy: Path) -> None:
     (copy / "tokenizer" / "vocab.json").write_text("{")
 
 
+def damage_no_tokenizer(copy: Path) -> None:
+    shutil.rmtree(copy / "tokenizer")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -425,6 +443,7 @@ def damage_tokenizer(copy: Path) -> None:
         damage_description,
         damage_heads,
         damage_tokenizer,
+        damage_no_tokenizer,
     ],
 )
 def test_a_damaged_folder_is_refused_in_plain_words(copy: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
