@@ -1,4 +1,4 @@
-"""Section 7 of the field notes, one by one (C9)."""
+"""What happened to programs of this kind without it, one by one (C9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Finds Krita and GIMP on this computer and where each looks for plug-ins. Standard library only, Python 3.9 and later.
 
-Sources: Krita's and GIMP's manuals on resource folders; FIELD_NOTES sections 2 and 3.
+Sources: Krita's and GIMP's manuals on resource folders.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which kind of edit the artist means (DESIGN section 5)."""
+"""Which kind of edit the artist means (README, What Scumble promises)."""
 
 from __future__ import annotations
 

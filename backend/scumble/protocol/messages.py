@@ -53,7 +53,7 @@ class EditRequest:
     A client may leave `model`, `seed`, `steps`, `guidance` and `sampler` open (None); the server fills them in before it
     accepts, and the result carries the filled-in request.
 
-    mode       what to do (DESIGN section 5)
+    mode       what to do (`client/modes.py` chooses)
     canvas     size of the document
     image      where the image buffer lies on the canvas; it holds the crop with its context, not the document
     mask       where the mask buffer lies; outside it the mask is 0. None only for img2img and txt2img

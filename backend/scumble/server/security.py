@@ -1,5 +1,5 @@
-"""Who may talk to the backend. What happened to programs of this kind without it is in the project's field notes:
-any web page could drive them through the browser, or through a name that was made to point at 127.0.0.1 (DNS rebinding).
+"""Who may talk to the backend. Programs of this kind without such checks could be driven by any web page through the
+browser (CVE-2024-12029), or through a name that was made to point at 127.0.0.1 (DNS rebinding, CVE-2024-28224).
 """
 
 from __future__ import annotations
