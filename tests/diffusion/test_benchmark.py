@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from scumble.diffusion import benchmark
 from scumble.protocol.geometry import Size
 
