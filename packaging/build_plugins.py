@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import shutil
 import sys
 import tempfile
@@ -92,7 +93,20 @@ def make_bundle(program: str, sources: Path, websockets: Path, bundle: Path) -> 
         (folder / "lib" / "websockets" / "LICENSE").write_bytes(wheel.read(licence))
     if program == "GIMP":
         (folder / "scumble-gimp.py").chmod(0o755)
+    else:
+        name_by_place(folder / "lib")
     return bundle
+
+
+def name_by_place(library: Path) -> None:
+    """Has the packages in `library` find each other by their place, not by name: all plug-ins of Krita share one
+    interpreter, where another one may have brought its own websockets."""
+    for path in sorted((library / "scumble").rglob("*.py")):
+        dots = "." * len(path.relative_to(library).parts)
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            re.sub(r"^from websockets\b", f"from {dots}websockets", text, flags=re.MULTILINE), encoding="utf-8"
+        )
 
 
 def fetch_websockets(python: Path, into: Path, wheels: Path | None = None) -> Path:

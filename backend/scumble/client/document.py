@@ -2,8 +2,8 @@
 touches the host's document API.
 
 Conventions: `protocol/geometry.py` for coordinates. Pixels handed over are rows without padding, from the top left.
-Images are rgba8: straight alpha, sRGB, transparent pixels may hold any colour. Masks are gray8, 255 = selected. All
-methods are called on the host's main thread.
+Images are rgba8 (or bgra8, where the client was told so): straight alpha, sRGB, transparent pixels may hold any colour.
+Masks are gray8, 255 = selected. All methods are called on the host's main thread.
 """
 
 from __future__ import annotations
@@ -90,10 +90,11 @@ class Document(ABC):
     def insert_layer(self, layer: NewLayer) -> None:
         """Adds the layer above the others. Its bounds may reach beyond the canvas; what lies there need not be kept."""
 
-    def contains(self, job: str, index: int) -> bool:
-        """True when this layer is in the document already: hosts that store `NewLayer.job` with a layer look there, so
-        that a result is not inserted twice when the host was killed between inserting and acknowledging."""
-        return False
+    def contains(self, job: str, index: int) -> Optional[bool]:
+        """True when this layer is in the document: hosts that store `NewLayer.job` with a layer look there, so that a
+        result is not inserted twice when the host was killed between inserting and acknowledging, and can be inserted
+        again when the artist has taken it back. None where the host cannot tell."""
+        return None
 
     def undo_group(self, name: str) -> AbstractContextManager[object]:
         """What happens in this context is taken back by one undo step, where the host can do that."""

@@ -233,10 +233,9 @@ class Editor:
 
 def _growth(request: EditRequest) -> Bounds:
     """What the canvas must hold when it is to grow, even where alpha came out 0; else empty, within the canvas."""
-    frame = Bounds.of_size(request.canvas)
-    if request.mask is None or request.mode != "outpaint" or frame.contains(request.mask):
+    if request.mask is None or Bounds.of_size(request.canvas).contains(request.mask):
         return Bounds(0, 0, 0, 0)
-    return frame.union(request.mask)
+    return request.mask
 
 
 def _shifted(mark: Mark, dx: int, dy: int) -> Mark:

@@ -1,0 +1,320 @@
+"""The docker: puts the pieces together, and says what the artist does to the workshop and what the workshop has back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from krita import DockWidget
+
+from . import words
+from .backstage import backstage
+from .form import Form, form_of, form_of_request, split
+from .panel import widgets
+from .panel.connection import ConnectionDialog, ConnectionLine
+from .panel.extend import ExtendPanel
+from .panel.history import HistoryPanel, Past
+from .panel.notice import NoticePanel
+from .panel.progress import PREVIEW, ProgressPanel
+from .panel.results import Entry, ResultsPanel
+from .panel.settings import SettingsPanel
+from .qt import QtCore, QtGui, QtWidgets
+from .slots import connect, guarded, listeners
+
+LOOK_EVERY = 400
+"""Milliseconds between two looks at the selection: Krita does not tell when it changes."""
+PATIENCE = 5.0
+"""Seconds that Generate waits for Krita to finish what it is painting."""
+
+dockers: list[ScumbleDocker] = []
+"""One in each of Krita's windows."""
+
+
+class ScumbleDocker(DockWidget):
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("Scumble")
+        self._document: Any = None
+        self._forms: dict[str, Form] = {}
+        self._preview: Any = (None, None)
+        self._seen_models: Any = None
+        self._settings = SettingsPanel()
+        self._progress = ProgressPanel()
+        self._notice = NoticePanel()
+        self._results = ResultsPanel(self._thumbnail)
+        self._extend = ExtendPanel()
+        self._history = HistoryPanel()
+        self._connection = ConnectionLine()
+        self._build()
+        self._timer = QtCore.QTimer(self)
+        self._timer.setInterval(LOOK_EVERY)
+        self._connect()
+        dockers.append(self)
+        listeners.append(self._show_error)
+
+    def _build(self) -> None:
+        page = QtWidgets.QWidget()
+        column = widgets.vertical(
+            page,
+            self._settings,
+            self._progress,
+            self._notice,
+            self._results,
+            widgets.Fold("scumble_extend_fold", "Extend the canvas", self._extend),
+            widgets.Fold("scumble_history_fold", "History", self._history),
+        )
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addStretch(1)
+        column.addWidget(self._connection)
+        scroll = QtWidgets.QScrollArea()
+        scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(page)
+        scroll.setMinimumWidth(page.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width())
+        self.setWidget(scroll)
+
+    def _connect(self) -> None:
+        connect(self._timer.timeout, self._look)
+        connect(self._settings.changed, self._changed)
+        connect(self._settings.submitted, self.generate)
+        connect(self._progress.generate, self.generate)
+        connect(self._progress.cancel, self.cancel)
+        connect(self._extend.extended, lambda: self.generate(self._extend.edges))
+        connect(self._notice.helped, self._help)
+        connect(self._notice.dismissed, lambda: backstage.workshop.dismiss())
+        connect(self._connection.opened, self._ask_connection)
+        self._results.chosen.connect(guarded(lambda job, index: backstage.workshop.show(job, index)))
+        self._results.applied.connect(guarded(lambda job: backstage.workshop.apply(job)))
+        self._results.discarded.connect(guarded(lambda job: backstage.workshop.discard(job)))
+        self._history.used_again.connect(guarded(self._use_again))
+        self._history.brought_back.connect(guarded(lambda job: backstage.workshop.bring_back(job)))
+
+    # ---- what Krita calls --------------------------------------------------------------------------------------------
+
+    def canvasChanged(self, canvas: Any) -> None:
+        # Krita has not made the new document the active one yet.
+        QtCore.QTimer.singleShot(0, guarded(self._look))
+
+    def showEvent(self, event: Any) -> None:
+        guarded(self._shown)()
+        super().showEvent(event)
+
+    def hideEvent(self, event: Any) -> None:
+        self._timer.stop()
+        super().hideEvent(event)
+
+    def _shown(self) -> None:
+        self._timer.start()
+        backstage.when_ready(self._open)
+
+    def _open(self) -> None:
+        workshop = backstage.workshop
+        if self._refresh not in workshop.views:
+            workshop.views.append(self._refresh)
+            workshop.choose_model = self._settings.choose_model
+            workshop.ask_connection = self._ask_connection
+            stored = backstage.preferences["form"]
+            self._settings.form = form_of(stored if isinstance(stored, dict) else {}, self._settings.form)
+        if workshop.link.state == "off":
+            workshop.connect()
+        self._look()
+        self._refresh()
+
+    # ---- what the artist does ----------------------------------------------------------------------------------------
+
+    def generate(self, edges: Any = None, mode: str = "") -> None:
+        """Starts an edit with what the panel says. `edges`: (left, top, right, bottom) px to grow the canvas by."""
+        form = self._settings.form
+        backstage.when_ready(
+            lambda: self._start(replace(form, mode=mode) if mode else form, edges, time.monotonic() + PATIENCE)
+        )
+
+    def _start(self, form: Form, edges: Any, until: float) -> None:
+        from .lib.scumble.client.document import Edges
+
+        self._open()
+        document = backstage.workshop.documents.active()
+        if document is not None and document.is_busy and time.monotonic() < until:
+            QtCore.QTimer.singleShot(10, guarded(lambda: self._start(form, edges, until)))
+            return
+        backstage.workshop.start(document, form, Edges(*edges) if edges else None)
+        if edges:
+            self._extend.clear()
+        mine, common = split(self._settings.form)
+        document.settings = mine
+        backstage.preferences.set(form=common)
+
+    def cancel(self) -> None:
+        backstage.when_ready(lambda: backstage.workshop.cancel(self._document))
+
+    def apply(self) -> None:
+        outcome = self._latest()
+        if outcome is not None:
+            backstage.workshop.apply(outcome.job)
+
+    def step(self, by: int) -> None:
+        """Shows the next or previous variant."""
+        if backstage.workshop is not None:
+            backstage.workshop.step(self._document, by)
+
+    def extend(self) -> None:
+        """Over a selection that reaches beyond the canvas, else by the numbers, else over what the selection has empty."""
+        backstage.when_ready(self._extend_where)
+
+    def _extend_where(self) -> None:
+        document = backstage.workshop.documents.active()
+        beyond = document.edges_to_selection() if document is not None else ()
+        if any(beyond):
+            self.generate(tuple(beyond))
+        elif any(self._extend.edges):
+            self.generate(self._extend.edges)
+        else:
+            self.generate(mode="outpaint")
+
+    def _help(self) -> None:
+        notice = backstage.workshop.notice
+        backstage.workshop.dismiss()
+        if notice is not None:
+            notice.act()
+
+    def _ask_connection(self) -> None:
+        backstage.when_ready(self._open_dialog)
+
+    def _open_dialog(self) -> None:
+        dialog = ConnectionDialog(self, backstage.workshop.remote)
+        dialog.setAttribute(QtCore.Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def use() -> None:
+            if dialog.remote != backstage.workshop.remote:
+                backstage.workshop.use(dialog.remote)
+            else:
+                backstage.workshop.connect()
+
+        connect(dialog.accepted, use)
+        dialog.open()
+
+    def _use_again(self, job: str) -> None:
+        for entry in backstage.workshop.history:
+            if entry.job == job:
+                self._settings.form = form_of_request(entry.request, self._settings.form)
+                self._look()
+
+    def _changed(self) -> None:
+        if backstage.workshop is not None:
+            self._predict()
+
+    # ---- what the panel shows ----------------------------------------------------------------------------------------
+
+    def _latest(self) -> Any:
+        return backstage.workshop.latest(self._document) if backstage.workshop is not None else None
+
+    def _look(self) -> None:
+        """Follows the active document and its selection."""
+        workshop = backstage.workshop
+        if workshop is None or not self.isVisible():
+            return
+        document = workshop.documents.active()
+        if document is not self._document:
+            self._switch(document)
+            self._refresh()
+        self._predict()
+
+    def _switch(self, document: Any) -> None:
+        """Each document has its own prompt and whatever else belongs to it; one never seen begins with the present."""
+        form = self._settings.form
+        if self._document is not None:
+            self._forms[self._document.identity] = form
+        self._document = document
+        if document is not None:
+            common = split(form)[1]
+            remembered = self._forms.get(document.identity) or form_of(document.settings, form)
+            self._settings.form = form_of(common, remembered)
+
+    def _predict(self) -> None:
+        from .lib.scumble.client.modes import choose_mode
+
+        document, form = self._document, self._settings.form
+        mode = form.mode
+        if document is None or not document.is_open:
+            automatic = ""
+        elif document.is_busy:
+            return  # while the artist paints, nothing is read
+        else:
+            kind, _ = backstage.workshop.predict_model(form)
+            automatic = choose_mode(
+                strength=form.strength / 100, prompt=form.prompt, model=kind, **document.situation()._asdict()
+            )
+            self._extend.canvas = document.canvas
+        self._settings.set_automatic_mode(words.MODES.get(automatic, ""))
+        self._progress.set_action(words.MODES.get(mode or automatic, "Generate"))
+
+    def _refresh(self) -> None:
+        """Shows the workshop as it is now."""
+        workshop = backstage.workshop
+        self._connection.show_link(workshop.link.state, workshop.link.words, workshop.link.detail)
+        if (workshop.models, workshop.samplers) != self._seen_models:
+            self._seen_models = workshop.models, workshop.samplers
+            self._settings.set_models([(model.id, model.name) for model in workshop.models])
+            self._settings.set_samplers(workshop.samplers)
+        if workshop.notice is None:
+            self._notice.hide()
+        else:
+            self._notice.show_notice(workshop.notice.message, workshop.notice.hint, workshop.notice.button)
+        self._show_jobs()
+        self._show_outcomes()
+        self._history.show_history(
+            [Past(entry.job, _name(entry.request), entry.created) for entry in workshop.history if entry.state in
+             ("done", "delivered")]
+        )  # fmt: skip
+
+    def _show_jobs(self) -> None:
+        jobs = list(backstage.workshop.jobs.values())
+        mine = backstage.workshop.jobs_of(self._document) or jobs
+        if not mine:
+            self._progress.idle()
+            return
+        job = mine[0]
+        text = words.progress(job.stage, job.step, job.steps, job.seconds_left, job.position)
+        if len(jobs) > 1:
+            text += f" \u00b7 {len(jobs) - 1} more in the queue"
+        if job.document is not self._document:
+            text += " (another document)"
+        self._progress.run(text, job.step, job.steps, self._preview_of(job.preview))
+
+    def _preview_of(self, buffer: Any) -> QtGui.QImage | None:
+        if buffer is None or buffer.encoding != "raw":
+            return None
+        if self._preview[0] is not buffer:
+            self._preview = buffer, widgets.picture(buffer.width, buffer.height, buffer.data, PREVIEW)
+        return self._preview[1]
+
+    def _show_outcomes(self) -> None:
+        entries = []
+        for outcome in reversed(backstage.workshop.outcomes):
+            if outcome.document is not None and outcome.document is not self._document and outcome.document.is_open:
+                continue
+            for index in range(outcome.count):
+                state = "shown" if index == outcome.shown else "applied" if index in outcome.applied else ""
+                tip = f"{_name(outcome.request)}\nSeed {(outcome.request.seed or 0) + index}"
+                entries.append(Entry(outcome.job, index, tip, state))
+        self._results.show_entries(entries)
+        latest = self._latest()
+        if latest is not None and latest.shown is not None and latest.request.seed is not None:
+            self._settings.set_seed(latest.request.seed + latest.shown)
+
+    def _thumbnail(self, job: str, index: int) -> QtGui.QImage:
+        size, pixels = backstage.workshop.picture(job, index)
+        return widgets.picture(size.width, size.height, pixels, widgets.THUMBNAIL)
+
+    def _show_error(self, error: Any) -> None:
+        if backstage.workshop is not None:
+            backstage.workshop.notify(error)
+        else:
+            self._notice.show_notice(error.message, error.hint, "")
+
+
+def _name(request: Any) -> str:
+    prompt = " ".join(request.prompt.split())
+    return prompt or words.MODES.get(request.mode, "")

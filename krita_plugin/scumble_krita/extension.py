@@ -1,0 +1,49 @@
+"""The plug-in's actions, to which the artist can give shortcuts, and the end of the connection when Krita closes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from krita import Extension, Krita
+
+from .backstage import backstage
+from .docker import ScumbleDocker, dockers
+from .slots import connect
+
+ACTIONS = (
+    ("scumble_generate", "Scumble: Generate", lambda docker: docker.generate()),
+    ("scumble_cancel", "Scumble: Cancel", lambda docker: docker.cancel()),
+    ("scumble_apply", "Scumble: Apply", lambda docker: docker.apply()),
+    ("scumble_next", "Scumble: Next Variant", lambda docker: docker.step(1)),
+    ("scumble_previous", "Scumble: Previous Variant", lambda docker: docker.step(-1)),
+    ("scumble_toggle", "Scumble: Show or Hide Docker", lambda docker: docker.setVisible(not docker.isVisible())),
+    ("scumble_extend", "Scumble: Extend to the Selection or the Canvas", lambda docker: docker.extend()),
+)
+
+
+class ScumbleExtension(Extension):
+    def setup(self) -> None:
+        notifier = Krita.instance().notifier()
+        notifier.setActive(True)
+        connect(notifier.applicationClosing, backstage.close)
+
+    def createActions(self, window: Any) -> None:
+        for name, text, act in ACTIONS:
+            action = window.createAction(name, text, "tools/scripts")
+            connect(action.triggered, lambda act=act: _with_docker(act))
+
+
+def _with_docker(act: Any) -> None:
+    docker = _active_docker()
+    if docker is not None:
+        act(docker)
+
+
+def _active_docker() -> ScumbleDocker | None:
+    """The docker of the active window."""
+    window = Krita.instance().activeWindow()
+    main = window.qwindow() if window is not None else None
+    for docker in dockers:
+        if docker.parent() is main:
+            return docker
+    return dockers[-1] if dockers else None

@@ -1,0 +1,89 @@
+"""What the panel's fields say, apart from any widget. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+PER_DOCUMENT = ("prompt", "negative", "mode", "strength", "count", "seed", "seed_locked", "from_layer")
+"""Fields that are remembered with a document; the others are remembered for all."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The fields as the artist sees them: strength in percent; "", 0 and -1 leave a choice to the backend.
+
+    `seed` counts only when locked. `context` in px, -1 = chosen.
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    mode: str = ""
+    strength: int = 100
+    count: int = 1
+    seed: int = 0
+    seed_locked: bool = False
+    from_layer: bool = False
+    model: str = ""
+    sampler: str = ""
+    steps: int = 0
+    guidance: float = 0.0
+    grow: int = 0
+    feather: int = 0
+    context: int = -1
+
+    def to_settings(self) -> dict[str, Any]:
+        """The arguments of EditSettings."""
+        return {
+            "mode": self.mode or None,
+            "prompt": self.prompt,
+            "negative": self.negative,
+            "model": self.model or None,
+            "strength": self.strength / 100,
+            "steps": self.steps or None,
+            "guidance": self.guidance or None,
+            "sampler": self.sampler or None,
+            "seed": self.seed if self.seed_locked else None,
+            "count": self.count,
+            "grow": self.grow,
+            "feather": self.feather,
+            "context": None if self.context < 0 else self.context,
+        }
+
+
+def form_of(values: dict[str, Any], base: Form | None = None) -> Form:
+    """The form with the stored values on top of `base`; what does not fit (another version wrote it) is passed over."""
+    base = base or Form()
+    fitting = {
+        field.name: values[field.name]
+        for field in fields(Form)
+        if field.name in values and type(values[field.name]) is type(getattr(base, field.name))
+    }
+    return replace(base, **fitting)
+
+
+def split(form: Form) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What to remember with the document, and what for all."""
+    values = asdict(form)
+    return {name: values.pop(name) for name in PER_DOCUMENT}, values
+
+
+def form_of_request(request: Any, base: Form) -> Form:
+    """The form that repeats a request, with the seed locked."""
+    return replace(
+        base,
+        prompt=request.prompt,
+        negative=request.negative,
+        mode=request.mode,
+        strength=round(request.strength * 100),
+        count=request.count,
+        seed=request.seed or 0,
+        seed_locked=request.seed is not None,
+        model=request.model or "",
+        sampler=request.sampler or "",
+        steps=request.steps or 0,
+        guidance=request.guidance or 0.0,
+        grow=request.grow,
+        feather=request.feather,
+        context=-1 if request.context is None else request.context,
+    )

@@ -1,0 +1,1 @@
+"""The docker's pieces. They know widgets and words, but neither Krita's documents nor the client."""

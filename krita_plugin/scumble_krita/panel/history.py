@@ -1,0 +1,57 @@
+"""Earlier edits with their prompt and seed: bring the images back, or use the settings again."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from ..qt import QtCore, QtWidgets, Signal
+from ..slots import connect
+from . import widgets
+
+_IDENTITY = QtCore.Qt.ItemDataRole.UserRole
+
+
+class Past(NamedTuple):
+    """One edit. `created` in seconds since 1970."""
+
+    job: str
+    name: str
+    created: float
+
+
+class HistoryPanel(QtWidgets.QWidget):
+    used_again = Signal(str)
+    brought_back = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: list[Past] = []
+        self._list = QtWidgets.QListWidget()
+        self._list.setObjectName("scumble_history")
+        self._list.setFixedHeight(120)
+        self._list.setMinimumWidth(60)
+        self._list.setTextElideMode(QtCore.Qt.TextElideMode.ElideRight)
+        self._list.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        again = widgets.button("scumble_use_again", "Use again", "Fills the panel with this edit's settings and seed.")
+        back = widgets.button("scumble_bring_back", "Images", "Brings this edit's images back.")
+        widgets.vertical(self, self._list, widgets.row(again, back, stretch=0))
+        connect(again.clicked, lambda: self._emit(self.used_again))
+        connect(back.clicked, lambda: self._emit(self.brought_back))
+        connect(self._list.itemDoubleClicked, lambda: self._emit(self.brought_back))
+
+    def show_history(self, past: list[Past]) -> None:
+        if past == self._shown:
+            return
+        self._shown = past
+        self._list.clear()
+        for entry in past:
+            item = QtWidgets.QListWidgetItem(entry.name)
+            item.setData(_IDENTITY, entry.job)
+            item.setToolTip(f"{entry.name}\n{time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.created))}")
+            self._list.addItem(item)
+
+    def _emit(self, signal) -> None:
+        item = self._list.currentItem()
+        if item is not None:
+            signal.emit(item.data(_IDENTITY))

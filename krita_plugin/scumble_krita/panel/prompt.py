@@ -1,0 +1,66 @@
+"""Where the prompt is written: Ctrl+Enter generates, Ctrl+Up and Ctrl+Down weigh the marked words."""
+
+from __future__ import annotations
+
+from ..qt import QtCore, QtGui, QtWidgets, Signal
+from ..slots import guarded
+from ..weights import reweight
+
+_CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
+_ENTER = (QtCore.Qt.Key.Key_Return, QtCore.Qt.Key.Key_Enter)
+_UP_DOWN = (QtCore.Qt.Key.Key_Up, QtCore.Qt.Key.Key_Down)
+
+
+class PromptEdit(QtWidgets.QPlainTextEdit):
+    submitted = Signal()
+
+    def __init__(self, name: str, placeholder: str, lines: int) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setPlaceholderText(placeholder)
+        self.setTabChangesFocus(True)
+        self.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setToolTip("Ctrl+Enter starts.\nCtrl+Up and Ctrl+Down give the marked words more or less weight.")
+        margins = 2 * (int(self.document().documentMargin()) + self.frameWidth())
+        self.setFixedHeight(lines * QtGui.QFontMetrics(self.font()).lineSpacing() + margins)
+
+    @property
+    def text(self) -> str:
+        return self.toPlainText()
+
+    @text.setter
+    def text(self, value: str) -> None:
+        if value != self.toPlainText():
+            self.setPlainText(value)
+
+    def event(self, event):
+        # Our keys before Krita's shortcuts of the same name.
+        if event.type() == QtCore.QEvent.Type.ShortcutOverride and self._is_ours(event):
+            event.accept()
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event):
+        if not self._is_ours(event):
+            super().keyPressEvent(event)
+        elif event.key() in _ENTER:
+            guarded(self.submitted.emit)()
+        else:
+            guarded(self._reweight)(event.key() == QtCore.Qt.Key.Key_Up)
+
+    def _is_ours(self, event) -> bool:
+        return event.modifiers() & _CONTROL == _CONTROL and event.key() in _ENTER + _UP_DOWN
+
+    def _reweight(self, up: bool) -> None:
+        cursor = self.textCursor()
+        before = self.toPlainText()
+        text, start, end = reweight(before, cursor.selectionStart(), cursor.selectionEnd(), up)
+        if text == before:
+            return
+        cursor.beginEditBlock()  # one step to undo, and not a new document
+        cursor.select(QtGui.QTextCursor.SelectionType.Document)
+        cursor.insertText(text)
+        cursor.endEditBlock()
+        cursor.setPosition(start)
+        cursor.setPosition(end, QtGui.QTextCursor.MoveMode.KeepAnchor)
+        self.setTextCursor(cursor)

@@ -1,0 +1,194 @@
+"""The fields of an edit: from a Form into the widgets and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..form import Form
+from ..qt import QtCore, QtWidgets, Signal
+from ..words import MODES
+from . import widgets
+from .prompt import PromptEdit
+
+AUTOMATIC = "Automatic"
+
+
+class SettingsPanel(QtWidgets.QWidget):
+    """`changed`: the artist changed something. `submitted`: Ctrl+Enter in a prompt."""
+
+    changed = Signal()
+    submitted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filling = False
+        self._prompt = PromptEdit("scumble_prompt", "What shall be there? (empty: what fits)", 4)
+        self._negative = PromptEdit("scumble_negative", "What shall not be there?", 2)
+        self._mode = widgets.combo("scumble_mode", "What to do. Automatic: what fits the selection and the strength.")
+        self._mode.addItem(AUTOMATIC, "")
+        for mode, text in MODES.items():
+            self._mode.addItem(text, mode)
+        self._model = widgets.combo("scumble_model", "The model that paints.")
+        self._strength = widgets.unwheeled(QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal))
+        self._strength.setObjectName("scumble_strength_slider")
+        self._strength.setRange(1, 100)
+        self._percent = widgets.spin(
+            "scumble_strength", "How far to go from what is there; 100 %: start from nothing.", 1, 100, " %"
+        )
+        self._count = widgets.spin("scumble_count", "How many images to choose from.", 1, 16)
+        self._seed = widgets.unwheeled(QtWidgets.QLineEdit())
+        self._seed.setObjectName("scumble_seed")
+        self._seed.setToolTip("The same seed and settings give the same image.")
+        self._lock = QtWidgets.QCheckBox("Seed")
+        self._lock.setObjectName("scumble_seed_locked")
+        self._lock.setToolTip("Locked: always this seed. Else a random one each time.")
+
+        fields = QtWidgets.QWidget()
+        form = widgets.form(fields)
+        form.addRow("Mode", self._mode)
+        form.addRow("Model", self._model)
+        form.addRow("Strength", widgets.row(self._strength, self._percent))
+        form.addRow("Images", widgets.row(self._count, self._lock, self._seed, stretch=2))
+        widgets.vertical(self, self._prompt, self._negative, fields, widgets.Fold(
+            "scumble_advanced", "Advanced", self._make_advanced()
+        ))  # fmt: skip
+        self._connect()
+        self.set_models(())
+        self.set_samplers(())
+        self.form = Form()
+
+    def _make_advanced(self) -> QtWidgets.QWidget:
+        self._sampler = widgets.combo("scumble_sampler", "How the image is denoised.")
+        self._steps = widgets.spin("scumble_steps", "More steps take longer.", 0, 200, special=AUTOMATIC)
+        self._guidance = widgets.double_spin(
+            "scumble_guidance", "How closely to follow the prompt.", 0.0, 30.0, special=AUTOMATIC
+        )
+        self._grow = widgets.spin("scumble_grow", "Paint this far beyond the selection.", 0, 512, " px")
+        self._feather = widgets.spin("scumble_feather", "Fade in over this width inside the selection.", 0, 512, " px")
+        self._context = widgets.spin(
+            "scumble_context",
+            "How much of the surroundings the model sees.",
+            -1,
+            4096,
+            " px",
+            special=AUTOMATIC,
+            step=16,
+        )
+        self._source = widgets.combo("scumble_source", "What the model sees of your picture.")
+        self._source.addItem("Visible picture", False)
+        self._source.addItem("Active layer or group", True)
+        page = QtWidgets.QWidget()
+        form = widgets.form(page)
+        form.addRow("Source", self._source)
+        form.addRow("Sampler", self._sampler)
+        form.addRow("Steps", self._steps)
+        form.addRow("Guidance", self._guidance)
+        form.addRow("Grow", self._grow)
+        form.addRow("Feather", self._feather)
+        form.addRow("Context", self._context)
+        return page
+
+    def _connect(self) -> None:
+        self._strength.valueChanged.connect(self._percent.setValue)
+        self._percent.valueChanged.connect(self._strength.setValue)
+        self._lock.toggled.connect(self._seed.setEnabled)
+        for signal in (
+            *(edit.textChanged for edit in (self._prompt, self._negative, self._seed)),
+            *(box.currentIndexChanged for box in (self._mode, self._model, self._sampler, self._source)),
+            *(box.valueChanged for box in (
+                self._percent, self._count, self._steps, self._guidance, self._grow, self._feather, self._context
+            )),
+            self._lock.toggled,
+        ):  # fmt: skip
+            signal.connect(lambda *_: self._filling or self.changed.emit())
+        for edit in (self._prompt, self._negative):
+            edit.submitted.connect(self.submitted)
+
+    @property
+    def form(self) -> Form:
+        digits = "".join(letter for letter in self._seed.text() if letter in "0123456789")
+        return Form(
+            prompt=self._prompt.text,
+            negative=self._negative.text,
+            mode=self._mode.currentData() or "",
+            strength=self._percent.value(),
+            count=self._count.value(),
+            seed=min(int(digits or 0), 2**32 - 1),
+            seed_locked=self._lock.isChecked(),
+            from_layer=bool(self._source.currentData()),
+            model=self._model.currentData() or "",
+            sampler=self._sampler.currentData() or "",
+            steps=self._steps.value(),
+            guidance=self._guidance.value(),
+            grow=self._grow.value(),
+            feather=self._feather.value(),
+            context=self._context.value(),
+        )
+
+    @form.setter
+    def form(self, form: Form) -> None:
+        self._filling = True
+        try:
+            self._prompt.text, self._negative.text = form.prompt, form.negative
+            self._percent.setValue(form.strength)
+            self._count.setValue(form.count)
+            self._seed.setText(str(form.seed) if form.seed else "")
+            self._lock.setChecked(form.seed_locked)
+            self._seed.setEnabled(form.seed_locked)
+            self._steps.setValue(form.steps)
+            self._guidance.setValue(form.guidance)
+            self._grow.setValue(form.grow)
+            self._feather.setValue(form.feather)
+            self._context.setValue(form.context)
+            for box, value in (
+                (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
+                (self._source, form.from_layer),
+            ):  # fmt: skip
+                _choose(box, value)
+        finally:
+            self._filling = False
+
+    def set_models(self, models: Sequence[tuple[str, str]]) -> None:
+        """Ids and names."""
+        self._fill(self._model, models)
+
+    def set_samplers(self, samplers: Sequence[str]) -> None:
+        self._fill(self._sampler, [(name, name.replace("_", " ")) for name in samplers])
+
+    def set_automatic_mode(self, words: str) -> None:
+        self._mode.setItemText(0, f"{AUTOMATIC}: {words}" if words else AUTOMATIC)
+
+    def set_seed(self, seed: int) -> None:
+        """Shows the seed of the latest result, ready to be locked."""
+        if not self._lock.isChecked():
+            self._filling = True
+            self._seed.setText(str(seed))
+            self._filling = False
+
+    def choose_model(self) -> None:
+        self._model.setFocus()
+        self._model.showPopup()
+
+    def focus_prompt(self) -> None:
+        self._prompt.setFocus()
+
+    def _fill(self, box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]]) -> None:
+        wanted = [("", AUTOMATIC), *items]
+        if [(box.itemData(index), box.itemText(index)) for index in range(box.count())] == wanted:
+            return
+        chosen = box.currentData() or ""
+        self._filling = True
+        box.clear()
+        for value, text in wanted:
+            box.addItem(text, value)
+        _choose(box, chosen)
+        self._filling = False
+
+
+def _choose(box: QtWidgets.QComboBox, value: object) -> None:
+    """A value that is not on offer (yet) stays chosen under its own name."""
+    index = box.findData(value)
+    if index < 0 and isinstance(value, str):
+        box.addItem("Not found" if len(value) > 20 else value, value)
+        index = box.count() - 1
+    box.setCurrentIndex(max(index, 0))

@@ -1,0 +1,159 @@
+"""Small widgets that several pieces use, in Krita's own style at any theme and width."""
+
+from __future__ import annotations
+
+from ..qt import QtCore, QtGui, QtWidgets
+
+SPACING = 4
+THUMBNAIL = 72
+
+
+class Fold(QtWidgets.QWidget):
+    """A heading with an arrow that opens and closes what is below it."""
+
+    def __init__(self, name: str, title: str, content: QtWidgets.QWidget) -> None:
+        super().__init__()
+        self._button = QtWidgets.QToolButton()
+        self._button.setObjectName(name)
+        self._button.setText(title)
+        self._button.setCheckable(True)
+        self._button.setAutoRaise(True)
+        self._button.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        expanding = QtWidgets.QSizePolicy.Policy.Expanding
+        self._button.setSizePolicy(expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._content = content
+        column = vertical(self, self._button, content)
+        column.setSpacing(2)
+        self._button.toggled.connect(self._set_open)
+        self._set_open(False)
+
+    @property
+    def is_open(self) -> bool:
+        return self._button.isChecked()
+
+    @is_open.setter
+    def is_open(self, value: bool) -> None:
+        self._button.setChecked(value)
+
+    def set_title(self, title: str) -> None:
+        self._button.setText(title)
+
+    def _set_open(self, value: bool) -> None:
+        arrow = QtCore.Qt.ArrowType
+        self._button.setArrowType(arrow.DownArrow if value else arrow.RightArrow)
+        self._content.setVisible(value)
+
+
+def vertical(parent: QtWidgets.QWidget, *widgets: QtWidgets.QWidget) -> QtWidgets.QVBoxLayout:
+    layout = QtWidgets.QVBoxLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def row(*widgets: QtWidgets.QWidget, stretch: int = 0) -> QtWidgets.QWidget:
+    """Side by side; the widget at index `stretch` takes what is left."""
+    holder = QtWidgets.QWidget()
+    layout = QtWidgets.QHBoxLayout(holder)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING)
+    for index, widget in enumerate(widgets):
+        layout.addWidget(widget, 1 if index == stretch else 0)
+    return holder
+
+
+def form(parent: QtWidgets.QWidget) -> QtWidgets.QFormLayout:
+    layout = QtWidgets.QFormLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING)
+    layout.setFieldGrowthPolicy(QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    layout.setLabelAlignment(QtCore.Qt.AlignmentFlag.AlignLeft | QtCore.Qt.AlignmentFlag.AlignVCenter)
+    return layout
+
+
+def combo(name: str, tip: str) -> QtWidgets.QComboBox:
+    """One that does not widen the docker when a name is long, and does not turn by the mouse wheel in passing."""
+    box = QtWidgets.QComboBox()
+    box.setObjectName(name)
+    box.setToolTip(tip)
+    box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(6)
+    return unwheeled(box)
+
+
+def spin(
+    name: str, tip: str, low: int, high: int, suffix: str = "", special: str = "", step: int = 1
+) -> QtWidgets.QSpinBox:
+    """`special` is shown in place of the lowest value."""
+    box = QtWidgets.QSpinBox()
+    return _set_up(box, name, tip, low, high, suffix, special, step)
+
+
+def double_spin(name: str, tip: str, low: float, high: float, special: str = "") -> QtWidgets.QDoubleSpinBox:
+    box = QtWidgets.QDoubleSpinBox()
+    box.setDecimals(1)
+    return _set_up(box, name, tip, low, high, "", special, 0.5)
+
+
+def _set_up(box, name, tip, low, high, suffix, special, step):
+    box.setObjectName(name)
+    box.setToolTip(tip)
+    box.setRange(low, high)
+    box.setSuffix(suffix)
+    box.setSpecialValueText(special)
+    box.setSingleStep(step)
+    box.setMinimumWidth(48)
+    return unwheeled(box)
+
+
+def unwheeled(widget):
+    """In a docker that scrolls the wheel must not change what it passes over."""
+    widget.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
+    widget.installEventFilter(_WheelGuard.instance())
+    return widget
+
+
+class _WheelGuard(QtCore.QObject):
+    _instance = None
+
+    @classmethod
+    def instance(cls):
+        if cls._instance is None:
+            cls._instance = cls()
+        return cls._instance
+
+    def eventFilter(self, widget, event):
+        if event.type() == QtCore.QEvent.Type.Wheel and not widget.hasFocus():
+            event.ignore()
+            return True
+        return False
+
+
+def button(name: str, text: str, tip: str = "") -> QtWidgets.QPushButton:
+    made = QtWidgets.QPushButton(text)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.setMinimumWidth(24)
+    return made
+
+
+def label(text: str = "", name: str = "", faint: bool = False) -> QtWidgets.QLabel:
+    """Text that wraps. `faint`: less important."""
+    made = QtWidgets.QLabel(text)
+    made.setObjectName(name)
+    made.setWordWrap(True)
+    made.setTextFormat(QtCore.Qt.TextFormat.PlainText)
+    if faint:
+        made.setForegroundRole(QtGui.QPalette.ColorRole.PlaceholderText)
+    return made
+
+
+def picture(width: int, height: int, pixels: bytes, side: int) -> QtGui.QImage:
+    """An image of at most `side` px from raw B G R A pixels; coarse first, so that a large one costs little."""
+    image = QtGui.QImage(pixels, width, height, width * 4, QtGui.QImage.Format.Format_ARGB32)
+    keep, mode = QtCore.Qt.AspectRatioMode.KeepAspectRatio, QtCore.Qt.TransformationMode
+    if max(width, height) > 4 * side:
+        image = image.scaled(4 * side, 4 * side, keep, mode.FastTransformation)
+    return image.scaled(side, side, keep, mode.SmoothTransformation).copy()

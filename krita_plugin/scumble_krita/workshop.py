@@ -1,0 +1,396 @@
+"""Everything but widgets, once for all of Krita's windows: the client, the jobs, the results and what went wrong.
+
+Methods run on the GUI thread and none of them waits. Views are told that something has changed and look again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .document import Documents, KritaDocument
+from .form import Form
+from .lib.scumble.client.client import Client
+from .lib.scumble.client.connection import Address
+from .lib.scumble.client.document import Edges
+from .lib.scumble.client.editor import CanvasChanged, Editor, EditSettings
+from .lib.scumble.client.events import Connected, Event, Finished, Lost, Received
+from .lib.scumble.client.launcher import start_backend
+from .lib.scumble.home import Home
+from .lib.scumble.protocol.errors import BadRequest, ScumbleError, error_from_code
+from .lib.scumble.protocol.geometry import Size
+from .lib.scumble.protocol.messages import (
+    Accepted,
+    Buffer,
+    Cancelled,
+    EditRequest,
+    Failed,
+    HistoryEntry,
+    HistoryList,
+    ModelInfo,
+    ModelList,
+    Progress,
+    Queue,
+)
+from .preferences import Preferences
+
+KEPT_RESULTS = 12
+"""Results whose pixels stay in memory; the backend's history has more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An edit on its way. `document` None: it was started in an earlier run of Krita."""
+
+    id: str
+    document: KritaDocument | None
+    request: EditRequest | None = None
+    stage: str = "sending"
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    position: int = 0
+    preview: Buffer | None = field(default=None, repr=False)
+    again: Callable[[], object] | None = field(default=None, repr=False)
+
+
+@dataclass
+class Outcome:
+    """A finished job. `shown` is the image that is on the canvas and not applied yet."""
+
+    job: str
+    document: KritaDocument | None
+    request: EditRequest
+    count: int
+    shown: int | None = None
+    applied: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the artist should know, and one button that helps ("": none)."""
+
+    message: str
+    hint: str
+    button: str = ""
+    act: Callable[[], None] = lambda: None
+    about_connection: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """The connection in words. `state`: off, starting, ready, lost (it mends itself) or refused (it does not)."""
+
+    state: str
+    words: str
+    detail: str = ""
+
+
+class Workshop:
+    """`wake` is called from any thread: it must have `handle_events` called on the GUI thread.
+    `choose_model`, `ask_connection`: what buttons of notices do; set by the view."""
+
+    def __init__(self, home: Home, preferences: Preferences, documents: Documents, wake: Callable[[], None]) -> None:
+        self._home, self._preferences, self._wake = home, preferences, wake
+        self.documents = documents
+        self.jobs: dict[str, Job] = {}
+        self.outcomes: list[Outcome] = []
+        self.history: tuple[HistoryEntry, ...] = ()
+        self.models: tuple[ModelInfo, ...] = ()
+        self.samplers: tuple[str, ...] = ()
+        self.notice: Notice | None = None
+        self.link = Link("off", "Not connected")
+        self.views: list[Callable[[], None]] = []
+        self.choose_model: Callable[[], None] = lambda: None
+        self.ask_connection: Callable[[], None] = lambda: None
+        self._client, self._editor = self._make_client(preferences["session"])
+
+    def _make_client(self, session: str | None) -> tuple[Client, Editor]:
+        locate = functools.partial(start_backend, self._home)
+        remote = self.remote
+        if remote is not None:
+            locate = functools.partial(Address, *remote)  # type: ignore[assignment]
+        client = Client("krita", locate, session, "keep", self._wake, order="bgra")
+        return client, Editor(client)
+
+    # ---- connection --------------------------------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> tuple[str, int, str] | None:
+        """Host, port and token of a backend that was named; None: the one on this computer."""
+        stored = self._preferences["remote"]
+        return (stored["host"], stored["port"], stored["token"]) if isinstance(stored, dict) else None
+
+    def connect(self) -> None:
+        """Connects, or tries again at once."""
+        if self.link.state in ("off", "lost", "refused"):
+            self.link = Link("starting", "Connecting" if self.remote else "Starting the backend")
+        self._client.connect()
+        self._tell()
+
+    def use(self, remote: tuple[str, int, str] | None) -> None:
+        """Talks to another backend from now on."""
+        stored = None if remote is None else dict(zip(("host", "port", "token"), remote))
+        self._preferences.set(remote=stored, session=None)
+        self._client.close()
+        self.jobs.clear()
+        self.outcomes.clear()
+        self.models, self.samplers, self.history = (), (), ()
+        self.link, self.notice = Link("off", "Not connected"), None
+        self._client, self._editor = self._make_client(None)
+        self.connect()
+
+    def close(self) -> None:
+        """Ends the connection; the backend goes on with what it has."""
+        self._client.close()
+
+    # ---- edits -------------------------------------------------------------------------------------------------------
+
+    def start(self, document: KritaDocument | None, form: Form, edges: Edges | None = None) -> str:
+        """Reads the document and sends the edit. Returns the job's id. Raises BadRequest."""
+        if document is None:
+            raise BadRequest("No picture is open.", "Open or create one.")
+        self.notice = None
+        document.from_layer = form.from_layer
+        settings = EditSettings(**form.to_settings())
+        if edges is not None:
+            settings = replace(settings, mode=None, strength=1.0)
+        job = self._editor.start(document, settings, edges)
+        self.jobs[job] = Job(job, document, again=functools.partial(self.start, document, form, edges))
+        self.connect()
+        return job
+
+    def cancel(self, document: KritaDocument | None) -> None:
+        """Ends the document's oldest edit, or the oldest of all."""
+        jobs = self.jobs_of(document) or list(self.jobs.values())
+        if jobs:
+            self._client.cancel(jobs[0].id)
+
+    def jobs_of(self, document: KritaDocument | None) -> list[Job]:
+        """Oldest first."""
+        return [job for job in self.jobs.values() if job.document is document]
+
+    def predict_model(self, form: Form) -> tuple[str, str]:
+        """Kind and name of the model that an edit with this form would use."""
+        kind = self._editor.model_kind(EditSettings(**form.to_settings()))
+        named = next((model for model in self.models if model.id == form.model), None)
+        fitting = named or next((model for model in self.models if model.kind == kind), None)
+        return kind, fitting.name if fitting else ""
+
+    # ---- results -----------------------------------------------------------------------------------------------------
+
+    def outcome(self, job: str) -> Outcome:
+        """Raises KeyError."""
+        for outcome in self.outcomes:
+            if outcome.job == job:
+                return outcome
+        raise KeyError(job)
+
+    def latest(self, document: KritaDocument | None) -> Outcome | None:
+        """The newest result of this document, or one that belongs to none."""
+        mine = [outcome for outcome in self.outcomes if outcome.document in (document, None)]
+        return mine[-1] if mine else None
+
+    def picture(self, job: str, index: int) -> tuple[Size, bytes]:
+        """Size and pixels (B G R A) of one image."""
+        return self._editor.pixels(job, index)
+
+    def show(self, job: str, index: int, anyway: bool = False) -> None:
+        """Puts an image on the canvas, in place of the one of its job that is shown there. Raises ScumbleError."""
+        outcome = self.outcome(job)
+        if index in outcome.applied:
+            return
+        document = outcome.document or self.documents.active()
+        if document is None:
+            raise BadRequest("No picture is open.", "Open the one that this result belongs to.")
+        if outcome.shown is not None and outcome.shown != index:
+            document.replace_next(job, outcome.shown)
+        try:
+            self._editor.insert(job, index, document, anyway)
+        except CanvasChanged as error:
+            self._notify(error, "Insert anyway", lambda: self.show(job, index, anyway=True))
+            return
+        except BadRequest as error:
+            if document.is_open:
+                raise
+            self._notify(error, "Open as document", lambda: self.open_as_document(job, index))
+            return
+        outcome.document, outcome.shown = document, index
+        self._tell()
+
+    def step(self, document: KritaDocument | None, by: int) -> None:
+        """Shows the next or previous image of the latest result."""
+        outcome = self.latest(document)
+        if outcome is not None:
+            first = -1 if by > 0 else 0
+            self.show(outcome.job, ((first if outcome.shown is None else outcome.shown) + by) % outcome.count)
+
+    def apply(self, job: str) -> None:
+        """Keeps the image that is shown. Raises ScumbleError."""
+        outcome = self.outcome(job)
+        if outcome.shown is None or outcome.document is None:
+            raise BadRequest("No image is chosen.", "Click the one that you want.")
+        outcome.document.apply_layer(job, outcome.shown, sorted(outcome.applied))
+        outcome.applied.add(outcome.shown)
+        outcome.shown = None
+        if len(outcome.applied) == outcome.count:
+            self._forget(outcome)
+        self._tell()
+
+    def discard(self, job: str) -> None:
+        """Takes the shown image off the canvas and forgets the result; what was applied stays."""
+        outcome = self.outcome(job)
+        if outcome.shown is not None and outcome.document is not None and outcome.document.is_open:
+            outcome.document.remove_layer(job, outcome.shown)
+        self._forget(outcome)
+        self._tell()
+
+    def open_as_document(self, job: str, index: int) -> None:
+        """For a result whose document is closed."""
+        outcome = self.outcome(job)
+        outcome.document = self.documents.create(outcome.request.canvas)
+        self.show(job, index)
+
+    def bring_back(self, job: str) -> None:
+        """Asks for a result of the history."""
+        if not any(outcome.job == job for outcome in self.outcomes):
+            self._client.resume(job)
+
+    def dismiss(self) -> None:
+        self.notice = None
+        self._tell()
+
+    def refresh_models(self) -> None:
+        self._client.models(refresh=True)
+
+    # ---- what the client says ----------------------------------------------------------------------------------------
+
+    def handle_events(self) -> None:
+        """To be called on the GUI thread after `wake`. One event that cannot be handled does not hold up the others."""
+        error: Exception | None = None
+        for event in self._client.events():
+            try:
+                self._handle(event)
+            except Exception as problem:
+                error = problem
+        self._tell()
+        if error is not None:
+            raise error
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Connected):
+            self._connected(event)
+        elif isinstance(event, Lost):
+            self._lost(event)
+        elif isinstance(event, Finished):
+            self._finished(event)
+        elif isinstance(event, Received):
+            self._received(event.message, event.buffers)
+
+    def _connected(self, event: Connected) -> None:
+        welcome = event.welcome
+        self.models, self.samplers = welcome.models, welcome.samplers
+        self.link = Link("ready", "Ready", f"Backend {welcome.server}")
+        if self.notice is not None and self.notice.about_connection:
+            self.notice = None
+        self._preferences.set(session=welcome.session)
+        self._client.history()
+
+    def _lost(self, event: Lost) -> None:
+        error = event.error
+        if event.retry is None:
+            words = "Versions differ" if error.code == "unsupported_version" else "Not connected"
+            self.link = Link("refused", words, error.message)
+        elif self.link.state in ("ready", "lost"):
+            self.link = Link("lost", "Connection lost, trying again", error.message)
+            return  # it mends itself
+        else:
+            self.link = Link("starting", self.link.words, error.message)
+        if error.code == "not_authorised":
+            self._notify(error, "Connection\u2026", lambda: self.ask_connection(), about_connection=True)
+        else:
+            self._notify(error, "Try again", self.connect, about_connection=True)
+
+    def _received(self, message: Any, buffers: tuple[Buffer, ...]) -> None:
+        if isinstance(message, Accepted):
+            job = self.jobs.get(message.job) or Job(message.job, None)
+            stage = "queued" if message.position else "planning"
+            self.jobs[message.job] = replace(job, request=message.request, position=message.position, stage=stage)
+        elif isinstance(message, Progress):
+            job = self.jobs.get(message.job) or Job(message.job, None)
+            self.jobs[message.job] = replace(
+                job,
+                stage=message.stage,
+                step=message.step,
+                steps=message.steps,
+                seconds_left=message.seconds_left,
+                position=0,
+                preview=buffers[0] if buffers else job.preview,
+            )
+        elif isinstance(message, Queue):
+            for identity, position in message.positions.items():
+                if identity in self.jobs:
+                    self.jobs[identity] = replace(self.jobs[identity], position=position)
+        elif isinstance(message, Cancelled):
+            self.jobs.pop(message.job, None)
+        elif isinstance(message, Failed):
+            self._failed(message)
+        elif isinstance(message, HistoryList):
+            self.history = message.entries
+        elif isinstance(message, ModelList):
+            self.models = message.models
+
+    def _failed(self, message: Failed) -> None:
+        job = self.jobs.pop(message.job, None) if message.job is not None else None
+        error = error_from_code(message.code, message.message, message.hint)
+        if message.code in ("model_missing", "model_unreadable"):
+            self._notify(error, "Choose a model", lambda: self.choose_model())
+        elif job is not None and job.again is not None and message.code != "bad_request":
+            self._notify(error, "Try again", job.again)
+        else:
+            self._notify(error)
+
+    def _finished(self, event: Finished) -> None:
+        result = event.result
+        self.jobs.pop(result.job, None)
+        self._editor.finish(event)
+        known = any(outcome.job == result.job for outcome in self.outcomes)
+        document = self._editor.document(result.job)
+        if not known:
+            home = document if isinstance(document, KritaDocument) else None
+            self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers)))
+        self._client.history()
+        for outcome in self.outcomes[:-KEPT_RESULTS]:
+            self._forget(outcome)
+        if document is not None and not known:
+            self.show(result.job, 0)
+        elif not known:
+            message = "A result of an earlier session is here."
+            hint = "Click its picture below to put it on the open document."
+            self.notice = Notice(message, hint, "Insert", lambda: self.show(result.job, 0))
+
+    def _forget(self, outcome: Outcome) -> None:
+        self.outcomes.remove(outcome)
+        self._editor.discard(outcome.job)
+
+    # ---- both --------------------------------------------------------------------------------------------------------
+
+    def notify(self, error: ScumbleError) -> None:
+        """Shows an error that was raised somewhere else."""
+        self._notify(error)
+        self._tell()
+
+    def _notify(
+        self,
+        error: ScumbleError,
+        button: str = "",
+        act: Callable[[], None] = lambda: None,
+        about_connection: bool = False,
+    ) -> None:
+        self.notice = Notice(error.message, error.hint, button, act, about_connection)
+
+    def _tell(self) -> None:
+        for view in list(self.views):
+            view()
