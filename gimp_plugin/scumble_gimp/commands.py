@@ -1,0 +1,146 @@
+"""The procedures that GIMP's menus and other scripts find: names, words and arguments. Pure data; nothing of GIMP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+MENU = "<Image>/Filters/Scumble"
+RANDOM_SEED = -1
+MAX_SIDE = 32768
+"""As in scumble.protocol.messages, which is not loaded while GIMP asks what there is."""
+
+
+class Argument(NamedTuple):
+    """`default` decides the kind: text, whole number, number. `choices` maps the names that scripts use to labels."""
+
+    name: str
+    label: str
+    help: str
+    default: str | int | float
+    low: float = 0
+    high: float = 0
+    choices: Mapping[str, str] | None = None
+
+
+class Command(NamedTuple):
+    """`label` is the menu's; `ok` the button of the dialog, "" where there is no dialog."""
+
+    name: str
+    label: str
+    blurb: str
+    help: str
+    ok: str = ""
+    arguments: tuple[Argument, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return self.label.replace("_", "").rstrip(".")
+
+
+ANCHORS = {
+    "center": "Center",
+    "left": "Left",
+    "right": "Right",
+    "top": "Top",
+    "bottom": "Bottom",
+    "top-left": "Top left",
+    "top-right": "Top right",
+    "bottom-left": "Bottom left",
+    "bottom-right": "Bottom right",
+}
+
+PROMPT = Argument("prompt", "_Prompt", "What to paint, in a few words; empty: continue what is around", "")
+NEGATIVE = Argument("negative", "_Negative prompt", "What should not be there", "")
+MODEL = Argument("model", "_Model", "Name or id of a model; empty: chosen by Scumble", "")
+STRENGTH = Argument(
+    "strength", "_Strength (%)", "How far to go from what is there; 100 starts from nothing", 60.0, 0, 100
+)
+SEED = Argument(
+    "seed", "S_eed", "The same seed makes the same picture again; -1: a new one", -1, RANDOM_SEED, 2**31 - 1
+)
+COUNT = Argument("count", "Nu_mber of layers", "How many variants to make; all but the first come hidden", 1, 1, 16)
+STEPS = Argument("steps", "S_teps", "Denoising steps; 0: as the model wants", 0, 0, 200)
+GUIDANCE = Argument("guidance", "_Guidance", "How closely to follow the prompt; 0: as the model wants", 0.0, 0, 30)
+SAMPLER = Argument("sampler", "Sam_pler", "Name of the sampler; empty: as the model wants", "")
+SOURCE = Argument(
+    "source",
+    "Based _on",
+    "Which pixels are looked at",
+    "visible",
+    choices={"visible": "Visible picture", "layer": "Active layer"},
+)
+MASK = Argument(
+    "mask-as",
+    "Mas_k as",
+    "How the layer is cut to the selection",
+    "alpha",
+    choices={"alpha": "Transparency", "layer-mask": "Layer mask"},
+)
+PAINTED = (PROMPT, NEGATIVE, MODEL)
+DETAILS = (SEED, COUNT, STEPS, GUIDANCE, SAMPLER, SOURCE, MASK)
+EDGE_HELP = "Pixels by which the canvas grows on this side"
+EXTEND = (
+    *(
+        Argument(side, f"_{side.capitalize()}", EDGE_HELP, 0, 0, MAX_SIDE)
+        for side in ("left", "top", "right", "bottom")
+    ),
+    Argument("ratio", "As_pect ratio", "Grow to width:height, for instance 16:9, where no side is given", ""),
+    Argument("width", "_Width", "Grow to this width, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
+    Argument("height", "_Height", "Grow to this height, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
+    Argument("anchor", "Anchor", "Where the present picture stays in the grown canvas", "center", choices=ANCHORS),
+)
+EDGES = tuple(argument.name for argument in EXTEND)
+
+FILL = Command(
+    "scumble-fill-selection",
+    "_Fill Selection...",
+    "Paint something into the selection",
+    "Fills the selection with what the prompt says, or without one with what fits the surroundings, on a new layer.",
+    "_Fill",
+    (*PAINTED, *DETAILS),
+)
+EXTEND_CANVAS = Command(
+    "scumble-extend-canvas",
+    "_Extend Canvas...",
+    "Grow the canvas and continue the picture on it",
+    "Grows the canvas by pixels per side, or to a ratio or size, and continues the picture there on a new layer.",
+    "_Extend",
+    (*EXTEND, *PAINTED, *DETAILS),
+)
+REMOVE = Command(
+    "scumble-remove-selection",
+    "_Remove Selection",
+    "Remove what is selected",
+    "Replaces what is selected by what may lie behind it, on a new layer. Needs no prompt.",
+    arguments=(MODEL, SOURCE, MASK),
+)
+REFINE = Command(
+    "scumble-refine",
+    "Re_fine / Image to Image...",
+    "Repaint what is there, in the selection or everywhere",
+    "Repaints the selection, or the whole picture where nothing is selected, by as much as the strength says.",
+    "_Refine",
+    (*PAINTED, STRENGTH, *DETAILS),
+)
+GENERATE = Command(
+    "scumble-generate-layer",
+    "_Generate Layer...",
+    "Paint a new picture",
+    "Paints what the prompt says on a new layer, from nothing; in a new image where none is given.",
+    "_Generate",
+    (
+        *PAINTED,
+        Argument("width", "_Width", "Of the new image, where none is open", 512, 16, MAX_SIDE),
+        Argument("height", "_Height", "Of the new image, where none is open", 512, 16, MAX_SIDE),
+        *DETAILS,
+    ),
+)
+PANEL = Command("scumble-panel", "_Open Panel", "Open Scumble's panel", "A window that stays open beside the picture.")
+REPEAT = Command(
+    "scumble-repeat-last",
+    "Repeat _Last",
+    "Repeat the last edit",
+    "Does again what was done last with Scumble, with the same settings, on this image and its present selection.",
+)
+COMMANDS = {command.name: command for command in (FILL, EXTEND_CANVAS, REMOVE, REFINE, GENERATE, PANEL, REPEAT)}

@@ -1,0 +1,55 @@
+"""One edit from beginning to end in this process, with GIMP's own progress bar.
+
+Its Cancel kills this process at once, so the backend is asked to cancel the job when the connection breaks off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gi.repository import Gimp
+from scumble.client.client import Client
+from scumble.client.document import Edges
+from scumble.client.editor import Editor, EditSettings
+from scumble.home import Home
+from scumble.protocol.messages import Progress
+
+from .backend import make_client, welcomed, with_model_id
+from .document import GimpDocument
+from .words import fraction, progress_words
+
+GOODBYE_SECONDS = 5.0
+
+
+def edit(
+    home: Home,
+    document: GimpDocument,
+    settings: EditSettings,
+    edges: Edges | None = None,
+    client: Client | None = None,
+) -> list[Any]:
+    """The new layers, topmost first. Raises ScumbleError, JobCancelled."""
+    own = client is None
+    client = client or make_client(home, "cancel")
+    Gimp.progress_init("Scumble")
+    try:
+        settings = with_model_id(settings, welcomed(client).models)
+        editor = Editor(client)
+        finished = client.wait(editor.start(document, settings, edges), _show)
+        editor.finish(finished)
+        job = finished.result.job
+        with document.undo_group("Scumble"):
+            for index in reversed(range(len(finished.layers))):
+                editor.insert(job, index)
+                if index:
+                    document.inserted[-1].set_visible(False)
+        return list(reversed(document.inserted))
+    finally:
+        Gimp.progress_end()
+        if own:
+            client.close(GOODBYE_SECONDS)
+
+
+def _show(progress: Progress) -> None:
+    Gimp.progress_set_text(progress_words(progress))
+    Gimp.progress_update(fraction(progress))

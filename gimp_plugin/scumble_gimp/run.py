@@ -1,0 +1,110 @@
+"""Carries out one procedure: from the arguments to the new layer, with a dialog first where there is somebody to ask."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from gi.repository import Gimp
+from scumble.client.client import JobCancelled
+from scumble.client.editor import EditSettings
+from scumble.client.settings import read_settings, update_settings
+from scumble.home import Home, find_home
+from scumble.protocol.errors import BadRequest, ScumbleError
+
+from .commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, PANEL, REMOVE, REPEAT, Command
+from .document import GimpDocument
+from .edit import edit
+from .extend import edges_for
+from .settings import settings_of
+from .words import error_words
+
+LAST = "gimp_last"
+"""Name of the setting that holds what Repeat Last does: the command and its values."""
+
+
+class Dismissed(Exception):
+    """Ends a run without a layer: for the `reason`, one sentence and what to do, or because the artist said so ("")."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def run_command(
+    plugin: Any, command: Command, procedure: Any, run_mode: Any, image: Any | None, config: Any
+) -> Any | None:
+    """The topmost new layer, None for a command that makes none. Raises Dismissed."""
+    home = find_home()
+    interactive = run_mode == Gimp.RunMode.INTERACTIVE
+    try:
+        if command is PANEL:
+            if not interactive:
+                raise BadRequest("The panel needs a window.", "Call another procedure of Scumble from scripts.")
+            raise Dismissed("not there yet")
+        if image is None and command is not GENERATE:
+            raise BadRequest("No image is open.", "Open one, or use Generate Layer, which makes a new one.")
+        values = values_of(command, config)
+        if command is REPEAT:
+            command, values = last_edit(home)
+        return _edit(home, command, values, image, show=interactive)
+    except ScumbleError as error:
+        raise Dismissed(error_words(error)) from error
+    except JobCancelled:
+        raise Dismissed from None
+    except Dismissed:
+        raise
+    except Exception as error:
+        _log(home, command)
+        raise Dismissed(f"Something went wrong in Scumble's plug-in; {home.logs / 'gimp.log'} says more.") from error
+
+
+def values_of(command: Command, config: Any) -> dict[str, Any]:
+    return {argument.name: config.get_property(argument.name) for argument in command.arguments}
+
+
+def last_edit(home: Home) -> tuple[Command, dict[str, Any]]:
+    """Raises BadRequest where there has been none."""
+    last = read_settings(home).get(LAST)
+    command = COMMANDS.get(last.get("command", "")) if isinstance(last, dict) else None
+    if command is None:
+        raise BadRequest("There is nothing to repeat yet.", "Use another command of Scumble first.")
+    defaults = {argument.name: argument.default for argument in command.arguments}
+    values = {name: value for name, value in last.get("values", {}).items() if name in defaults}
+    return command, {**defaults, **values}
+
+
+def _edit(home: Home, command: Command, values: Mapping[str, Any], image: Any | None, show: bool) -> Any:
+    new = image is None
+    if image is None:
+        image = Gimp.Image.new(values["width"], values["height"], Gimp.ImageBaseType.RGB)
+    document = GimpDocument(image)
+    document.from_layer = values.get("source") == "layer"
+    document.as_mask = values.get("mask-as") == "layer-mask"
+    try:
+        if command in (FILL, REMOVE) and document.selection_bounds() is None:
+            raise BadRequest("Nothing is selected.", "Select what to change.")
+        edges = edges_for(document.canvas, values) if command is EXTEND_CANVAS else None
+        settings: EditSettings = settings_of(command, values)
+        layers = edit(home, document, settings, edges)
+        update_settings(home, **{LAST: {"command": command.name, "values": dict(values)}})
+    except BaseException:
+        if new:
+            image.delete()
+        raise
+    if new and show:
+        Gimp.Display.new(image)
+        Gimp.displays_flush()
+    return layers[0]
+
+
+def _log(home: Home, command: Command) -> None:
+    """Writes the traceback of the error at hand, which holds no prompts."""
+    home.logs.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(home.logs / "gimp.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("scumble")
+    log.addHandler(handler)
+    log.exception("%s failed", command.name)
+    log.removeHandler(handler)

@@ -1,0 +1,70 @@
+"""The built plug-in, a home with a real backend, and how tests call procedures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scumble.client.launcher import find_backend
+from scumble.home import Home
+
+from tests.conftest import REPOSITORY
+
+from ..driver import wait_for
+from ..installs import Install
+
+sys.path.insert(0, str(REPOSITORY / "packaging"))
+
+WHEELS = REPOSITORY / ".test-env" / "wheels"
+
+
+@pytest.fixture(scope="session")
+def plugin_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What users unpack into GIMP's folder, built from this checkout."""
+    from build_plugins import PLUGINS, fetch_websockets, make_bundle, write_zip
+
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    kept = list(WHEELS.glob("websockets-15*.whl"))
+    wheel = kept[0] if kept else fetch_websockets(Path(sys.executable), WHEELS)
+    folder = tmp_path_factory.mktemp("plugin")
+    write_zip(make_bundle("GIMP", PLUGINS["GIMP"], wheel, folder / "bundle"), folder / "scumble-gimp.zip")
+    return folder / "scumble-gimp.zip"
+
+
+@pytest.fixture(scope="session")
+def backend_home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator[Home]:
+    """A home whose backend runs, with the fill model alone."""
+    home = Home(tmp_path_factory.mktemp("scumble-home"))
+    (home.models / "fill").mkdir(parents=True)
+    shutil.copyfile(fill_model, home.models / "fill" / fill_model.name)
+    environment = {**os.environ, "SCUMBLE_HOME": str(home.root), "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-m", "scumble", "serve", "--port", "0"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: find_backend(home), 60, "the backend")
+        yield home
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """256 x 320 RGBA, opaque, smooth with some noise: every row and column is another."""
+    y, x = np.mgrid[:256, :320]
+    noise = np.random.default_rng(7).integers(0, 8, (256, 320))
+    planes = [60 + x // 2 + noise, 220 - y // 2 - noise, 90 + (x + y) // 5, np.full_like(x, 255)]
+    return np.dstack(planes).clip(0, 255).astype(np.uint8)
+
+
+def note_installation(home: Home, install: Install, work: Path) -> None:
+    """So that the plug-in starts a backend by itself."""
+    home.root.mkdir(exist_ok=True)
+    home.installation.write_text(json.dumps({"python": str(install.machine_python(work))}))
