@@ -1,0 +1,78 @@
+"""Wildcards in prompts: `{red|green|blue}` stands for one of its options, `__name__` for one line of the file NAME.txt.
+
+Options and lines may hold wildcards again. Pure but for `read_lists`; imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+from .prompts import ESCAPE, without_comments
+
+Lists = Callable[[str], Sequence[str]]
+"""The lines that a name stands for; none for an unknown name."""
+
+_MARK = re.compile(rf"{ESCAPE}|[{{|}}]|__([\w-]+?)__")
+_DEPTH = 16  # of lists that name lists: more is a mistake, or meant to fill the memory
+
+
+def draw(text: str, random: Random, lists: Lists = lambda name: ()) -> str:
+    """The prompt with each wildcard replaced by what `random` draws, comments taken out. Never raises.
+
+    Braces without a choice (`{word}`), without their partner, and names of lists that are unknown, empty or being read
+    already are text.
+    """
+    return _draw(without_comments(text), random, lists, ())
+
+
+def read_lists(folder: Path | None) -> Lists:
+    """The lists of a folder, one option a line; empty lines and comments are none. A file that cannot be read is empty."""
+
+    def read(name: str) -> Sequence[str]:
+        # The folder is asked, not the name: a name comes over the wire and must not lead elsewhere.
+        for path in folder.glob("*.txt") if folder else ():
+            if path.stem == name:
+                try:
+                    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+                except OSError:
+                    return ()
+                return [line for line in (without_comments(line).strip() for line in lines) if line]
+        return ()
+
+    return read
+
+
+def _draw(text: str, random: Random, lists: Lists, inside: tuple[str, ...]) -> str:
+    # Each open brace has its options so far, and each option its pieces; the first level is the text itself.
+    levels: list[list[list[str]]] = [[[]]]
+    end = 0
+    for mark in _MARK.finditer(text):
+        levels[-1][-1].append(text[end : mark.start()])
+        end = mark.end()
+        if mark[0] == "{":
+            levels.append([[]])
+        elif mark[0] == "|" and len(levels) > 1:
+            levels[-1].append([])
+        elif mark[0] == "}" and len(levels) > 1:
+            options = ["".join(option) for option in levels.pop()]
+            levels[-1][-1].append(_choose(options, random) if len(options) > 1 else f"{{{options[0]}}}")
+        elif mark[1]:
+            levels[-1][-1].append(_line(mark, random, lists, inside))
+        else:
+            levels[-1][-1].append(mark[0])
+    levels[-1][-1].append(text[end:])
+    return "{".join("|".join("".join(option) for option in options) for options in levels)
+
+
+def _line(mark: re.Match[str], random: Random, lists: Lists, inside: tuple[str, ...]) -> str:
+    name = mark[1]
+    options = () if name in inside or len(inside) == _DEPTH else lists(name)
+    return _draw(_choose(options, random), random, lists, (*inside, name)) if options else mark[0]
+
+
+def _choose(options: Sequence[str], random: Random) -> str:
+    # Python promises that random() stays the same from version to version; it does not for choice().
+    return options[int(random.random() * len(options))]
