@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from gi.repository import Gegl, Gimp
-from scumble.client.document import Document, Edges, NewLayer
+from scumble.client.document import Document, Edges, Mark, NewLayer
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.schema import to_json
+
+from .placement import shift_between
 
 PARASITE = "scumble"
 PERSISTENT_AND_UNDOABLE = 3
@@ -37,6 +39,7 @@ class GimpDocument(Document):
         self.as_mask = False
         self.inserted: list[Any] = []
         """The layers that came from us, newest last."""
+        self._seen: dict[int, Bounds] = {}
 
     @property
     def identity(self) -> str:
@@ -102,9 +105,23 @@ class GimpDocument(Document):
             new.add_mask(new.create_mask(Gimp.AddMaskType.ALPHA_TRANSFER))
         self.inserted.append(new)
 
+    def mark(self) -> Mark:
+        canvas, before = self.canvas, self._seen
+        self._seen = {layer.get_id(): _bounds_of(layer) for layer in _walk(self.image.get_layers())}
+        if self._expected not in (None, canvas):
+            shift = shift_between(before, self._seen)
+            if shift is not None:
+                self._mark = Mark(self._mark.epoch, self._mark.left + shift[0], self._mark.top + shift[1])
+                self._expected = canvas
+        return super().mark()
+
     def contains(self, job: str, index: int) -> bool:
         notes = (note_of(layer) for layer in _walk(self.image.get_layers()))
         return any((note.get("job"), note.get("index")) == (job, index) for note in notes)
+
+    def grow_canvas(self, edges: Edges) -> None:
+        super().grow_canvas(edges)
+        self.mark()  # sees the layers where they are now
 
     @contextlib.contextmanager
     def undo_group(self, name: str) -> Iterator[None]:
@@ -114,6 +131,16 @@ class GimpDocument(Document):
         finally:
             self.image.undo_group_end()
             Gimp.displays_flush()
+
+
+def new_image(size: Size) -> GimpDocument:
+    """An empty image, not on view yet."""
+    return GimpDocument(Gimp.Image.new(*size, Gimp.ImageBaseType.RGB))
+
+
+def put_on_view(document: GimpDocument) -> None:
+    Gimp.Display.new(document.image)
+    Gimp.displays_flush()
 
 
 def note_of(layer: Any) -> dict[str, Any]:
@@ -132,6 +159,11 @@ def _read(drawable: Any, bounds: Bounds, babl_format: str) -> bytes:
     """The drawable's own pixels; 0 where it has none."""
     area = Gegl.Rectangle.new(*bounds)
     return bytes(drawable.get_buffer().get(area, 1.0, babl_format, Gegl.AbyssPolicy.NONE))
+
+
+def _bounds_of(layer: Any) -> Bounds:
+    _, x, y = layer.get_offsets()
+    return Bounds(x, y, layer.get_width(), layer.get_height())
 
 
 def _walk(layers: list[Any]) -> Iterator[Any]:

@@ -28,8 +28,7 @@ def edit(
     edges: Edges | None = None,
     client: Client | None = None,
 ) -> list[Any]:
-    """The new layers, topmost first. Raises ScumbleError, JobCancelled."""
-    own = client is None
+    """The new layers, topmost first. A client that is given is closed at the end. Raises ScumbleError, JobCancelled."""
     client = client or make_client(home, "cancel")
     Gimp.progress_init("Scumble")
     try:
@@ -46,8 +45,7 @@ def edit(
         return list(reversed(document.inserted))
     finally:
         Gimp.progress_end()
-        if own:
-            client.close(GOODBYE_SECONDS)
+        client.close(GOODBYE_SECONDS)
 
 
 def _show(progress: Progress) -> None:

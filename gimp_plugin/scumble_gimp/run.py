@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gi.repository import Gimp
-from scumble.client.client import JobCancelled
+from scumble.client.client import Client, JobCancelled
 from scumble.client.editor import EditSettings
 from scumble.client.settings import read_settings, update_settings
 from scumble.home import Home, find_home
@@ -22,6 +22,7 @@ from .words import error_words
 
 LAST = "gimp_last"
 """Name of the setting that holds what Repeat Last does: the command and its values."""
+NOTHING_SELECTED = BadRequest("Nothing is selected.", "Select what to change.")
 
 
 class Dismissed(Exception):
@@ -39,16 +40,32 @@ def run_command(
     home = find_home()
     interactive = run_mode == Gimp.RunMode.INTERACTIVE
     try:
-        if command is PANEL:
-            if not interactive:
-                raise BadRequest("The panel needs a window.", "Call another procedure of Scumble from scripts.")
-            raise Dismissed("not there yet")
+        if command is PANEL and not interactive:
+            raise BadRequest("The panel needs a window.", "Call another procedure of Scumble from scripts.")
+        if interactive:
+            from .panel.instance import forward, open_panel  # brings GTK along, which a console does not have
+
+            if forward(command.name, image):
+                return None
+            if command is PANEL:
+                open_panel(plugin, home, command.name, image)
+                return None
         if image is None and command is not GENERATE:
             raise BadRequest("No image is open.", "Open one, or use Generate Layer, which makes a new one.")
         values = values_of(command, config)
         if command is REPEAT:
             command, values = last_edit(home)
-        return _edit(home, command, values, image, show=interactive)
+        client = None
+        if interactive and command.ok:
+            from .dialog import CommandDialog
+
+            if command is FILL and GimpDocument(image).selection_bounds() is None:
+                raise NOTHING_SELECTED
+            dialog = CommandDialog(home, command, procedure, config)
+            if not dialog.run():
+                raise Dismissed
+            client, values = dialog.client, values_of(command, config)
+        return _edit(home, command, values, image, interactive, client)
     except ScumbleError as error:
         raise Dismissed(error_words(error)) from error
     except JobCancelled:
@@ -75,7 +92,9 @@ def last_edit(home: Home) -> tuple[Command, dict[str, Any]]:
     return command, {**defaults, **values}
 
 
-def _edit(home: Home, command: Command, values: Mapping[str, Any], image: Any | None, show: bool) -> Any:
+def _edit(
+    home: Home, command: Command, values: Mapping[str, Any], image: Any | None, show: bool, client: Client | None
+) -> Any:
     new = image is None
     if image is None:
         image = Gimp.Image.new(values["width"], values["height"], Gimp.ImageBaseType.RGB)
@@ -84,10 +103,10 @@ def _edit(home: Home, command: Command, values: Mapping[str, Any], image: Any | 
     document.as_mask = values.get("mask-as") == "layer-mask"
     try:
         if command in (FILL, REMOVE) and document.selection_bounds() is None:
-            raise BadRequest("Nothing is selected.", "Select what to change.")
+            raise NOTHING_SELECTED
         edges = edges_for(document.canvas, values) if command is EXTEND_CANVAS else None
         settings: EditSettings = settings_of(command, values)
-        layers = edit(home, document, settings, edges)
+        layers = edit(home, document, settings, edges, client)
         update_settings(home, **{LAST: {"command": command.name, "values": dict(values)}})
     except BaseException:
         if new:

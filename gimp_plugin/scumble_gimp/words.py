@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scumble.protocol.errors import ScumbleError
-from scumble.protocol.messages import Progress
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import Mode, ModelInfo, Progress
 
 STAGES = {
     "queued": "Waiting for its turn",
@@ -14,6 +17,14 @@ STAGES = {
     "decoding": "Developing",
     "compositing": "Fitting it in",
 }
+BUTTONS = {
+    "fill": "_Fill",
+    "refine": "_Refine",
+    "img2img": "_Refine",
+    "txt2img": "_Generate",
+    "outpaint": "_Extend",
+    "remove": "_Remove",
+}
 MODES = {
     "fill": "Fill the selection",
     "refine": "Refine the selection",
@@ -22,6 +33,18 @@ MODES = {
     "outpaint": "Continue the picture into the empty area",
     "remove": "Remove what is selected",
 }
+
+
+def situation_words(mode: Mode, selected: Bounds | None, canvas: Size) -> str:
+    """What Generate would do, and where."""
+    where = canvas if mode in ("txt2img", "img2img") and selected is None else selected.size if selected else None
+    return MODES[mode] + (f" ({where.width} \u00d7 {where.height} px)" if where else "")
+
+
+def command_in(words: str) -> str:
+    """The command line that a sentence of ours tells the user to run; "" for none."""
+    _, found, command = words.rpartition(": ")
+    return command.strip() if found and command.startswith(("scumble ", "python3 ")) else ""
 
 
 def progress_words(progress: Progress) -> str:
@@ -46,3 +69,12 @@ def fraction(progress: Progress) -> float:
 def error_words(error: ScumbleError) -> str:
     """One sentence on what is wrong and one thing to do."""
     return f"{error.message} {error.hint}".strip()
+
+
+def models_words(models: Sequence[ModelInfo]) -> str:
+    """Whether everything is there that an edit needs."""
+    if not models:
+        return "Connected, but no model is installed. Add one with: scumble models add"
+    if all(model.kind == "fill" for model in models):
+        return "Ready. Prompts need a Stable Diffusion model; add one with: scumble models add"
+    return "Ready."

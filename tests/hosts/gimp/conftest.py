@@ -16,8 +16,10 @@ from scumble.client.launcher import find_backend
 from scumble.home import Home
 
 from tests.conftest import REPOSITORY
+from tests.diffusion.tiny import make_sd1_folder
 
 from ..driver import wait_for
+from ..gimp_host import GimpHost
 from ..installs import Install
 
 sys.path.insert(0, str(REPOSITORY / "packaging"))
@@ -40,10 +42,11 @@ def plugin_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def backend_home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator[Home]:
-    """A home whose backend runs, with the fill model alone."""
+    """A home whose backend runs, with the fill model and a small random Stable Diffusion model, "tiny"."""
     home = Home(tmp_path_factory.mktemp("scumble-home"))
     (home.models / "fill").mkdir(parents=True)
     shutil.copyfile(fill_model, home.models / "fill" / fill_model.name)
+    make_sd1_folder(home.models / "tiny")
     environment = {**os.environ, "SCUMBLE_HOME": str(home.root), "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "scumble", "serve", "--port", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -62,6 +65,30 @@ def picture() -> np.ndarray:
     noise = np.random.default_rng(7).integers(0, 8, (256, 320))
     planes = [60 + x // 2 + noise, 220 - y // 2 - noise, 90 + (x + y) // 5, np.full_like(x, 255)]
     return np.dstack(planes).clip(0, 255).astype(np.uint8)
+
+
+def in_scripts(host: GimpHost) -> None:
+    """Defines `call(name, image, **values)` in the host: what another script does with our procedures."""
+    host.run(CALL)
+
+
+CALL = """
+def call(name, image=None, **values):
+    procedure = Gimp.get_pdb().lookup_procedure(name)
+    config = procedure.create_config()
+    config.set_property("run-mode", Gimp.RunMode.NONINTERACTIVE)
+    config.set_property("image", image)
+    if image is not None:
+        config.set_core_object_array("drawables", image.get_selected_drawables())
+    for key, value in values.items():
+        config.set_property(key.replace("_", "-"), value)
+    answer = procedure.run(config)
+    if answer.index(0) != Gimp.PDBStatusType.SUCCESS:
+        return {"error": Gimp.get_pdb().get_last_error()}
+    layer = answer.index(1)
+    _, x, y = layer.get_offsets()
+    return {"name": layer.get_name(), "bounds": [x, y, layer.get_width(), layer.get_height()]}
+"""
 
 
 def note_installation(home: Home, install: Install, work: Path) -> None:

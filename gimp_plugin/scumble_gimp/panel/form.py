@@ -1,0 +1,258 @@
+"""What the artist fills in: prompt, model, strength and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gi.repository import Gtk, Pango
+from scumble.client.document import Edges
+from scumble.client.editor import EditSettings
+from scumble.protocol.messages import MAX_SEED, MAX_SIDE, ModelInfo
+
+from ..commands import GUIDANCE, MASK, NEGATIVE, PROMPT, SOURCE, STEPS, Argument
+
+AUTOMATIC = "Automatic"
+GAP = 6
+
+
+class Form:
+    """`box` holds the widgets; `changed` is called after each change."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
+        self.prompt = self._add_prompt()
+        grid = _grid()
+        self.box.pack_start(grid, False, False, 0)
+        self._negative = self._entry(grid, 0, NEGATIVE, "negative")
+        self._model = self._combo(grid, 1, "_Model:", "model", {"": AUTOMATIC})
+        self._strength = self._add_strength(grid, 2)
+        self._count = self._spin(grid, 3, "_Variants:", "count", "How many pictures to choose from", 1, 16)
+        self._seed, self._random = self._add_seed(grid, 4)
+        self._add_edges()
+        self._add_advanced()
+        self.box.show_all()
+
+    # ---- what it says ------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> EditSettings:
+        random = self._random.get_active()
+        return EditSettings(
+            prompt=self._prompt_text(),
+            negative=self._negative.get_text(),
+            model=self._model.get_active_id() or None,
+            strength=self._strength.get_value() / 100,
+            count=self._count.get_value_as_int(),
+            seed=None if random else int(self._seed.get_value()),
+            steps=self._steps.get_value_as_int() or None,
+            guidance=self._guidance.get_value() or None,
+            sampler=self._sampler.get_active_id() or None,
+            grow=self._grow.get_value_as_int(),
+            feather=self._feather.get_value_as_int(),
+        )
+
+    @property
+    def edges(self) -> Edges | None:
+        """By how much the canvas is to grow; None where it is not."""
+        edges = Edges(*(spin.get_value_as_int() for spin in self._edges))
+        return edges if any(edges) else None
+
+    @property
+    def from_layer(self) -> bool:
+        return bool(self._source.get_active_id() == "layer")
+
+    @property
+    def as_mask(self) -> bool:
+        return bool(self._mask.get_active_id() == "layer-mask")
+
+    @property
+    def inserts_at_once(self) -> bool:
+        return bool(self._at_once.get_active())
+
+    def show_settings(self, values: Mapping[str, Any]) -> None:
+        """Shows these fields of an edit (as in EditSettings); those that are missing or unknown stay as they are."""
+        if "prompt" in values:
+            self.prompt.get_buffer().set_text(str(values["prompt"]))
+        if "negative" in values:
+            self._negative.set_text(str(values["negative"]))
+        if "model" in values:
+            self._choose_model(values["model"] or "")
+        if "strength" in values:
+            self._strength.set_value(float(values["strength"]) * 100)
+        if "seed" in values:
+            self._random.set_active(values["seed"] is None)
+            self._seed.set_value(float(values["seed"] or 0))
+        for name, spin in (
+            ("count", self._count),
+            ("steps", self._steps),
+            ("guidance", self._guidance),
+            ("grow", self._grow),
+            ("feather", self._feather),
+        ):
+            if name in values:
+                spin.set_value(float(values[name] or 0))
+        if "sampler" in values:
+            self._sampler.set_active_id(values["sampler"] or "")
+
+    def show_edges(self, edges: Edges) -> None:
+        for spin, value in zip(self._edges, edges, strict=True):
+            spin.set_value(value)
+        self._extend.set_expanded(any(edges) or self._extend.get_expanded())
+
+    def unfold_edges(self) -> None:
+        self._extend.set_expanded(True)
+        self._edges[0].grab_focus()
+
+    def offer(self, models: Sequence[ModelInfo], samplers: Sequence[str]) -> None:
+        """Fills the lists of what the backend has; what was chosen stays chosen where it is still there."""
+        chosen, sampler = self._wanted_model or self._model.get_active_id() or "", self._sampler.get_active_id() or ""
+        _fill(self._model, {"": AUTOMATIC, **{model.id: model.name for model in models}}, chosen)
+        _fill(self._sampler, {"": AUTOMATIC, **{name: name for name in samplers}}, sampler)
+
+    # ---- how it is built ---------------------------------------------------------------------------------------------
+
+    def _prompt_text(self) -> str:
+        buffer = self.prompt.get_buffer()
+        return str(buffer.get_text(*buffer.get_bounds(), False)).strip()
+
+    def _choose_model(self, model: str) -> None:
+        self._wanted_model = model
+        self._model.set_active_id(model)
+
+    def _add_prompt(self) -> Any:
+        self._wanted_model = ""
+        label = Gtk.Label(label="_Prompt:", use_underline=True, xalign=0)
+        prompt = Gtk.TextView(accepts_tab=False, wrap_mode=Gtk.WrapMode.WORD_CHAR, left_margin=4, right_margin=4)
+        prompt.set_top_margin(3)
+        prompt.set_bottom_margin(3)
+        prompt.set_tooltip_text(PROMPT.help)
+        prompt.set_name("prompt")
+        prompt.get_buffer().connect("changed", lambda buffer: self._changed())
+        label.set_mnemonic_widget(prompt)
+        frame = Gtk.ScrolledWindow(shadow_type=Gtk.ShadowType.IN, min_content_height=58)
+        frame.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
+        frame.add(prompt)
+        self.box.pack_start(label, False, False, 0)
+        self.box.pack_start(frame, False, False, 0)
+        return prompt
+
+    def _add_strength(self, grid: Any, row: int) -> Any:
+        adjustment = Gtk.Adjustment(value=100, lower=1, upper=100, step_increment=1, page_increment=10)
+        scale = Gtk.Box(spacing=GAP)
+        slider = Gtk.Scale(adjustment=adjustment, draw_value=False, hexpand=True)
+        number = Gtk.SpinButton(adjustment=adjustment, digits=0)
+        number.set_name("strength")
+        scale.pack_start(slider, True, True, 0)
+        scale.pack_start(number, False, False, 0)
+        adjustment.connect("value-changed", lambda adjustment: self._changed())
+        self._attach(grid, row, "_Strength (%):", scale, "How far to go from what is there; 100 starts anew", number)
+        return adjustment
+
+    def _add_seed(self, grid: Any, row: int) -> tuple[Any, Any]:
+        box = Gtk.Box(spacing=GAP)
+        seed = Gtk.SpinButton.new_with_range(0, MAX_SEED, 1)
+        seed.set_name("seed")
+        random = Gtk.CheckButton(label="_New each time", use_underline=True, active=True)
+        random.set_name("random")
+        random.connect("toggled", lambda button: seed.set_sensitive(not button.get_active()))
+        seed.set_sensitive(False)
+        box.pack_start(seed, True, True, 0)
+        box.pack_start(random, False, False, 0)
+        self._attach(grid, row, "S_eed:", box, "The same seed makes the same picture again", seed)
+        return seed, random
+
+    def _add_edges(self) -> None:
+        self._extend = Gtk.Expander(label="E_xtend the canvas", use_underline=True)
+        self._extend.set_name("extend")
+        grid = _grid(left=12)
+        self._edges = []
+        for number, side in enumerate(Edges._fields):
+            label = Gtk.Label(label=f"{side.capitalize()}:", xalign=0)
+            spin = Gtk.SpinButton.new_with_range(0, MAX_SIDE, 16)
+            spin.set_name(side)
+            spin.set_tooltip_text("Pixels by which the canvas grows on this side")
+            spin.connect("value-changed", lambda spin: self._changed())
+            label.set_mnemonic_widget(spin)
+            grid.attach(label, number % 2 * 2, number // 2, 1, 1)
+            grid.attach(spin, number % 2 * 2 + 1, number // 2, 1, 1)
+            self._edges.append(spin)
+        self._extend.add(grid)
+        self.box.pack_start(self._extend, False, False, 0)
+
+    def _add_advanced(self) -> None:
+        self._advanced = Gtk.Expander(label="_Advanced", use_underline=True)
+        self._advanced.set_name("advanced")
+        grid = _grid(left=12)
+        self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200)
+        self._guidance = self._spin(grid, 1, "_Guidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
+        self._sampler = self._combo(grid, 2, "Sam_pler:", "sampler", {"": AUTOMATIC})
+        self._grow = self._spin(grid, 3, "Gro_w (px):", "grow", "Pixels by which the selection is grown", 0, 4096)
+        self._feather = self._spin(
+            grid, 4, "F_eather (px):", "feather", "Pixels over which the layer fades inside its edge", 0, 4096
+        )
+        self._source = self._choice(grid, 5, SOURCE)
+        self._mask = self._choice(grid, 6, MASK)
+        self._at_once = Gtk.CheckButton(label="Insert a single variant at _once", use_underline=True, active=True)
+        self._at_once.set_name("at-once")
+        grid.attach(self._at_once, 0, 7, 2, 1)
+        self._advanced.add(grid)
+        self.box.pack_start(self._advanced, False, False, 0)
+
+    def _entry(self, grid: Any, row: int, argument: Argument, name: str) -> Any:
+        entry = Gtk.Entry(hexpand=True, activates_default=True)
+        entry.set_name(name)
+        self._attach(grid, row, f"{argument.label}:", entry, argument.help)
+        return entry
+
+    def _spin(
+        self, grid: Any, row: int, label: str, name: str, tip: str, low: float, high: float, step: float = 1
+    ) -> Any:
+        spin = Gtk.SpinButton.new_with_range(low, high, step)
+        spin.set_name(name)
+        self._attach(grid, row, label, spin, tip)
+        return spin
+
+    def _choice(self, grid: Any, row: int, argument: Argument) -> Any:
+        combo = self._combo(grid, row, f"{argument.label}:", argument.name, argument.choices or {})
+        combo.set_tooltip_text(argument.help)
+        combo.set_active_id(str(argument.default))
+        return combo
+
+    def _combo(self, grid: Any, row: int, label: str, name: str, choices: Mapping[str, str]) -> Any:
+        combo = Gtk.ComboBoxText(hexpand=True)
+        combo.set_name(name)
+        for cell in combo.get_cells():
+            cell.set_property("ellipsize", Pango.EllipsizeMode.MIDDLE)
+        _fill(combo, choices, "")
+        combo.connect("changed", lambda combo: self._model_chosen(combo))
+        self._attach(grid, row, label, combo, "")
+        return combo
+
+    def _model_chosen(self, combo: Any) -> None:
+        if combo.get_name() == "model" and combo.get_active_id() is not None:
+            self._wanted_model = combo.get_active_id()
+        self._changed()
+
+    def _attach(self, grid: Any, row: int, label: str, widget: Any, tip: str, focus: Any = None) -> None:
+        words = Gtk.Label(label=label, use_underline=True, xalign=0)
+        words.set_mnemonic_widget(focus or widget)
+        if tip:
+            widget.set_tooltip_text(tip)
+        grid.attach(words, 0, row, 1, 1)
+        grid.attach(widget, 1, row, 1, 1)
+
+
+def _fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
+    combo.remove_all()
+    for key, label in choices.items():
+        combo.append(key, label)
+    combo.set_active_id(chosen if chosen in choices else "")
+
+
+def _grid(left: int = 0) -> Any:
+    grid = Gtk.Grid(column_spacing=GAP, row_spacing=GAP)
+    grid.set_margin_start(left)
+    grid.set_margin_top(GAP if left else 0)
+    return grid

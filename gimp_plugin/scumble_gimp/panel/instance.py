@@ -1,0 +1,57 @@
+"""One panel in one GIMP: the open one offers a temporary procedure, through which the menu items reach it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gi
+
+gi.require_version("GimpUi", "3.0")
+gi.require_version("Gtk", "3.0")
+from gi.repository import Gimp, GimpUi, GLib, GObject  # noqa: E402
+from scumble.home import Home  # noqa: E402
+
+FORWARD = "scumble-panel-forward"
+
+
+def forward(command: str, image: Any | None) -> bool:
+    """Has the open panel do what a menu item says; False where none is open."""
+    procedure = Gimp.get_pdb().lookup_procedure(FORWARD)
+    if procedure is None:
+        return False
+    config = procedure.create_config()
+    config.set_property("command", command)
+    config.set_property("image", image)
+    return bool(procedure.run(config).index(0) == Gimp.PDBStatusType.SUCCESS)
+
+
+def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None:
+    """Shows the panel and returns when it has been closed."""
+    GimpUi.init("scumble")
+    from .window import Panel
+
+    panel = Panel(home, image)
+    _offer(plugin, panel)
+    loop = GLib.MainLoop()
+    panel.window.connect("destroy", lambda window: loop.quit())
+    panel.window.show()
+    panel.forwarded(command, image)
+    loop.run()
+    plugin.remove_temp_procedure(FORWARD)
+
+
+def _offer(plugin: Any, panel: Any) -> None:
+    def receive(procedure: Any, config: Any, data: Any) -> Any:
+        command, image = config.get_property("command"), config.get_property("image")
+        # Not at once: GIMP waits for the answer, and what the panel does asks GIMP in turn.
+        GLib.idle_add(lambda: panel.forwarded(command, image) and False)
+        return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
+
+    procedure = Gimp.Procedure.new(plugin, FORWARD, Gimp.PDBProcType.TEMPORARY, receive, None)
+    procedure.set_documentation("Has Scumble's open panel do something", "Used by Scumble's own menu items.", None)
+    procedure.set_attribution("The Scumble maintainers", "The Scumble maintainers, Apache-2.0", "2026")
+    flags = GObject.ParamFlags.READWRITE
+    procedure.add_string_argument("command", "Command", "Name of one of Scumble's procedures", "", flags)
+    procedure.add_image_argument("image", "Image", "The image", True, flags)
+    plugin.add_temp_procedure(procedure)
+    plugin.persistent_enable()

@@ -1,0 +1,57 @@
+"""One sentence on what is wrong, and one button that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gi.repository import Gdk, Gtk
+
+from ..words import command_in
+
+
+class Notice:
+    """`bar` shows one message at a time; hidden where all is well."""
+
+    def __init__(self) -> None:
+        self.bar = Gtk.InfoBar(no_show_all=True)
+        self.bar.set_name("notice")
+        self._words = Gtk.Label(xalign=0, wrap=True, max_width_chars=40, selectable=False)
+        self._words.set_name("notice-words")
+        self._words.show()
+        self.bar.get_content_area().add(self._words)
+        self._button = Gtk.Button(no_show_all=True)
+        self._button.set_name("notice-button")
+        self.bar.get_action_area().add(self._button)
+        self._button.connect("clicked", lambda button: self._help())
+        self._action: Callable[[], None] | None = None
+
+    @property
+    def words(self) -> str:
+        """What it says; "" while hidden."""
+        return str(self._words.get_text()) if self.bar.get_visible() else ""
+
+    def say(self, words: str, button: str = "", action: Callable[[], None] | None = None, bad: bool = True) -> None:
+        """A command that the words name is offered for copying where there is no other help."""
+        command = command_in(words)
+        if action is None and command:
+            button, action = "_Copy Command", lambda: _copy(command)
+        self._words.set_text(words)
+        self.bar.set_message_type(Gtk.MessageType.WARNING if bad else Gtk.MessageType.INFO)
+        self._action = action
+        self._button.set_visible(action is not None)
+        self._button.set_label(button)
+        self._button.set_use_underline(True)
+        self.bar.show()
+
+    def hide(self) -> None:
+        self.bar.hide()
+
+    def _help(self) -> None:
+        if self._action is not None:
+            self._action()
+
+
+def _copy(text: str) -> None:
+    clipboard = Gtk.Clipboard.get(Gdk.SELECTION_CLIPBOARD)
+    clipboard.set_text(text, -1)
+    clipboard.store()

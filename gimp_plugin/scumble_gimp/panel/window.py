@@ -1,0 +1,391 @@
+"""The panel's window: what the artist does becomes edits, what the backend says becomes words and pictures.
+
+Everything here runs in the main loop of the panel's own process; the client's threads only leave a note there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from gi.repository import Gdk, Gimp, GimpUi, GLib, Gtk
+from scumble.client.client import Client
+from scumble.client.document import Edges
+from scumble.client.editor import CanvasChanged, Editor, EditSettings
+from scumble.client.events import Connected, Event, Finished, Lost, Received
+from scumble.client.launcher import is_alive
+from scumble.client.modes import choose_mode
+from scumble.client.settings import read_settings, update_settings
+from scumble.home import Home
+from scumble.protocol.errors import BadRequest, ScumbleError
+from scumble.protocol.geometry import Size
+from scumble.protocol.messages import (
+    Accepted,
+    Cancelled,
+    Failed,
+    HistoryEntry,
+    HistoryList,
+    Mode,
+    ModelList,
+    Progress,
+    Queue,
+    Welcome,
+)
+
+from ..backend import make_client, with_model_id
+from ..commands import EXTEND_CANVAS, PANEL, REMOVE
+from ..document import GimpDocument, new_image, put_on_view
+from ..follow import Look, followed
+from ..words import BUTTONS, MODES, command_in, error_words, models_words, situation_words
+from .form import Form
+from .history import History
+from .notice import Notice
+from .progress import ProgressView
+from .results import Results, Variant
+
+LOOK_MILLISECONDS = 400
+WIDTH, HEIGHT = 340, 640
+SESSION, VALUES = "gimp_session", "gimp_panel"
+"""Names of settings: the panel's session with the process that has it, and what was last filled in."""
+
+
+class Panel:
+    def __init__(self, home: Home, image: Any | None) -> None:
+        self._home = home
+        self._documents: dict[int, GimpDocument] = {}
+        self._looks: dict[int, Look] = {}
+        self._image: int | None = image.get_id() if image is not None else None
+        self._running: list[str] = []
+        self._ended = False
+        self._client: Client = make_client(home, "keep", _free_session(home), self._wake)
+        self._editor = Editor(self._client)
+        self._build()
+        self.form.show_settings(_stored(home))
+        self.look()
+        self.notice.say("Looking for the backend...", bad=False)
+        self._client.connect()
+        GLib.timeout_add(LOOK_MILLISECONDS, self._look_again)
+
+    # ---- how it is built ---------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.window = Gtk.Window(title="Scumble", default_width=WIDTH, default_height=HEIGHT)
+        self.window.set_role("scumble-panel")
+        self.window.set_type_hint(Gdk.WindowTypeHint.UTILITY)
+        self.window.connect("destroy", lambda window: self._end())
+        self.window.connect("key-press-event", self._key)
+        self.notice = Notice()
+        self.form = Form(self._changed)
+        self.progress = ProgressView(self.cancel)
+        self.results = Results(self.apply, self.discard)
+        self.history = History(self._client_history, self.reuse, self.bring_back)
+        self._target = Gtk.Label(xalign=0, ellipsize=3)
+        self._target.set_name("target")
+        self._mode = Gtk.Label(xalign=0, wrap=True)
+        self._mode.set_name("mode")
+        for label in (self._target, self._mode):
+            label.get_style_context().add_class("dim-label")
+        self._generate = Gtk.Button(use_underline=True)
+        self._generate.set_name("generate")
+        self._generate.get_style_context().add_class("suggested-action")
+        self._generate.connect("clicked", lambda button: self.generate())
+        actions = Gtk.Box(spacing=6)
+        actions.pack_start(self._mode, True, True, 0)
+        actions.pack_start(self._generate, False, False, 0)
+        content = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=12, margin=12)
+        for widget in (self._target, self.form.box, actions, self.progress.box):
+            content.pack_start(widget, False, False, 0)
+        content.pack_start(self.results.box, True, True, 0)
+        content.pack_start(self.history.box, False, False, 0)
+        scrolled = Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER)
+        scrolled.add(content)
+        whole = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
+        whole.pack_start(self.notice.bar, False, False, 0)
+        whole.pack_start(scrolled, True, True, 0)
+        self.window.add(whole)
+        whole.show_all()
+        self._generate.set_can_default(True)
+        self.window.set_default(self._generate)
+        GimpUi.window_set_transient(self.window)
+
+    def _key(self, window: Any, event: Any) -> bool:
+        control = bool(event.state & Gdk.ModifierType.CONTROL_MASK)
+        if control and event.keyval in (Gdk.KEY_Return, Gdk.KEY_KP_Enter):
+            self.generate()
+            return True
+        if event.keyval == Gdk.KEY_Escape and self._running:
+            self.cancel()
+            return True
+        return False
+
+    # ---- which image -------------------------------------------------------------------------------------------------
+
+    @property
+    def document(self) -> GimpDocument | None:
+        """Of the image that the panel follows."""
+        return None if self._image is None else self._documents.get(self._image)
+
+    def look(self) -> None:
+        """Looks at GIMP's images; cheap enough to be repeated."""
+        images = {image.get_id(): image for image in Gimp.get_images()}
+        for number, image in images.items():
+            if number not in self._documents:
+                self._documents[number] = GimpDocument(image)
+        looks = {
+            number: (document.canvas, document.selection_bounds(), bool(document.image.is_dirty()))
+            for number, document in self._documents.items()
+            if number in images
+        }
+        self._image = followed(self._image, self._looks, looks)
+        if looks != self._looks:
+            for number in looks:
+                self._documents[number].mark()
+        self._looks = looks
+        self._changed()
+
+    def follow(self, image: Any) -> None:
+        self.look()
+        self._image = image.get_id()
+        self._changed()
+
+    def _look_again(self) -> bool:
+        if not self._ended:
+            self.look()
+        return not self._ended
+
+    def _changed(self) -> None:
+        document = self.document
+        if document is None:
+            self._target.set_text("No image is open: a new one will be made")
+        else:
+            self._target.set_text(str(document.image.get_name()))
+        mode = self._foretold()
+        selected = self._looks[self._image][1] if self._image in self._looks else None
+        canvas = document.canvas if document is not None else Size(512, 512)
+        words = situation_words(mode, selected, canvas)
+        if words != self._mode.get_text():
+            self._mode.set_text(words)
+            self._generate.set_label(BUTTONS[mode])
+
+    def _foretold(self) -> Mode:
+        """The mode that Generate would have; a selection over transparent canvas is noticed only then."""
+        settings = self.form.settings
+        look = self._looks.get(self._image) if self._image is not None else None
+        return choose_mode(
+            selected=look is not None and look[1] is not None,
+            strength=settings.strength,
+            prompt=settings.prompt,
+            model=self._editor.model_kind(settings),
+            empty=look is None,
+            grows=look is not None and self.form.edges is not None,
+        )
+
+    # ---- what the artist does ----------------------------------------------------------------------------------------
+
+    def generate(self, mode: Mode | None = None) -> None:
+        settings = dataclasses.replace(self.form.settings, mode=mode)
+        if mode == "remove":
+            settings = dataclasses.replace(settings, prompt="", strength=1.0, count=1)
+        self._store()
+        try:
+            self.look()
+            document = self.document or self._on_view(new_image(Size(512, 512)))
+            document.from_layer, document.as_mask = self.form.from_layer, self.form.as_mask
+            if mode == "remove" and document.selection_bounds() is None:
+                raise BadRequest("Nothing is selected.", "Select what to change.")
+            welcome = self._client.welcome
+            settings = with_model_id(settings, welcome.models) if welcome else settings
+            job = self._editor.start(document, settings, None if mode else self.form.edges)
+        except ScumbleError as error:
+            self._complain(error)
+            return
+        if self._client.welcome is not None:
+            self.notice.hide()
+        self._running.append(job)
+        if len(self._running) == 1:
+            self.progress.begin("Sending...")
+
+    def cancel(self) -> None:
+        """Ends the edit that runs, or that would be next."""
+        if self._running:
+            self._client.cancel(self._running[0])
+
+    def apply(self, variant: Variant, document: GimpDocument | None = None, anyway: bool = False) -> None:
+        job, index = variant
+        try:
+            if document is None and self._editor.document(job) is None:
+                document = self.document or self._on_view(new_image(self._canvas_of(job)))
+            self._editor.insert(job, index, document, anyway)
+        except CanvasChanged as error:
+            self.notice.say(error_words(error), "_Insert Anyway", lambda: self.apply(variant, document, True))
+            return
+        except ScumbleError as error:
+            home = document or self._editor.document(job)
+            if isinstance(home, GimpDocument) and not home.is_open:
+                words = "The image of this result has been closed."
+                self.notice.say(words, "_Open as New Image", lambda: self._apply_elsewhere(variant))
+            else:
+                self._complain(error)
+            return
+        self.results.mark_inserted(variant)
+        self._grown(job)
+        if self._client.welcome is not None:
+            self.notice.hide()
+
+    def discard(self, variant: Variant) -> None:
+        self._editor.discard(variant[0])
+        self.results.remove(variant[0])
+
+    def reuse(self, entry: HistoryEntry) -> None:
+        self.form.show_settings(vars(entry.request))
+
+    def bring_back(self, entry: HistoryEntry) -> None:
+        self._client.resume(entry.job)
+
+    def forwarded(self, command: str, image: Any | None) -> None:
+        """A menu item was chosen while the panel is open."""
+        if image is not None:
+            self.follow(image)
+        if command == REMOVE.name:
+            self.generate("remove")
+        elif command == EXTEND_CANVAS.name:
+            self.form.unfold_edges()
+        elif command != PANEL.name:
+            self.form.prompt.grab_focus()
+        if command != REMOVE.name:
+            self.window.present_with_time(GLib.get_monotonic_time() // 1000)
+
+    # ---- what the backend says ---------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        GLib.idle_add(self._listen, priority=GLib.PRIORITY_DEFAULT)
+
+    def _listen(self) -> bool:
+        if not self._ended:
+            for event in self._client.events():
+                self._hear(event)
+        return False
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Connected):
+            self._welcome(event.welcome)
+        elif isinstance(event, Lost):
+            words = error_words(event.error)
+            if command_in(words):
+                self.notice.say(words)
+            else:
+                self.notice.say(words, "_Try Again", self._client.connect)
+        elif isinstance(event, Finished):
+            self._finished(event)
+        else:
+            self._received(event)
+
+    def _received(self, event: Received) -> None:
+        message = event.message
+        if isinstance(message, Accepted):
+            if message.job not in self._running:
+                self._running.append(message.job)  # of an earlier panel
+            if self._running[0] == message.job:
+                self.progress.begin(MODES[message.request.mode] + "...")
+        elif isinstance(message, Progress) and message.job in self._running:
+            self._running.remove(message.job)
+            self._running.insert(0, message.job)
+            self.progress.show(message, event.buffers, len(self._running) - 1)
+        elif isinstance(message, Cancelled):
+            self._over(message.job)
+        elif isinstance(message, Failed):
+            self._over(message.job)
+            self._complain(message)
+        elif isinstance(message, HistoryList):
+            self.history.show(message.entries)
+        elif isinstance(message, ModelList) and self._client.welcome is not None:
+            self.form.offer(message.models, self._client.welcome.samplers)
+        elif isinstance(message, Queue):
+            pass  # the progress of the first one says how many wait
+
+    def _welcome(self, welcome: Welcome) -> None:
+        update_settings(self._home, **{SESSION: {"session": welcome.session, "pid": os.getpid()}})
+        self.form.offer(welcome.models, welcome.samplers)
+        words = models_words(welcome.models)
+        if words == "Ready.":
+            self.notice.hide()
+        else:
+            self.notice.say(words, bad=not welcome.models)
+        self._changed()
+
+    def _finished(self, event: Finished) -> None:
+        job = event.result.job
+        self._over(job)
+        self._editor.finish(event)
+        for index, layer in enumerate(event.result.layers):
+            size, pixels = self._editor.pixels(job, index)
+            self.results.show((job, index), size, pixels, f"Seed {layer.seed}")
+        if self.form.inserts_at_once and len(event.result.layers) == 1 and self._editor.document(job) is not None:
+            self.apply((job, 0))
+        if self.history.is_open:
+            self._client.history()
+
+    def _over(self, job: str | None) -> None:
+        if job in self._running:
+            self._running.remove(job)
+        if self._running:
+            self.progress.begin("Waiting...")
+        else:
+            self.progress.end()
+
+    def _complain(self, error: ScumbleError | Failed) -> None:
+        self.notice.say(f"{error.message} {error.hint}".strip())
+
+    # ---- the rest ----------------------------------------------------------------------------------------------------
+
+    def _client_history(self) -> None:
+        self._client.history()
+
+    def _canvas_of(self, job: str) -> Size:
+        result = self._editor.result(job)
+        if result is None:
+            raise BadRequest("This result has been discarded.", "Bring it back from the history.")
+        return result.request.canvas
+
+    def _apply_elsewhere(self, variant: Variant) -> None:
+        self.apply(variant, self._on_view(new_image(self._canvas_of(variant[0]))), anyway=True)
+
+    def _on_view(self, document: GimpDocument) -> GimpDocument:
+        put_on_view(document)
+        self._documents[int(document.identity)] = document
+        self._image = int(document.identity)
+        return document
+
+    def _grown(self, job: str) -> None:
+        """An extension that is in place is not to be done once more by the next click."""
+        result = self._editor.result(job)
+        if result is not None and result.request.mode == "outpaint":
+            self.form.show_edges(Edges())
+
+    def _store(self) -> None:
+        values = vars(self.form.settings)
+        update_settings(self._home, **{VALUES: {name: values[name] for name in STORED}})
+
+    def _end(self) -> None:
+        self._ended = True
+        self._client.close()
+
+
+STORED = ("negative", "prompt", "model", "strength", "count", "steps", "guidance", "sampler", "grow", "feather")
+
+
+def _stored(home: Home) -> dict[str, Any]:
+    values = read_settings(home).get(VALUES)
+    known = {field.name for field in dataclasses.fields(EditSettings)}
+    return {name: value for name, value in values.items() if name in known} if isinstance(values, dict) else {}
+
+
+def _free_session(home: Home) -> str | None:
+    """The session of an earlier panel, unless another GIMP's panel has it now."""
+    last = read_settings(home).get(SESSION)
+    if not isinstance(last, dict) or not isinstance(last.get("session"), str):
+        return None
+    pid = last.get("pid")
+    taken = isinstance(pid, int) and pid > 0 and pid != os.getpid() and is_alive(pid)
+    return None if taken else last["session"]

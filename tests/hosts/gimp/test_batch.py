@@ -1,0 +1,189 @@
+"""The procedures as other scripts use them, without a window, against a real backend with real models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scumble.home import Home
+
+from ..gimp_host import GimpConsole
+from ..installs import Install
+from .conftest import in_scripts
+
+WIDTH, HEIGHT = 320, 256
+AT = (90, 60)
+KINDS = {
+    "8 bit": "",
+    "16 bit linear": "image.convert_precision(Gimp.Precision.U16_LINEAR)",
+    "float": "image.convert_precision(Gimp.Precision.FLOAT_LINEAR)",
+    "32 bit perceptual": "image.convert_precision(Gimp.Precision.U32_NON_LINEAR)",
+    "grey": "image.convert_grayscale()",
+    "indexed": (
+        "image.convert_indexed(Gimp.ConvertDitherType.NONE, Gimp.ConvertPaletteType.GENERATE, 255, False, False, '')"
+    ),
+    "Adobe RGB": "image.set_color_profile(Gimp.ColorProfile.new_rgb_adobe())",
+}
+"""How an image becomes what it is to be, from 8 bit sRGB."""
+
+
+@pytest.fixture(scope="module")
+def console(
+    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: object, backend_home: Home
+) -> Iterator[GimpConsole]:
+    work = tmp_path_factory.mktemp("gimp")
+    environment = {"SCUMBLE_HOME": str(backend_home.root)}
+    with GimpConsole(gimp_install, work, plugins=[plugin_zip], environment=environment) as gimp:
+        in_scripts(gimp)
+        yield gimp
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """60 x 80, soft at its edges, with a hole."""
+    y, x = np.mgrid[:60, :80]
+    distance = np.minimum(np.minimum(x, 79 - x), np.minimum(y, 59 - y))
+    soft = np.clip(distance * 40 + 20, 0, 255).astype(np.uint8)
+    soft[25:30, 30:40] = 0
+    return soft
+
+
+def merged(gimp: GimpConsole, x: int = 0, y: int = 0) -> np.ndarray:
+    """What the artist sees, in full precision: height x width x RGBA, linear."""
+    gimp.run("merged = Gimp.Layer.new_from_visible(image, image, 'merged')")
+    data = gimp.raw("merged", "RGBA float", x, y, WIDTH, HEIGHT)
+    gimp.run("merged.delete()")
+    return np.frombuffer(data, np.float32).reshape(HEIGHT, WIDTH, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_selection_changes(console: GimpConsole, picture: np.ndarray, mask: np.ndarray, kind: str) -> None:
+    console.new_image(picture)
+    console.run(KINDS[kind])
+    console.select(mask, *AT)
+    before, layer = merged(console), console.raw("layer", "RGBA float", 0, 0, WIDTH, HEIGHT)
+    done = console.get("call('scumble-fill-selection', image, seed=5)", timeout=120)
+    assert done.get("bounds") == [*AT, 80, 60], done
+    assert console.raw("layer", "RGBA float", 0, 0, WIDTH, HEIGHT) == layer
+    after = merged(console)
+    selected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    selected[AT[1] : AT[1] + 60, AT[0] : AT[0] + 80] = mask
+    rounding = 1e-6 if kind == "32 bit perceptual" else 0  # GIMP shows these through floats
+    np.testing.assert_allclose(after[selected == 0], before[selected == 0], rtol=0, atol=rounding)
+    assert np.abs(after - before)[selected == 255, :3].max() > 0.001
+    alpha = console.pixels("image.get_layers()[0]", 0, 0, 80, 60)[..., 3]
+    assert (alpha <= mask).all()
+    assert alpha[30, 20] == 255
+    assert ((alpha > 0) & (alpha < 255)).any()
+    console.run("image.delete()")
+
+
+def test_fill_fits_into_its_surroundings(console: GimpConsole, mask: np.ndarray) -> None:
+    """A flat colour has one right answer, whatever the image's numbers stand for."""
+    for kind in ("8 bit", "16 bit linear", "float", "grey", "Adobe RGB"):
+        console.new_image(np.full((HEIGHT, WIDTH, 4), (150, 150, 150, 255), np.uint8))
+        console.run(KINDS[kind])
+        console.select(mask, *AT)
+        before = merged(console)
+        assert "error" not in console.get("call('scumble-remove-selection', image)", timeout=120)
+        assert np.abs(merged(console) - before).max() < 0.03, kind
+        console.run("image.delete()")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size", "bounds", "shift"),
+    [
+        ("left=40", (360, 256), [0, 0, 40, 256], (40, 0)),
+        ("top=32", (320, 288), [0, 0, 320, 32], (0, 32)),
+        ("right=24", (344, 256), [320, 0, 24, 256], (0, 0)),
+        ("bottom=56", (320, 312), [0, 256, 320, 56], (0, 0)),
+        ("left=16, top=24, right=32, bottom=8", (368, 288), [0, 0, 368, 288], (16, 24)),
+        ("ratio='3:2', anchor='left'", (384, 256), [320, 0, 64, 256], (0, 0)),
+        ("width=340, height=276, anchor='bottom-right'", (340, 276), [0, 0, 340, 276], (20, 20)),
+    ],
+)
+def test_extend(
+    console: GimpConsole,
+    picture: np.ndarray,
+    arguments: str,
+    size: tuple[int, int],
+    bounds: list[int],
+    shift: tuple[int, int],
+) -> None:
+    console.new_image(picture)
+    before = merged(console)
+    done = console.get(f"call('scumble-extend-canvas', image, {arguments})", timeout=120)
+    assert done.get("bounds") == bounds, done
+    assert console.get("[image.get_width(), image.get_height()]") == list(size)
+    np.testing.assert_array_equal(merged(console, *shift), before)
+    merged_all = "Gimp.Layer.new_from_visible(image, image, 'all')"
+    alpha = np.frombuffer(console.raw(merged_all, "A u8", 0, 0, *size), np.uint8)
+    assert (alpha == 255).all()
+    console.run("image.delete()")
+
+
+def test_refine_and_generate(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
+    console.new_image(picture)
+    console.select(mask, *AT)
+    refine = (
+        "call('scumble-refine', image, model='tiny', prompt='a wall', strength=50.0, steps=2, mask_as='layer-mask')"
+    )
+    done = console.get(refine, timeout=240)
+    assert done.get("bounds") == [*AT, 80, 60], done
+    shape = np.frombuffer(console.raw("image.get_layers()[0].get_mask()", "Y u8", 0, 0, 80, 60), np.uint8)
+    assert (shape.reshape(60, 80) <= mask).all()
+    assert (console.pixels("image.get_layers()[0]", 0, 0, 80, 60)[..., 3] == 255).all()
+    console.run("Gimp.Selection.none(image)")
+    done = console.get("call('scumble-generate-layer', image, model='TINY', prompt='x', steps=2, count=2)", timeout=240)
+    assert done.get("bounds") == [0, 0, WIDTH, HEIGHT], done
+    visible = console.get("[layer.get_visible() for layer in image.get_layers()]")
+    assert visible == [True, False, True, True]
+    note = json.loads(console.run("result = bytes(image.get_layers()[0].get_parasite('scumble').get_data()).decode()"))
+    assert (note["index"], note["request"]["mode"], note["request"]["prompt"]) == (0, "txt2img", "x")
+    again = console.get("call('scumble-repeat-last', image)", timeout=240)
+    assert "error" not in again, again
+    assert console.get("len(image.get_layers())") == 6
+    console.run("image.delete()")
+
+
+def test_generate_makes_an_image(console: GimpConsole) -> None:
+    before = console.get("len(Gimp.get_images())")
+    code = "call('scumble-generate-layer', None, model='tiny', prompt='x', steps=1, width=128, height=96)"
+    assert console.get(code, timeout=240).get("bounds") == [0, 0, 128, 96]
+    assert console.get("len(Gimp.get_images())") == before + 1
+
+
+def test_active_layer_as_source(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
+    """What lies above the active layer is neither looked at nor in the way."""
+    flat = picture.copy()
+    flat[..., :3] = (40, 90, 160)
+    console.new_image(flat)
+    console.run(
+        "cover = layer.copy(); image.insert_layer(cover, None, 0); cover.invert(False)\n"
+        "image.set_selected_layers([layer])"
+    )
+    console.select(mask, *AT)
+    done = console.get("call('scumble-remove-selection', image, source='layer')", timeout=120)
+    assert "error" not in done, done
+    inside = console.pixels("image.get_layers()[0]", 20, 35, 10, 10)
+    assert np.abs(inside[..., :3].astype(int) - (40, 90, 160)).max() < 20
+    console.run("image.delete()")
+
+
+def test_what_cannot_be_done_is_said(console: GimpConsole, picture: np.ndarray) -> None:
+    console.new_image(picture)
+    for code, words in (
+        ("call('scumble-fill-selection', image)", "Nothing is selected. Select what to change."),
+        ("call('scumble-remove-selection', image)", "Nothing is selected."),
+        ("call('scumble-remove-selection', None)", "No image is open."),
+        ("call('scumble-extend-canvas', image)", "The canvas does not grow."),
+        ("call('scumble-extend-canvas', image, width=20)", "The target is smaller than the picture."),
+        ("call('scumble-extend-canvas', image, ratio='wide')", "is no ratio. Write width:height, for instance 16:9."),
+        ("call('scumble-generate-layer', image, prompt='x', model='no such')", "There is no model no such. Choose"),
+        ("call('scumble-panel', image)", "The panel needs a window."),
+    ):
+        assert words in console.get(code).get("error", ""), code
+    assert console.get("len(image.get_layers())") == 1
+    console.run("image.delete()")
