@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
-from scumble.models import scan
+from scumble.models import examine
 from scumble.models.download import FILL_MODEL, fetch_fill_model
 from scumble.models.store import ModelStore
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
@@ -133,7 +133,9 @@ def test_a_changed_weight_changes_the_id(store: ModelStore, mine: Path) -> None:
 
 def test_lists_without_reading_again(store: ModelStore, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    monkeypatch.setattr(scan, "read_contents", lambda path, real=scan.read_contents: read.append(path) or real(path))
+    monkeypatch.setattr(
+        examine, "read_contents", lambda path, real=examine.read_contents: read.append(path) or real(path)
+    )
     store.add(mine)
     store.list(refresh=True)
     store.list(refresh=True)
@@ -146,7 +148,7 @@ def test_lists_without_reading_again(store: ModelStore, mine: Path, monkeypatch:
 def test_one_store_sees_what_another_added(store: ModelStore, home: Home, mine: Path) -> None:
     assert store.list() == ()
     model = ModelStore(home).add(mine / "plain")
-    assert store.list() == ()
+    assert store.list() == (model,)
     assert store.get(model.info.id) == model
     assert names(store) == ["plain"]
 

@@ -6,15 +6,22 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..home import Home
 from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
-from .scan import ModelFile, examine, find_candidates, fingerprint, is_model_folder
+from .examine import ModelFile, OtherFile, examine
+from .folders import Fingerprint, Survey, fingerprint, is_model_folder, survey
+from .seen import Outcome, Seen, read_seen, write_seen
+from .source import read_source
 
-__all__ = ["ModelFile", "ModelStore"]
+__all__ = ["ModelFile", "ModelStore", "OtherFile"]
+
+
+_WHICH = "Add a Stable Diffusion 1.x model."
 
 
 @dataclass(frozen=True)
@@ -32,17 +39,27 @@ class ModelStore:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._record = home.root / "models.json"
+        self._cache = home.cache / "models.json"
         self._lock = threading.RLock()
-        self._known: dict[Path, tuple[object, ModelFile | ModelUnreadable]] = {}
+        self._known: Seen | None = None
+        self._survey = Survey()
+        self._stamp: tuple[int, int] | None = None
         self._listed: tuple[ModelFile, ...] | None = None
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
-        """All models that can be run, fill models first, then by name. Files that are none are left out; `refresh` looks
-        at the disk again."""
+        """All models that can be run, fill models first, then by name. Files that are none are left out. What has come
+        or gone since shows by itself; `refresh` looks at every file again, for those that were changed in place."""
         with self._lock:
-            if self._listed is None or refresh:
+            if self._listed is None or refresh or not self._is_current():
                 self._listed = self._scan()
             return self._listed
+
+    def others(self) -> tuple[OtherFile, ...]:
+        """What Scumble recognises and cannot paint with yet, by kind and name."""
+        with self._lock:
+            self.list()
+            others = [outcome for _, outcome in self._seen().values() if isinstance(outcome, OtherFile)]
+            return tuple(sorted(others, key=lambda other: (other.kind, other.name.lower())))
 
     def get(self, id: str) -> ModelFile:
         """Raises ModelMissing where no model has this id, or its files are gone."""
@@ -61,8 +78,7 @@ class ModelStore:
                 for path in self._read().paths
                 if not Path(path).exists()
             ]
-            unread = [(path.name, why) for path, (_, why) in self._known.items() if isinstance(why, ModelUnreadable)]
-            return (*gone, *unread)
+            return (*gone, *((path.name, why) for path, why in self._unreadable()))
 
     def add(self, path: Path) -> ModelFile:
         """Makes a model's file or folder, or all models in a folder, part of the list; nothing is copied. Returns the
@@ -71,18 +87,14 @@ class ModelStore:
         Raises ModelUnreadable, which says what is wrong with it; DiskFull.
         """
         path = path.expanduser().resolve()
+        is_one = path.is_file() or is_model_folder(path)
         try:
-            if path.is_dir() and not is_model_folder(path):
-                models = self._examine_all(find_candidates(path))
-                if not models:
-                    raise ModelUnreadable(
-                        f"In {path.name} lies no model of a kind that Scumble knows.",
-                        "Name a folder with Stable Diffusion 1.x models, in diffusers' layout or as .safetensors files.",
-                    )
-            else:
-                models = (examine(path),)
+            found = [examine(path)] if is_one or not path.is_dir() else self._examine_all(survey([path]))
         except OSError as error:
             raise ModelUnreadable(f"{path.name} cannot be read: {error.strerror}.", "Check its name.") from error
+        models = [outcome for outcome in found if isinstance(outcome, ModelFile)]
+        if not models:
+            raise _nothing_usable(path.name, [other for other in found if isinstance(other, OtherFile)])
         added = {model.info.id for model in models}
         with self._lock:
             named = self._read()
@@ -99,7 +111,8 @@ class ModelStore:
         with self._lock:
             model = self.get(id)
             if model.path.is_relative_to(self._home.models.resolve()):
-                _delete(model.path)
+                ours = read_source(model.path.parent)
+                _delete(model.path.parent if ours else model.path)
             else:
                 named = self._read()
                 paths = tuple(path for path in named.paths if path != str(model.path))
@@ -109,30 +122,54 @@ class ModelStore:
                 self.remove(id)
 
     def _scan(self) -> tuple[ModelFile, ...]:
+        self._stamp = _stamp(self._record)
         named = self._read()
-        roots = [self._home.models, *(Path(path) for path in named.paths)]
-        candidates = [path for root in roots if root.exists() for path in find_candidates(root)]
-        self._known = {path: self._known[path] for path in candidates if path in self._known}
+        self._survey = survey([self._home.models, *(Path(path) for path in named.paths)])
+        before = dict(self._seen())
         by_id: dict[str, ModelFile] = {}
-        for model in self._examine_all(candidates):
-            by_id.setdefault(model.info.id, model)
+        for outcome in self._examine_all(self._survey):
+            if isinstance(outcome, ModelFile):
+                by_id.setdefault(outcome.info.id, outcome)
+        present = set(self._survey.candidates)
+        self._known = {path: known for path, known in self._seen().items() if path in present}
+        if self._known != before:
+            write_seen(self._cache, self._known)
         models = (model for id, model in by_id.items() if id not in named.hidden)
         return tuple(sorted(models, key=lambda model: (model.info.kind != "fill", model.info.name.lower())))
 
-    def _examine_all(self, candidates: Iterable[Path]) -> tuple[ModelFile, ...]:
-        """What each is, from memory where nobody has touched it; those that are no models are left out."""
-        models = []
-        for path in candidates:
-            try:
-                touched = fingerprint(path)
-                if path not in self._known or self._known[path][0] != touched:
-                    self._known[path] = (touched, _examined(path))
-            except OSError:  # gone or locked since we saw its name
+    def _is_current(self) -> bool:
+        """Whether what was listed is still so: nothing was named or taken off, no file has come or gone, and what could
+        not be read (half copied, say) has not changed."""
+        return (
+            self._stamp == _stamp(self._record)
+            and self._survey.is_current()
+            and all(_fingerprint(path) == self._seen()[path][0] for path, _ in self._unreadable())
+        )
+
+    def _unreadable(self) -> Sequence[tuple[Path, ModelUnreadable]]:
+        known = self._seen().items()
+        return [(path, outcome) for path, (_, outcome) in known if isinstance(outcome, ModelUnreadable)]
+
+    def _seen(self) -> Seen:
+        if self._known is None:
+            self._known = read_seen(self._cache)
+        return self._known
+
+    def _examine_all(self, found: Survey) -> Sequence[Outcome]:
+        """What each is, from memory where nobody has touched it."""
+        known = self._seen()
+        outcomes = []
+        for path in found.candidates:
+            touched = _fingerprint(path)
+            if touched is None:  # gone or locked since we saw its name
                 continue
-            model = self._known[path][1]
-            if isinstance(model, ModelFile):
-                models.append(model)
-        return tuple(models)
+            if path not in known or known[path][0] != touched:
+                try:
+                    known[path] = (touched, _examined(path))
+                except OSError:
+                    continue
+            outcomes.append(known[path][1])
+        return outcomes
 
     def _read(self) -> _Named:
         try:
@@ -154,11 +191,40 @@ class ModelStore:
             raise DiskFull("The list of models could not be written.") from error
 
 
-def _examined(path: Path) -> ModelFile | ModelUnreadable:
+def _examined(path: Path) -> Outcome:
     try:
         return examine(path)
     except ModelUnreadable as error:
         return error
+
+
+def _fingerprint(path: Path) -> Fingerprint | None:
+    try:
+        return fingerprint(path)
+    except OSError:
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Differs after each writing: every one makes a new file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
+
+
+def _nothing_usable(name: str, others: Sequence[OtherFile]) -> ModelUnreadable:
+    if not others:
+        return ModelUnreadable(
+            f"In {name} lies no model of a kind that Scumble knows.",
+            "Name a folder with Stable Diffusion 1.x models, in diffusers' layout or as .safetensors files.",
+        )
+    if len(others) == 1:
+        return ModelUnreadable(f"{name} is of the kind {others[0].kind}, which Scumble cannot use yet.", _WHICH)
+    kinds = Counter(str(other.kind) for other in others).most_common(3)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds)
+    return ModelUnreadable(f"In {name} is nothing that Scumble can use yet: {told}.", _WHICH)
 
 
 def _delete(path: Path) -> None:

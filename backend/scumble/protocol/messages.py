@@ -213,7 +213,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model as clients see it: never a path. `native` is the side in px that it was trained for."""
+    """A model as clients see it: never a path. `native` is the side in px that it was trained for; `licence` is empty
+    where nobody says it."""
 
     id: str
     name: str
@@ -225,6 +226,7 @@ class ModelInfo:
     steps: int = 0
     guidance: float = 0.0
     sampler: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)

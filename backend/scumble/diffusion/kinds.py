@@ -1,0 +1,162 @@
+"""What files are that Scumble recognises and cannot paint with (yet): other architectures, and what is no whole model.
+
+Told by the names and shapes of tensors, which the programs that write such files agree on; metadata (of kohya's scripts,
+and ModelSpec, https://github.com/Stability-AI/ModelSpec) only where these leave it open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ..protocol.errors import ModelUnreadable
+from .families.base import Contents
+
+What = Literal["model", "LoRA", "ControlNet", "autoencoder", "embedding"]
+Shapes = Mapping[str, tuple[int, ...]]
+
+SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
+SD3, FLUX1, FLUX2 = "Stable Diffusion 3", "FLUX.1", "FLUX.2"
+
+
+class Kind(NamedTuple):
+    """`base` is the architecture that it is, or is made for; "" where the file does not say."""
+
+    what: What
+    base: str = ""
+
+    def __str__(self) -> str:
+        if self.what == "model":
+            return f"{self.base} model"
+        return f"{self.what} for {self.base}" if self.base else self.what
+
+
+_LORA = (
+    ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
+    ".lora_linear_layer.down.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag",
+)  # fmt: skip
+_CONTROL = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.", "controlnet_x_embedder.")
+_AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
+_BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
+"""How wide the tokens are that the image attends to (CLIP ViT-L, OpenCLIP ViT-H, both of SDXL's encoders)."""
+_PIPELINES = (
+    ("StableDiffusionXL", SDXL),
+    ("StableDiffusion3", SD3),
+    ("StableDiffusion", SD1),  # 2.x by its width
+    ("Flux2", FLUX2),
+    ("Flux", FLUX1),
+)
+_CLAIMS = (
+    ("stable-diffusion-xl", SDXL), ("sdxl", SDXL), ("stable-diffusion-v2", SD2), ("sd_v2", SD2), ("sd_2", SD2),
+    ("stable-diffusion-v1", SD1), ("sd_v1", SD1), ("sd_1", SD1), ("stable-diffusion-3", SD3), ("sd3", SD3),
+    ("flux-2", FLUX2), ("flux2", FLUX2), ("flux", FLUX1),
+)  # fmt: skip
+
+
+def recognise(contents: Contents) -> Kind | None:
+    """What the contents are, whether or not Scumble can use it; None when they are of no kind that painters use."""
+    if contents.layout == "diffusers":
+        return _recognise_folder(contents)
+    shapes = contents.tensors
+    if any(name.endswith(_LORA) for name in shapes):
+        return Kind("LoRA", _base(shapes) or _claimed(contents.metadata))
+    if any(name.startswith(_CONTROL) for name in shapes):
+        return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
+    if _is_embedding(shapes):
+        return Kind("embedding", SDXL if "clip_g" in shapes else _BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
+    if base := _denoiser(shapes):
+        return Kind("model", base)
+    if any(name.removeprefix("first_stage_model.") in _AUTOENCODER for name in shapes):
+        return Kind("autoencoder", _autoencoder(shapes))
+    return None
+
+
+def recognise_gguf(path: Path) -> Kind:
+    """A GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) by the architecture that it names first.
+
+    Raises ModelUnreadable where it is none, or of no kind that painters use; OSError.
+    """
+    with path.open("rb") as file:
+        start = file.read(256)
+    # Magic, u32 version, u64 tensors, u64 values; then the first value: u64 length and name, u32 type (8: text), text.
+    key = b"general.architecture"
+    named = start.startswith(b"GGUF") and start[32:].startswith(key) and start[52:56] == b"\x08\0\0\0"
+    length = int.from_bytes(start[56:64], "little")
+    if not named or length > 64:
+        raise ModelUnreadable("This is not a model file that Scumble knows, or it is damaged.")
+    name = start[64 : 64 + length].decode("ascii", "replace")
+    base = {"sd1": SD1, "sdxl": SDXL, "sd3": SD3, "flux": FLUX1, "flux2": FLUX2}.get(name)
+    if base is None:
+        raise ModelUnreadable("This GGUF file is no image model that Scumble knows.")
+    return Kind("model", f"GGUF {base}")
+
+
+def _recognise_folder(contents: Contents) -> Kind | None:
+    name = str(contents.configs["model_index"].get("_class_name", ""))
+    base = next((base for start, base in _PIPELINES if name.startswith(start)), None)
+    if base is None:
+        known = name.endswith("Pipeline") and name.isidentifier() and len(name) < 80
+        return Kind("model", name.removesuffix("Pipeline")) if known else None
+    if base == SD1 and contents.configs.get("unet", {}).get("cross_attention_dim") == 1024:
+        base = SD2
+    return Kind("model", base)
+
+
+def _denoiser(shapes: Shapes) -> str:
+    """The architecture of a whole model or of its denoiser alone; "" when there is none."""
+    found = any(".input_blocks." in f".{name}" or ".down_blocks." in f".{name}" for name in shapes)
+    is_unet = found and any(_is_cross_attention(name) for name in shapes)
+    return _base(shapes) if is_unet or _transformer(shapes) else ""
+
+
+def _base(shapes: Shapes) -> str:
+    if base := _transformer(shapes):
+        return base
+    if any(name.startswith(("lora_te2_", "text_encoder_2.", "conditioner.embedders.1.")) for name in shapes):
+        return SDXL
+    for name, shape in shapes.items():
+        # (out, in) of a matrix, or (rank, in) of a LoRA's first one; some write it as a 1x1 convolution.
+        if _is_cross_attention(name) and len(shape) in (2, 4) and shape[1] in _BY_WIDTH:
+            return _BY_WIDTH[shape[1]]
+    return ""
+
+
+def _is_cross_attention(name: str) -> bool:
+    """Whether this matrix is what takes a prompt's tokens in."""
+    takes = "attn2.to_k." in name or "attn2_to_k." in name or "attn2.processor.to_k_lora." in name
+    return takes and name.endswith(("to_k.weight", "down.weight", "lora_A.weight"))
+
+
+def _transformer(shapes: Shapes) -> str:
+    for name in shapes:
+        if "double_stream_modulation_img" in name:
+            return FLUX2
+        if "joint_blocks." in name:
+            return SD3
+    for name in shapes:
+        if any(part in name for part in ("double_blocks", "single_blocks", "single_transformer_blocks")):
+            return FLUX1
+    return ""
+
+
+def _is_embedding(shapes: Shapes) -> bool:
+    if set(shapes) == {"clip_l", "clip_g"}:
+        return True
+    if len(shapes) != 1:
+        return False
+    ((name, shape),) = shapes.items()
+    return len(shape) in (1, 2) and shape[-1] in (768, 1024) and (name == "emb_params" or "." not in name)
+
+
+def _autoencoder(shapes: Shapes) -> str:
+    for name in _AUTOENCODER:
+        shape = shapes.get(name) or shapes.get(f"first_stage_model.{name}") or ()
+        if len(shape) == 4:  # (out, latent channels, 3, 3)
+            return {4: "Stable Diffusion", 16: "FLUX.1 or Stable Diffusion 3", 32: FLUX2}.get(shape[1], "")
+    return ""
+
+
+def _claimed(metadata: Mapping[str, str]) -> str:
+    claim = f"{metadata.get('modelspec.architecture', '')} {metadata.get('ss_base_model_version', '')}".lower()
+    return next((base for words, base in _CLAIMS if words in claim), "")

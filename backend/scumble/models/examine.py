@@ -1,0 +1,164 @@
+"""Says what a file or folder is, by content. Reads headers and samples, never whole weights."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..diffusion.contents import read_contents, read_json
+from ..diffusion.families import find_family, identify
+from ..diffusion.families.base import Identity
+from ..diffusion.kinds import Kind, recognise, recognise_gguf
+from ..protocol.errors import ModelUnreadable
+from ..protocol.messages import ModelInfo
+from .download import FILL_MODEL, is_complete
+from .folders import files_of, repository_of
+from .source import read_source
+
+_SAMPLE = 1 << 16
+_LONGEST = 80  # characters of a name or licence
+_CARD_HEAD = 1 << 12
+_ANY_NAME = re.compile(r"(diffusion_pytorch_model|model|pytorch_lora_weights|adapter_model)(\.|$)")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FILL_NATIVE = 512
+"""Side in px of what MI-GAN looks at (fill.migan.VIEW; not imported, it would bring onnxruntime into the server)."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model and where it is. `identity` is None for the fill model."""
+
+    info: ModelInfo
+    path: Path
+    identity: Identity | None
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """A file or folder that Scumble recognises and cannot paint with yet."""
+
+    name: str
+    path: Path
+    kind: Kind
+    bytes: int
+    licence: str
+
+
+def examine(path: Path) -> ModelFile | OtherFile:
+    """What the file or folder is. Raises ModelUnreadable where it is nothing that painters use, or damaged; OSError."""
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if suffix == ".onnx":
+        return _examine_fill(path)
+    if suffix == ".gguf":
+        return _other(path, recognise_gguf(path), {})
+    contents = read_contents(path)
+    identity = identify(contents)
+    if identity is not None:
+        return _model(path, identity, contents.metadata)
+    kind = recognise(contents)
+    if kind is None:
+        raise ModelUnreadable(
+            f"{path.name} is no model of a kind that Scumble knows.",
+            "Scumble runs Stable Diffusion 1.x models: a diffusers folder, or one .safetensors file with all parts.",
+        )
+    return _other(path, kind, contents.metadata)
+
+
+def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> ModelFile:
+    defaults = find_family(identity.family).defaults
+    info = ModelInfo(
+        id=content_id(path),
+        name=readable_name(path),
+        kind="diffusion",
+        family=identity.family,
+        inpaint=identity.inpaint,
+        native=identity.native,
+        bytes=_size(path),
+        steps=defaults.steps,
+        guidance=defaults.guidance,
+        sampler=defaults.sampler,
+        licence=_licence(path, metadata),
+    )
+    return ModelFile(info, path, identity)
+
+
+def _other(path: Path, kind: Kind, metadata: Mapping[str, str]) -> OtherFile:
+    return OtherFile(readable_name(path), path, kind, _size(path), _licence(path, metadata))
+
+
+def content_id(path: Path) -> str:
+    """16 hexadecimal digits that follow from the content alone: the same for a copy elsewhere or under another name.
+
+    Hashes each file's size, its beginning (the header with all names and shapes), and samples of its data.
+    """
+    digest = hashlib.sha256()
+    for name, file in files_of(path):
+        size = file.stat().st_size
+        digest.update(f"{name}\0{size}\0".encode())
+        with file.open("rb") as data:
+            for start in (0, size // 2, size - _SAMPLE):
+                data.seek(max(start, 0))
+                digest.update(data.read(_SAMPLE))
+    return digest.hexdigest()[:16]
+
+
+def readable_name(path: Path) -> str:
+    """The name that its user knows it by. The hub's cache names its folders by commits, InvokeAI by random numbers, and
+    many files are only called what they all are."""
+    name = path.name if path.is_dir() else path.stem
+    if (repository := repository_of(path.parent)) and (path.is_dir() or _ANY_NAME.match(name)):
+        name = repository.name.rpartition("--")[2]
+    elif path.is_dir() and _UUID.fullmatch(name):
+        called = str(read_json(path / "model_index.json").get("_name_or_path", ""))
+        name = re.split(r"[/\\]", called)[-1] or name
+    elif not path.is_dir() and _ANY_NAME.match(name):
+        name = path.parent.name
+    return _printable(name)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for _, file in files_of(path))
+
+
+def _licence(path: Path, metadata: Mapping[str, str]) -> str:
+    """As far as it is told: by us when we fetched it, by the file itself (ModelSpec), or by the card beside it."""
+    folder = path if path.is_dir() else path.parent
+    if source := read_source(folder):
+        return source.licence
+    if claimed := metadata.get("modelspec.license"):
+        return _printable(claimed)
+    if not path.is_dir() and not repository_of(path):  # a card in a folder of many files is not about this one
+        return ""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
+            head = file.read(_CARD_HEAD)
+    except OSError:
+        return ""
+    told = re.search(r"^license: *['\"]?([^'\"\n]+)", head, re.MULTILINE) if head.startswith("---") else None
+    return _printable(told[1].strip()) if told else ""
+
+
+def _printable(text: Any) -> str:
+    return "".join(character for character in str(text) if character.isprintable())[:_LONGEST]
+
+
+def _examine_fill(path: Path) -> ModelFile:
+    if not is_complete(path, FILL_MODEL):
+        raise ModelUnreadable(
+            f"{path.name} is not the fill model as published.", "Fetch it with: scumble models pull migan"
+        )
+    info = ModelInfo(
+        id=content_id(path),
+        name="MI-GAN",
+        kind="fill",
+        family="migan",
+        inpaint=True,
+        native=_FILL_NATIVE,
+        bytes=FILL_MODEL.size,
+        licence="MIT",
+    )
+    return ModelFile(info, path, None)

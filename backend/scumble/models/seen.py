@@ -1,0 +1,70 @@
+"""What files turned out to be, remembered from one start to the next as long as nobody touches them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..diffusion.families import FAMILIES
+from ..diffusion.families.base import Identity
+from ..diffusion.kinds import Kind
+from ..protocol.errors import ModelUnreadable
+from ..protocol.messages import ModelInfo
+from .examine import ModelFile, OtherFile
+from .folders import Fingerprint
+
+Outcome = ModelFile | OtherFile | ModelUnreadable
+Seen = dict[Path, tuple[Fingerprint, Outcome]]
+
+_KNOWLEDGE = [__version__, *(family.name for family in FAMILIES)]
+"""A Scumble that knows more looks at everything again."""
+
+
+def read_seen(record: Path) -> Seen:
+    """Nothing where it is missing, damaged or of another version: everything can be looked at again."""
+    try:
+        values = json.loads(record.read_text(encoding="utf-8"))
+        if values["knowledge"] != _KNOWLEDGE:
+            return {}
+        return {
+            Path(path): (_fingerprint(touched), _outcome(Path(path), told)) for path, touched, told in values["files"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def write_seen(record: Path, seen: Seen) -> None:
+    """Does nothing where it cannot be written: it only saves time."""
+    part = record.with_suffix(f".{os.getpid()}.part")
+    files = [(str(path), touched, _told(outcome)) for path, (touched, outcome) in seen.items()]
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"knowledge": _KNOWLEDGE, "files": files}), encoding="utf-8")
+        os.replace(part, record)
+    except OSError:
+        part.unlink(missing_ok=True)
+
+
+def _fingerprint(values: Any) -> Fingerprint:
+    return tuple((str(name), int(size), int(mtime)) for name, size, mtime in values)
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, ModelUnreadable):
+        return {"message": outcome.message, "hint": outcome.hint}
+    values = dataclasses.asdict(outcome)
+    del values["path"]
+    return values
+
+
+def _outcome(path: Path, told: dict[str, Any]) -> Outcome:
+    if "message" in told:
+        return ModelUnreadable(told["message"], told["hint"])
+    if "kind" in told:
+        return OtherFile(**{**told, "path": path, "kind": Kind(*told["kind"])})
+    identity = Identity(**told["identity"]) if told["identity"] else None
+    return ModelFile(ModelInfo(**told["info"]), path, identity)
