@@ -17,6 +17,8 @@ class Home:
     record        JSON of the running backend: pid, host, port, version
     installation  JSON of the installer: which Python starts the backend
     models        models that Scumble fetched, and fill/ with the fill model
+    embeddings    textual inversions: words that prompts may use, by the names of the files
+    wildcards     NAME.txt, one option a line, for __NAME__ in prompts
     cache         converted copies of models; may be deleted at any time
     jobs          the durable queue and the history
     settings      JSON of what the user chose
@@ -40,6 +42,14 @@ class Home:
     @property
     def models(self) -> Path:
         return self.root / "models"
+
+    @property
+    def embeddings(self) -> Path:
+        return self.models / "embeddings"
+
+    @property
+    def wildcards(self) -> Path:
+        return self.root / "wildcards"
 
     @property
     def cache(self) -> Path:

@@ -18,8 +18,10 @@ from scumble.diffusion.device import Device, choose_device
 from scumble.diffusion.engine import DiffusionEngine, inpaint_condition, latent_mask, load_engine, pixels
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
+from scumble.diffusion.prompts import Prompt, parse
 from scumble.diffusion.recent import Recent
 from scumble.editing.plan import Cancelled, Pixels, Plan
+from scumble.home import Home
 from scumble.protocol.errors import BadRequest, Internal, OutOfMemory
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import MAX_SEED, EditRequest, Mode, Stage
@@ -206,8 +208,8 @@ def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(
     )
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(
-        prompt_embeds=model.encode_prompt("a boat"),
-        negative_prompt_embeds=model.encode_prompt(""),
+        prompt_embeds=model.encode_prompt(parse("a boat")),
+        negative_prompt_embeds=model.encode_prompt(Prompt()),
         image=original,
         mask_image=torch.from_numpy(block())[None, None] / 255,
         masked_image_latents=engine.encode(visible),
@@ -225,7 +227,7 @@ def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(
 
 def test_loads_a_folder_on_the_best_device(tmp_path: Path):
     path = make_sd1_folder(tmp_path / "tiny", prediction="v_prediction")
-    engine = load_engine(path, identify(read_contents(path)), tmp_path / "cache")
+    engine = load_engine(path, identify(read_contents(path)), Home(tmp_path))
     assert engine.model.dtype == choose_device().dtype
     assert run(engine)[0].std() > 1
     traits = engine.traits
@@ -280,7 +282,7 @@ def test_prompts_and_pictures_are_encoded_once(engine: DiffusionEngine, monkeypa
     image = picture(next(NEW))
     for seed in (1, 2):
         run(engine, prompt="asked once", negative="never asked", image=image, mask=block(), seed=seed, count=2)
-    assert [arguments[0] for arguments in prompts] == ["asked once", "never asked"]
+    assert [arguments[0] for arguments in prompts] == [parse("asked once"), parse("never asked")]
     assert len(images) == 1
     run(engine, mode="txt2img", image=picture(next(NEW)))
     assert len(images) == 1  # nothing to encode

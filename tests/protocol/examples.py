@@ -44,6 +44,7 @@ requests = st.builds(
     prefill=st.sampled_from(get_args(messages.Prefill)),
     color_match=st.booleans(),
     membrane=st.booleans(),
+    clip_skip=st.integers(1, 32),
 )
 
 

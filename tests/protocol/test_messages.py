@@ -35,6 +35,8 @@ from .examples import JOB, REQUEST
         {"grow": -1},
         {"feather": 10**6},
         {"context": -1},
+        {"clip_skip": 0},
+        {"clip_skip": 33},
     ],
 )
 def test_numbers_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from scumble.editing.plan import Source
+from scumble.home import Home
 from scumble.protocol.frames import encode, pack
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest, Submit
@@ -49,7 +50,7 @@ def work(prompt: str = "", size: Size = SMALL, steps: int = 4, count: int = 1) -
         buffers.append(pack("mask", source.mask.shape[1], source.mask.shape[0], "gray8", source.mask.tobytes()))
     submit = encode(Submit(job, request), buffers)
     assert isinstance(submit, bytes)
-    return Work(job, submit, "/no/such/model", "diffusion", None, "", 0.25, time.time())
+    return Work(job, submit, "/no/such/model", "diffusion", None, Home(Path("/no/such/home")), 0.25, time.time())
 
 
 def segments() -> set[str]:

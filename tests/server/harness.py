@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from scumble.diffusion.families.base import Identity
 from scumble.editing.plan import Cancelled
+from scumble.home import Home
 from scumble.models.store import ModelFile
 from scumble.protocol import messages
 from scumble.protocol.errors import ModelMissing, OutOfMemory
@@ -149,7 +150,7 @@ def running(
         store=store,
         models=models,
         executor=executor,
-        cache=folder / "cache",
+        home=Home(folder),
         token=TOKEN,
         hosts=loopback_hosts(port) | {"studio.example:1"},
         origins=("https://studio.example",),

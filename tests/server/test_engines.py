@@ -11,6 +11,7 @@ import pytest
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.families import identify
 from scumble.editing import pixels
+from scumble.home import Home
 from scumble.protocol.errors import ModelUnreadable
 from scumble.protocol.frames import decode
 from scumble.protocol.messages import Result
@@ -59,7 +60,7 @@ def test_a_diffusion_model_paints_and_repeats_itself(tmp_path: Path) -> None:
     model = make_sd1_folder(tmp_path / "tiny")
     identity = identify(read_contents(model))
     job = dataclasses.replace(
-        work("a red house", count=2), model_path=str(model), identity=identity, cache=str(tmp_path / "cache")
+        work("a red house", count=2), model_path=str(model), identity=identity, home=Home(tmp_path)
     )
 
     first, second = (decode(frame) for frame in asyncio.run(run(job, job)))

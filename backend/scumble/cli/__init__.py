@@ -109,6 +109,7 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = ()) -> No
     command.set_defaults(module="edit")
     command.add_argument("--prompt", default="", required="prompt" in needs)
     command.add_argument("--negative", default="", help="what not to paint")
+    command.add_argument("--clip-skip", type=int, default=1, metavar="N", help="text encoder's layer from the end (1)")
     command.add_argument("--model", help="id from `scumble models list`, or a model's file or folder")
     command.add_argument("--strength", type=float, default=1.0, required="strength" in needs, help="0..1, 1 = anew")
     command.add_argument("--steps", type=int)

@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _diffusion(scratch: Path, reference_steps: int) -> list[Line]:
     """(a), (b), (d), (e) with a Stable Diffusion 1.5 of full size and random weights."""
-    model, cache = scratch / "model", scratch / "cache"
+    model, home = scratch / "model", scratch / "home"
 
     def measure(name: str, *options: object) -> Any:
-        command = [sys.executable, "-m", "scumble.diffusion.benchmark", name, str(model), "--cache", str(cache)]
+        command = [sys.executable, "-m", "scumble.diffusion.benchmark", name, str(model), "--home", str(home)]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         output = subprocess.run(
             [*command, *map(str, options)], check=True, stdout=subprocess.PIPE, text=True, env=environment

@@ -127,6 +127,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         grow=args.grow,
         feather=args.feather,
         context=args.context,
+        clip_skip=args.clip_skip,
     )
 
 

@@ -46,6 +46,7 @@ class EditSettings:
     prefill: Prefill = "auto"
     color_match: bool = True
     membrane: bool = True
+    clip_skip: int = 1
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import torch
 from ..editing.compositor import composite
 from ..editing.plan import Pixels, Source
 from ..editing.planner import plan_edit
+from ..home import Home
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
 from .contents import read_contents
@@ -110,14 +111,14 @@ def plain(model: Path, size: Size, steps: int) -> dict[str, Any]:
     return {"seconds": seconds + (STEPS - steps) * step, "step": step, "peak": _peak_memory()}
 
 
-def scumble(model: Path, cache: Path, size: Size) -> dict[str, Any]:
+def scumble(model: Path, home: Path, size: Size, steps: int = STEPS) -> dict[str, Any]:
     """Plan, generate and composite of the same edit by Scumble; `components` is the bare time of the model's own calls."""
     image, mask = _picture(size)
-    engine = _load(model, cache)
+    engine = _load(model, home)
     calls = _time_calls(engine)
     bounds = Bounds.of_size(size)
     request = EditRequest(
-        "fill", size, bounds, bounds, "", PROMPT, steps=STEPS, guidance=GUIDANCE, sampler="dpmpp_2m_karras", seed=0
+        "fill", size, bounds, bounds, "", PROMPT, steps=steps, guidance=GUIDANCE, sampler="dpmpp_2m_karras", seed=0
     )
     start = time.perf_counter()
     plan = plan_edit(request, Source(image, mask), engine.traits)
@@ -127,7 +128,7 @@ def scumble(model: Path, cache: Path, size: Size) -> dict[str, Any]:
     return {"seconds": seconds, "components": sum(calls), "crop": crop, "peak": _peak_memory()}
 
 
-def load(model: Path, cache: Path) -> dict[str, Any]:
+def load(model: Path, home: Path) -> dict[str, Any]:
     """Loading for use in the device's number format: diffusers, then Scumble's converted copy (made before)."""
     from diffusers import StableDiffusionInpaintPipeline
 
@@ -139,14 +140,14 @@ def load(model: Path, cache: Path) -> dict[str, Any]:
         str(model), safety_checker=None, requires_safety_checker=False, dtype=dtype
     )
     middle = time.perf_counter()
-    _load(model, cache)
+    _load(model, home)
     return {"from_pretrained": middle - start, "seconds": time.perf_counter() - middle}
 
 
-def _load(model: Path, cache: Path) -> DiffusionEngine:
+def _load(model: Path, home: Path) -> DiffusionEngine:
     identity = identify(read_contents(model))
     assert identity is not None, "the model made for this is of a known family"  # noqa: S101
-    return load_engine(model, identity, cache)
+    return load_engine(model, identity, Home(home))
 
 
 def _time_calls(engine: DiffusionEngine) -> list[float]:
@@ -192,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scumble.diffusion.benchmark")
     parser.add_argument("measurement", choices=["make_model", "plain", "scumble", "load"])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--home", type=Path)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 512))
     parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
@@ -202,9 +203,9 @@ def main() -> None:
     elif arguments.measurement == "plain":
         result = plain(arguments.model, size, arguments.steps)
     elif arguments.measurement == "scumble":
-        result = scumble(arguments.model, arguments.cache, size)
+        result = scumble(arguments.model, arguments.home, size, arguments.steps)
     else:
-        result = load(arguments.model, arguments.cache)
+        result = load(arguments.model, arguments.home)
     print(json.dumps(result))
 
 

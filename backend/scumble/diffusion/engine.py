@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -12,32 +13,39 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..editing.plan import Pixels, Plan, Report, Traits
-from ..protocol.errors import Internal
+from ..home import Home
+from ..protocol.errors import BadRequest, Internal
 from ..protocol.messages import MAX_SEED, MAX_SIDE
 from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .device import choose_device
+from .embeddings import Embedding, find_embeddings, read_embedding
 from .families import find_family
 from .families.base import Family, Identity, Model
 from .memory import memory_errors
+from .prompts import Prompt, parse
 from .recent import Recent
 from .samplers import executed_steps, make_schedule
+from .wildcards import draw, read_lists
 
 
-def load_engine(path: Path, identity: Identity, cache: Path) -> DiffusionEngine:
+def load_engine(path: Path, identity: Identity, home: Home) -> DiffusionEngine:
     """The model at `path`, on this machine's best device. Raises ModelUnreadable, OutOfMemory."""
     family = find_family(identity.family)
     with memory_errors():
-        return DiffusionEngine(family.load(path, identity, choose_device(), cache), family)
+        return DiffusionEngine(family.load(path, identity, choose_device(), home.cache), family, home)
 
 
 class DiffusionEngine:
     """Implements editing.plan.Engine. Pictures are made one by one: a batch gains nothing on a CPU, and each picture is
     then the same whatever the count."""
 
-    def __init__(self, model: Model, family: Family) -> None:
+    def __init__(self, model: Model, family: Family, home: Home | None = None) -> None:
+        """`home`: where wildcards and textual inversions are; without it there are none."""
         self.model = model
         self.family = family
-        self._prompts: Recent[str, Tensor] = Recent(32)
+        self._lists = read_lists(home.wildcards if home else None)
+        self._embeddings = home.embeddings if home else None
+        self._prompts: Recent[tuple[Prompt, int, tuple[Embedding, ...]], Tensor] = Recent(32)
         self._latents: Recent[bytes, Tensor] = Recent(16)
 
     @property
@@ -57,14 +65,38 @@ class DiffusionEngine:
         """request.count pictures of (plan.size.height, plan.size.width, 3); picture i is that of seed + i alone.
 
         Outside the mask they show what the model made of the surroundings, so that the compositor can measure how far its
-        colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler), Internal (not a number).
+        colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, a LoRA, ...), Internal (not a number).
         """
         with torch.inference_mode(), memory_errors():
             return [_Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
 
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, tokens, width) conditioning."""
-        return self._prompts.get(prompt, lambda: self.model.encode_prompt(prompt))
+    def read_prompt(self, text: str, seed: str) -> Prompt:
+        """What a prompt says once its wildcards are drawn. Raises BadRequest for a LoRA."""
+        prompt = parse(draw(text, Random(seed), self._lists))  # noqa: S311 - no secret
+        if prompt.loras:
+            raise BadRequest("The prompt names a LoRA, which Scumble cannot use yet.", "Take <lora:...> out of it.")
+        return prompt
+
+    def encode_prompts(self, prompts: Sequence[Prompt], clip_skip: int = 1) -> list[Tensor]:
+        """(1, tokens, width) conditioning of each; the shorter ones go on with chunks that say nothing, so that all are
+        equally long and can be denoised as one batch."""
+        encoded = [self._encode_prompt(prompt, clip_skip) for prompt in prompts]
+        length = max(each.shape[1] for each in encoded)
+        return [self._prolonged(each, length, clip_skip) for each in encoded]
+
+    def _encode_prompt(self, prompt: Prompt, clip_skip: int) -> Tensor:
+        used = find_embeddings(self._embeddings, prompt)
+
+        def encode() -> Tensor:
+            embeddings = {embedding.word: read_embedding(embedding.path) for embedding in used}
+            return self.model.encode_prompt(prompt, clip_skip, embeddings)
+
+        return self._prompts.get((prompt, clip_skip, used), encode)
+
+    def _prolonged(self, conditioning: Tensor, length: int, clip_skip: int) -> Tensor:
+        while conditioning.shape[1] < length:
+            conditioning = torch.cat([conditioning, self._encode_prompt(Prompt(), clip_skip)], dim=1)
+        return conditioning
 
     def encode(self, image: Pixels) -> Tensor:
         """(1, c, h / scale, w / scale) float32 latents of the (h, w, 3) image: the mean of what the autoencoder gives.
@@ -100,7 +132,8 @@ class _Picture:
         self.guidance = defaults.guidance if request.guidance is None else request.guidance
         self.sampler = request.sampler or defaults.sampler
         self.strength = 1.0 if request.mode == "txt2img" else request.strength
-        self.generator = torch.Generator("cpu").manual_seed(((request.seed or 0) + index) % (MAX_SEED + 1))
+        self.seed = ((request.seed or 0) + index) % (MAX_SEED + 1)
+        self.generator = torch.Generator("cpu").manual_seed(self.seed)
         # Progress counts the steps of all pictures.
         executed = executed_steps(self.steps, self.strength)
         self.done, self.total = index * executed, request.count * executed
@@ -142,14 +175,17 @@ class _Picture:
 
     def _predict(self) -> Predict:
         request, engine = self.plan.request, self.engine
-        positive = engine.encode_prompt(request.prompt)
-        negative = engine.encode_prompt(request.negative) if self.guidance > 1 else positive
+        # Each has a draw of its own: what is drawn for one must not follow from the other's options.
+        positive = negative = engine.read_prompt(request.prompt, f"{self.seed}")
+        if self.guidance > 1:
+            negative = engine.read_prompt(request.negative, f"{self.seed} negative")
+        encoded = engine.encode_prompts((positive, negative), request.clip_skip)
         condition = None
         if self.model.identity.inpaint:
             hole, visible = inpaint_condition(self.plan.work_image, self.plan.work_mask)
             places = latent_mask(hole, self.model.scale).to(self.model.device)
             condition = torch.cat([places, engine.encode(visible)], dim=1)
-        return guided(self.model, positive, negative, self.guidance, condition)
+        return guided(self.model, encoded[0], encoded[1], self.guidance, condition)
 
     def _on_step(self, step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
         def preview() -> Pixels:

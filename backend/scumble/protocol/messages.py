@@ -58,6 +58,7 @@ class EditRequest:
     image      where the image buffer lies on the canvas; it holds the crop with its context, not the document
     mask       where the mask buffer lies; outside it the mask is 0. None only for img2img and txt2img
     strength   0..1, how far to go from what is there; 1 = start from nothing
+    prompt, negative   in the grammar of diffusion/prompts.py; image i draws its wildcards by seed + i
     guidance   classifier-free guidance scale, 1 = none
     seed       of the first image; image i uses seed + i
     count      images (layers) to return
@@ -65,6 +66,7 @@ class EditRequest:
     context    px of surroundings that the model sees around the mask, None = chosen
     prefill    what lies under the mask before denoising, auto = by mode
     color_match, membrane   the two steps that fit the result's colours to its surroundings
+    clip_skip  which layer of the text encoder the prompts are taken from, counted from the end; 1 = the last
     """
 
     mode: Mode
@@ -86,6 +88,7 @@ class EditRequest:
     prefill: Prefill = "auto"
     color_match: bool = True
     membrane: bool = True
+    clip_skip: int = 1
 
     def __post_init__(self) -> None:
         _within("canvas width", self.canvas.width, 1, MAX_SIDE)
@@ -103,6 +106,7 @@ class EditRequest:
         _within("count", self.count, 1, 64)
         _within("grow", self.grow, 0, 4096)
         _within("feather", self.feather, 0, 4096)
+        _within("clip skip", self.clip_skip, 1, 32)
         if self.steps is not None:
             _within("steps", self.steps, 1, 1000)
         if self.guidance is not None:

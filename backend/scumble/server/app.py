@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, WebSocket
 
 from .. import __version__
+from ..home import Home
 from .connection import Connection
 from .dispatcher import Dispatcher, Models
 from .jobs import JobStore
@@ -24,15 +24,19 @@ def create_app(
     store: JobStore,
     models: Models,
     executor: Executor,
-    cache: Path,
+    home: Home,
     token: str,
     hosts: Iterable[str],
     origins: Iterable[str] = (),
     policy: Policy | None = None,
 ) -> FastAPI:
-    """`hosts` and `origins`: see security.Gate. The application closes store and executor when it ends."""
+    """The application closes store and executor when it ends.
+
+    home            see work.Work
+    hosts, origins  see security.Gate
+    """
     rules = policy or Policy()
-    dispatcher = Dispatcher(store, models, executor, cache, rules.limits.max_queued)
+    dispatcher = Dispatcher(store, models, executor, home, rules.limits.max_queued)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..editing.plan import Cancelled
+from ..home import Home
 from ..protocol import messages
 from ..protocol.errors import Internal, ModelMissing, NotAuthorised, ScumbleError, TooLarge
 from ..protocol.frames import encode
@@ -58,11 +58,11 @@ class Listener(Protocol):
 class Dispatcher:
     """An owner is whoever may see a job: a session, by the hash of its secret id."""
 
-    def __init__(self, store: JobStore, models: Models, executor: Executor, cache: Path, max_queued: int) -> None:
+    def __init__(self, store: JobStore, models: Models, executor: Executor, home: Home, max_queued: int) -> None:
         self._store = store
         self._models = models
         self._executor = executor
-        self._cache = cache
+        self._home = home
         self._max_queued = max_queued
         self._queue = JobQueue()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -228,7 +228,7 @@ class Dispatcher:
             model_path=str(model.path),
             kind=model.info.kind,
             identity=model.identity,
-            cache=str(self._cache),
+            home=self._home,
             queued=max(time.time() - found.created, 0.0),
             created=found.created,
         )

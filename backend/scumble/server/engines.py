@@ -17,7 +17,7 @@ def load(work: Work) -> Engine:
         return FillEngine(Path(work.model_path), threads=_cores())
     from ..diffusion.engine import load_engine
 
-    return load_engine(Path(work.model_path), work.identity, Path(work.cache))
+    return load_engine(Path(work.model_path), work.identity, work.home)
 
 
 def _cores() -> int:

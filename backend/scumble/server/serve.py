@@ -77,7 +77,7 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
             store=JobStore(home.jobs),
             models=ModelStore(home),
             executor=executor,
-            cache=home.cache,
+            home=home,
             token=load_token(home.token),
             hosts=loopback_hosts(bound) | set(names),
             origins=origins,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..diffusion.families.base import Identity
+from ..home import Home
 from ..protocol.messages import ModelKind
 
 
@@ -19,7 +20,7 @@ class Work:
     model_path  file or folder of the model
     kind        which engine runs it
     identity    what the model is; None for a fill model
-    cache       folder for converted copies of models
+    home        where converted copies of models, wildcards and textual inversions are
     queued      seconds that it waited for a worker
     created     seconds since 1970, when it was accepted
     """
@@ -29,7 +30,7 @@ class Work:
     model_path: str
     kind: ModelKind
     identity: Identity | None
-    cache: str
+    home: Home
     queued: float
     created: float
 

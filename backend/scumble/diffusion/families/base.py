@@ -6,14 +6,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..device import Device
+    from ..prompts import Prompt
 
 Prediction = Literal["epsilon", "v_prediction"]
+NO_EMBEDDINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,16 @@ class Model(Protocol):
     scheduler_config: Mapping[str, Any]
     """The model's own scheduler configuration; prediction type and betas come from here."""
 
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, tokens, width) conditioning of a prompt; "" is the unconditional one."""
+    def encode_prompt(
+        self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
+    ) -> Tensor:
+        """(1, n * tokens, width) conditioning of a prompt in n chunks; that of `Prompt()` is the unconditional one.
+
+        clip_skip   which of the text encoder's layers to take, counted from the end; 1 = the last
+        embeddings  the words of the prompt that are textual inversions -> the tensors of their files
+
+        Raises BadRequest.
+        """
         ...
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:

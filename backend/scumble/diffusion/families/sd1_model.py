@@ -20,7 +20,9 @@ from ..contents import read_contents, read_header, read_json, weight_files
 from ..convert import read_folder, read_original
 from ..device import Device
 from ..memory import memory_errors
-from .base import Identity
+from ..prompts import Prompt
+from .base import NO_EMBEDDINGS, Identity
+from .clip import ClipText, other_kind
 
 _COMPONENTS = ("unet", "vae", "text_encoder")
 _AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
@@ -57,15 +59,13 @@ class Sd1Model:
         self.scale = 2 ** (len(vae.config.block_out_channels) - 1)
         self.scheduler_config = scheduler_config
         self._unet, self._vae, self._text_encoder, self._tokenizer = unet, vae, text_encoder, tokenizer
+        self._text = ClipText(text_encoder, tokenizer)
 
-    @torch.no_grad()
-    def encode_prompt(self, prompt: str) -> Tensor:
-        length = self._text_encoder.config.max_position_embeddings
-        encoded = self._tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        # Its own count of positions is in no file, and so stays on the meta device.
-        positions = torch.arange(length, device=self.device)[None]
-        states: Tensor = self._text_encoder(encoded.input_ids.to(self.device), position_ids=positions).last_hidden_state
-        return states
+    def encode_prompt(
+        self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
+    ) -> Tensor:
+        vectors = {word: _vectors(word, tensors) for word, tensors in embeddings.items()}
+        return self._text.encode(prompt, clip_skip, vectors)
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,6 +117,12 @@ def load(path: Path, identity: Identity, device: Device, cache: Path, files: Pat
     for name, module in modules.items():
         _fill(module, states[name])
     return Sd1Model(identity, device, **modules, tokenizer=tokenizer, scheduler_config=configs["scheduler"])
+
+
+def _vectors(word: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    if len(tensors) != 1:  # those of SDXL have one for each of its text encoders
+        raise other_kind(word)
+    return next(iter(tensors.values()))
 
 
 def _configs(path: Path, identity: Identity, files: Path) -> dict[str, Mapping[str, Any]]:

@@ -1,0 +1,85 @@
+"""Textual inversions (Gal et al., 2022, An Image is Worth One Word): files that teach a text encoder a new word.
+
+A folder holds one file each; the file's name, in capitals or not, is the word. Importing this does not import torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..protocol.errors import ModelUnreadable
+from .contents import read_header
+from .prompts import Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SUFFIXES = (".safetensors", ".pt", ".bin")
+"""The last two are pickles: known by name, so that whoever uses one is told why it cannot be."""
+
+MAX_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A word's file as it is now: equal as long as nobody touches it."""
+
+    word: str
+    path: Path
+    size: int
+    modified: int
+
+
+def find_embeddings(folder: Path | None, prompt: Prompt) -> tuple[Embedding, ...]:
+    """The files of the folder whose words the prompt uses, by word."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*"), reverse=True) if folder else ():
+        suffix = path.suffix.lower()
+        if suffix in _SUFFIXES and path.is_file() and (suffix == ".safetensors" or path.stem.lower() not in found):
+            found[path.stem.lower()] = path
+    texts = [fragment.text for section in prompt.sections for fragment in section]
+    used = {name for text in texts for _, name in split_words(text, found) if name}
+    stats = ((word, found[word], found[word].stat()) for word in sorted(used))
+    return tuple(Embedding(word, path, stat.st_size, stat.st_mtime_ns) for word, path, stat in stats)
+
+
+def split_words(text: str, names: Collection[str]) -> Iterator[tuple[str, str | None]]:
+    """The text in pieces, in order: (the piece, which of the lower-case `names` it is, else None).
+
+    Only whole words are names: "cat" is neither in "category" nor in "cat-like". Of two names the longer one counts.
+    """
+    end = 0
+    if names:
+        longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        for match in re.finditer(rf"(?<![\w-])(?:{longest_first})(?![\w-])", text, re.IGNORECASE):
+            if match[0].lower() not in names:  # letters that are equal but for capitals, and have no lower case
+                continue
+            if end < match.start():
+                yield text[end : match.start()], None
+            yield match[0], match[0].lower()
+            end = match.end()
+    if end < len(text):
+        yield text[end:], None
+
+
+def read_embedding(path: Path) -> Mapping[str, Tensor]:
+    """Its tensors by name, each (n, width) float32: `emb_params` (web UI), `clip_l` and `clip_g` (SDXL), or one of any
+    other name (`*`, `<word>`: diffusers).
+
+    Raises ModelUnreadable: a pickle, damaged, or no textual inversion.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise ModelUnreadable(
+            f"The embedding {path.name} is a pickle, which can run code when it is opened, so Scumble does not open it.",
+            "Get it as a .safetensors file from where it came from.",
+        )
+    from safetensors.torch import load_file
+
+    shapes = read_header(path).tensors
+    if not shapes or path.stat().st_size > MAX_BYTES or any(len(shape) not in (1, 2) for shape in shapes.values()):
+        raise ModelUnreadable(f"{path.name} is no textual inversion.", "Take it out of the folder of embeddings.")
+    return {name: vectors.float().reshape(-1, vectors.shape[-1]) for name, vectors in load_file(path).items()}

@@ -1,0 +1,155 @@
+"""A CLIP text encoder and its tokenizer: from a prompt to what a denoiser attends to. Imports torch.
+
+What a prompt's grammar means is what Stable Diffusion web UI (AUTOMATIC1111) does with it, so that prompts that are passed
+around give what they gave to others:
+
+- Tokens are laid into chunks of 75, each with its own start and end, and encoded chunk by chunk; the results lie one after
+  the other. A chunk that is full ends after its last comma where that is among its last 20 tokens.
+- The hidden states of a token are multiplied by its weight, and then all states of the chunk by one factor that gives
+  them their mean back. A chunk in which every weight is 1 is left exactly as the encoder made it.
+- `clip_skip` counts layers from the end, 1 = the last; the final norm is applied to whichever is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...protocol.errors import BadRequest
+from ..embeddings import split_words
+from ..prompts import Fragment, Prompt
+
+_NEAR = 20  # tokens
+_NO_MEAN = 1e-3  # of the spread: below, a mean is rounding, as with an encoder whose final norm has no bias
+
+
+class Token(NamedTuple):
+    """`vector` (width,) stands in for the token's own embedding where a textual inversion gives one."""
+
+    id: int
+    weight: float
+    vector: Tensor | None = None
+
+
+class ClipText:
+    """`encoder` is a CLIPTextModel on the device it is to run on."""
+
+    def __init__(self, encoder: Any, tokenizer: Any) -> None:
+        self._encoder, self._tokenizer = encoder, tokenizer
+
+    @torch.no_grad()
+    def encode(self, prompt: Prompt, clip_skip: int, embeddings: Mapping[str, Tensor]) -> Tensor:
+        """(1, chunks * tokens of a chunk, width) hidden states.
+
+        embeddings  the words of the prompt that are textual inversions -> their (n, width) vectors
+
+        Raises BadRequest (fewer layers than are to be skipped, a textual inversion that does not fit this encoder).
+        """
+        layers = self._encoder.config.num_hidden_layers
+        if clip_skip > layers:
+            raise BadRequest(f"This model's text encoder has only {layers} layers.", "Choose a smaller clip skip.")
+        size = self._encoder.config.max_position_embeddings - 2
+        comma = self._tokenizer.convert_tokens_to_ids(",</w>")
+        self._check(embeddings, size)
+        chunks = []
+        for section in prompt.sections:
+            units = (unit for words in section for unit in self._units(words, embeddings))
+            chunks += chunked(units, size, comma)
+        return torch.cat([self._encode(chunk, size, clip_skip) for chunk in chunks], dim=1)
+
+    def _check(self, embeddings: Mapping[str, Tensor], size: int) -> None:
+        for name, vectors in embeddings.items():
+            if vectors.shape[1] != self._encoder.config.hidden_size:
+                raise other_kind(name)
+            if len(vectors) > size:
+                raise BadRequest(f"The embedding {name} is longer than {size} tokens.", "Take it out of the prompt.")
+
+    def _units(self, fragment: Fragment, embeddings: Mapping[str, Tensor]) -> Iterator[list[Token]]:
+        """Tokens, those together that must not be torn apart."""
+        end = self._tokenizer.eos_token_id
+        for words, name in split_words(fragment.text, embeddings):
+            if name is None:
+                for token in self._tokenizer(words, add_special_tokens=False).input_ids:
+                    yield [Token(token, fragment.weight)]
+            else:
+                yield [Token(end, fragment.weight, vector) for vector in embeddings[name]]
+
+    def _encode(self, chunk: Sequence[Token], size: int, clip_skip: int) -> Tensor:
+        """(1, size + 2, width) hidden states of at most `size` tokens."""
+        tokenizer, device = self._tokenizer, self._encoder.device
+        padding = size - len(chunk)
+        ids = [
+            tokenizer.bos_token_id,
+            *(token.id for token in chunk),
+            tokenizer.eos_token_id,
+            *[tokenizer.pad_token_id] * padding,
+        ]
+        vectors = {place: token.vector for place, token in enumerate(chunk, start=1) if token.vector is not None}
+        # Its own count of positions is in no file, and so stays on the meta device.
+        positions = torch.arange(size + 2, device=device)[None]
+        with _in_place(self._encoder.get_input_embeddings(), vectors):
+            output = self._encoder(
+                torch.tensor([ids], device=device), position_ids=positions, output_hidden_states=clip_skip > 1
+            )
+        states: Tensor = output.last_hidden_state
+        if clip_skip > 1:
+            states = self._encoder.final_layer_norm(output.hidden_states[-clip_skip])
+        weights = [1.0, *(token.weight for token in chunk), *[1.0] * (padding + 1)]
+        return states if set(weights) == {1.0} else emphasised(states, torch.tensor(weights, device=device))
+
+
+def other_kind(name: str) -> BadRequest:
+    return BadRequest(
+        f"The embedding {name} is made for another kind of model.",
+        "Take it out of the prompt, or choose a model that it is made for.",
+    )
+
+
+def chunked(units: Iterable[Sequence[Token]], size: int, comma: int) -> list[list[Token]]:
+    """Chunks (at least one) of at most `size` tokens; no unit is longer than that, and none is torn apart."""
+    chunks: list[list[Token]] = [[]]
+    after_comma = 0
+    for unit in units:
+        if len(chunks[-1]) + len(unit) > size:
+            full = chunks.pop()
+            end = after_comma if after_comma >= max(len(full) - _NEAR, 1) else len(full)
+            chunks += [full[:end], full[end:]]
+            after_comma = 0
+            if len(chunks[-1]) + len(unit) > size:
+                chunks.append([])
+        chunks[-1] += unit
+        if unit[-1].id == comma:
+            after_comma = len(chunks[-1])
+    return chunks
+
+
+def emphasised(states: Tensor, weights: Tensor) -> Tensor:
+    """(1, n, width) hidden states, each of the n tokens times its weight, all together with the mean that they had.
+
+    Where there is no mean to speak of, or the weights take it away or turn its sign, they are only weighted.
+    """
+    before = states.float()
+    after = before * weights[None, :, None]
+    mean = before.mean()
+    if (mean.sign() * torch.stack([mean, after.mean()])).min() > _NO_MEAN * before.std():
+        after *= mean / after.mean()
+    return after.to(states.dtype)
+
+
+@contextlib.contextmanager
+def _in_place(table: torch.nn.Module, vectors: Mapping[int, Tensor]) -> Iterator[None]:
+    """Within, what the table gives for the tokens at these places is replaced by the vectors."""
+
+    def replace(module: Any, arguments: Any, output: Tensor) -> Tensor:
+        output = output.clone()
+        for place, vector in vectors.items():
+            output[:, place] = vector.to(output)
+        return output
+
+    handle = table.register_forward_hook(replace) if vectors else contextlib.nullcontext()
+    with handle:
+        yield
