@@ -49,14 +49,7 @@ def read_contents(path: Path) -> Contents:
             "This folder holds no model that Scumble can read.",
             "Choose a folder with a model_index.json, or a single .safetensors file.",
         )
-    index = read_json(path / "model_index.json")
-    configs: dict[str, Any] = {"model_index": index}
-    for name, kind in index.items():
-        # The name becomes part of a path, and the file may come from anywhere.
-        present = isinstance(kind, list) and len(kind) == 2 and None not in kind and name.isidentifier()
-        files = [path / name / file for file in _CONFIGS if present and (path / name / file).is_file()]
-        if files:
-            configs[name] = read_json(files[0])
+    configs = read_configs(path)
     tensors, metadata = {}, {}
     for name in _DENOISERS:
         if name in configs:
@@ -65,6 +58,19 @@ def read_contents(path: Path) -> Contents:
                 tensors |= header.tensors
                 metadata |= header.metadata
     return Contents("diffusers", tensors, configs, metadata)
+
+
+def read_configs(path: Path) -> dict[str, Any]:
+    """What the JSON files of a folder in the layout of diffusers say; no weights need be there. Raises ModelUnreadable."""
+    index = read_json(path / "model_index.json")
+    configs: dict[str, Any] = {"model_index": index}
+    for name, kind in index.items():
+        # The name becomes part of a path, and the file may come from anywhere.
+        present = isinstance(kind, list) and len(kind) == 2 and None not in kind and name.isidentifier()
+        files = [path / name / file for file in _CONFIGS if present and (path / name / file).is_file()]
+        if files:
+            configs[name] = read_json(files[0])
+    return configs
 
 
 def weight_files(component: Path) -> tuple[Path, ...]:
@@ -94,7 +100,7 @@ def read_header(path: Path) -> Header:
         if not path.is_file():  # also keeps us from waiting for a pipe or a device
             raise ModelUnreadable("The model's file is not there.", "Check that its disk is connected.")
         with path.open("rb") as file:
-            return _parse(file, path.stat().st_size)
+            return parse_header(file, path.stat().st_size)
     except OSError as error:
         raise ModelUnreadable("The model's file cannot be read.", "Check that you may read it.") from error
 
@@ -121,7 +127,8 @@ def _shards(index: Path) -> tuple[Path, ...]:
     return tuple(index.parent / name for name in names)
 
 
-def _parse(file: BinaryIO, size: int) -> Header:
+def parse_header(file: BinaryIO, size: int) -> Header:
+    """As read_header, of a file that has `size` bytes and of which `file` holds at least the header."""
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:] != b"{" or length > MAX_HEADER:
@@ -187,7 +194,7 @@ def _other_kind(file: BinaryIO) -> ModelUnreadable:
 def _pickle() -> ModelUnreadable:
     return ModelUnreadable(
         "This model is a pickle, which can run code when it is opened, so Scumble does not open it.",
-        "Get it as a .safetensors file from where it came from.",
+        "Get it as a .safetensors file from where it came from, or have a program that you trust with it convert it.",
     )
 
 

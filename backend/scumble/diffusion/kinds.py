@@ -129,15 +129,15 @@ def _is_cross_attention(name: str) -> bool:
 
 
 def _transformer(shapes: Shapes) -> str:
-    for name in shapes:
-        if "double_stream_modulation_img" in name:
-            return FLUX2
-        if "joint_blocks." in name:
-            return SD3
-    for name in shapes:
-        if any(part in name for part in ("double_blocks", "single_blocks", "single_transformer_blocks")):
-            return FLUX1
-    return ""
+    names = "\n".join(shapes)  # thousands: one search in C
+    marks = (
+        ("double_stream_modulation_img", FLUX2),
+        ("joint_blocks.", SD3),
+        ("double_blocks", FLUX1),
+        ("single_blocks", FLUX1),
+        ("single_transformer_blocks", FLUX1),
+    )
+    return next((base for mark, base in marks if mark in names), "")
 
 
 def _is_embedding(shapes: Shapes) -> bool:

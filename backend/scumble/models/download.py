@@ -76,10 +76,15 @@ def fetch_fill_model(
 
 
 def fetch(
-    url: str, destination: Path, published: Published, progress: Progress | None = None, token: str | None = None
+    url: str,
+    destination: Path,
+    published: Published,
+    progress: Progress | None = None,
+    token: str | None = None,
+    page: str = "",
 ) -> None:
     """Downloads `url` beside `destination` as `*.part`, goes on where an earlier try ended, and renames it once its size
-    and hash are right. Only the host of `url` itself gets to see the `token`.
+    and hash are right. Only the host of `url` itself gets to see the `token`; `page` is where its licence is.
 
     Raises BadRequest (no http address), ModelMissing (out of reach, not for this user, or broken off: the part is kept
     for the next try), ModelUnreadable (other bytes than published: nothing is kept), DiskFull.
@@ -90,9 +95,9 @@ def fetch(
         done = part.stat().st_size if part.exists() else 0
         check_space(part.parent, published.size - done)
         if done < published.size:
-            _download(url, part, done, published, progress, token)
+            _download(url, part, done, published, progress, token, page)
         if done and not is_complete(part, published):  # the beginning was of another file
-            _download(url, part, 0, published, progress, token)
+            _download(url, part, 0, published, progress, token, page)
         _install(part, destination, published)
     except OSError as error:
         raise _not_written(error, published) from error
@@ -143,11 +148,11 @@ def _digest_of(path: Path, published: Published) -> str:
 
 
 def _download(
-    url: str, part: Path, done: int, published: Published, progress: Progress | None, token: str | None
+    url: str, part: Path, done: int, published: Published, progress: Progress | None, token: str | None, page: str
 ) -> None:
     """Writes the file into `part`, from byte `done` on where the server can."""
     size = published.size
-    with broken_off(published.name), open_url(url, token, start=done) as response:
+    with broken_off(published.name, page), open_url(url, token, start=done) as response:
         # The file is known by its hash, so the rest of another version of it is caught: no If-Range is needed.
         if response.status != 206:  # a server that knows no ranges sends it all again
             done = 0

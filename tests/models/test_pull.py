@@ -1,0 +1,371 @@
+"""Pulling models from a stand-in for the hub: whole, broken, forged, refused, and what never gets fetched."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from scumble.home import Home
+from scumble.models.catalogue import CATALOGUE, find_entry
+from scumble.models.hub import Hub
+from scumble.models.pull import find_offer, pull
+from scumble.models.store import ModelFile, ModelStore, OtherFile
+from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable, ScumbleError
+
+from tests.diffusion.tiny import make_sd1_folder
+
+from .stand_in import HubStandIn
+from .test_store import write_single_file
+
+TINY = "someone/tiny-sd"
+UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository as they are on the hub: pickles, other precisions, a safety checker and pictures beside the model."""
+    folder = make_sd1_folder(tmp_path_factory.mktemp("published") / "tiny")
+    for weights in folder.rglob("*.safetensors"):
+        shutil.copy(weights, weights.with_suffix(".fp16.safetensors"))
+        weights.write_bytes(b"in float32: not wanted")
+        weights.with_suffix(".bin").write_bytes(b"a pickle")
+        weights.with_name("diffusion_pytorch_model.non_ema.safetensors").write_bytes(b"not wanted")
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "model.safetensors").write_bytes(b"not wanted")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    (folder / "v1-5.ckpt").write_bytes(b"a pickle")
+    (folder / "whole.safetensors").write_bytes(b"not wanted")
+    return folder
+
+
+@pytest.fixture
+def stand_in(published: Path):
+    stand_in = HubStandIn()
+    stand_in.add(TINY, published)
+    yield stand_in
+    stand_in.close()
+
+
+@pytest.fixture
+def hub(stand_in: HubStandIn) -> Hub:
+    return Hub(stand_in.address)
+
+
+def visible(home: Home) -> list[str]:
+    """What a list of Scumble's own folder can see."""
+    store = ModelStore(home)
+    return [model.info.name for model in store.list()] + [str(other) for other in store.others()]
+
+
+def fails(wanted: str, hub: Hub, home: Home, kind: type[ScumbleError]) -> ScumbleError:
+    with pytest.raises(kind) as caught:
+        pull(find_offer(wanted, hub), home, hub)
+    assert caught.value.hint
+    assert visible(home) == []
+    return caught.value
+
+
+def test_a_whole_model_can_be_painted_with(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    offer = find_offer(TINY, hub)
+    assert (offer.name, offer.licence) == ("tiny-sd", "openrail")
+    seen: list[tuple[int, int]] = []
+    model = pull(offer, home, hub, lambda done, total: seen.append((done, total)))
+    assert isinstance(model, ModelFile)
+    assert model.identity is not None
+    assert model.path == home.models / "tiny-sd"
+    assert seen == sorted(seen)
+    assert seen[-1] == (offer.bytes, offer.bytes)
+    assert ModelStore(home).list() == (model,)
+    assert model.info.licence == "openrail"
+    files = stand_in.repositories[TINY]
+    here = {path.relative_to(model.path).as_posix() for path in model.path.rglob("*") if path.is_file()} - {".source"}
+    assert {name for name in here if name.endswith(".safetensors")} == {
+        UNET,
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+        "text_encoder/model.fp16.safetensors",
+    }
+    assert {name for name in files if name.endswith((".json", ".txt"))} == here - {
+        name for name in here if name.endswith(".safetensors")
+    }
+    assert all((model.path / name).read_bytes() == files[name] for name in here)
+    assert_paints(model, home)
+
+
+def assert_paints(model: ModelFile, home: Home) -> None:
+    """Loads it, tokenizer and all, and lets it denoise a step."""
+    import torch
+    from scumble.diffusion.device import Device
+    from scumble.diffusion.families import find_family
+
+    assert model.identity is not None
+    family = find_family(model.identity.family)
+    loaded = family.load(model.path, model.identity, Device("cpu", torch.float32, False), home.cache)
+    predicted = loaded.predict(torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 77, 32))
+    assert predicted.isfinite().all()
+    assert loaded.decode_latents(predicted).shape == (1, 3, 64, 64)
+
+
+def test_pulled_again_nothing_is_fetched(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    first = pull(find_offer(TINY, hub), home, hub)
+    stand_in.asked.clear()
+    assert pull(find_offer(TINY, hub), home, hub) == first
+    assert stand_in.fetched() == []
+
+
+def test_a_damaged_or_older_model_is_replaced(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    model = pull(find_offer(TINY, hub), home, hub)
+    (model.path / UNET).write_bytes(b"damaged")
+    assert pull(find_offer(TINY, hub), home, hub) == model
+    assert (model.path / UNET).read_bytes() == stand_in.repositories[TINY][UNET]
+    stand_in.commit = "f" * 40
+    stand_in.repositories[TINY]["tokenizer/more.txt"] = b"new"
+    assert pull(find_offer(TINY, hub), home, hub).path == model.path
+    assert (model.path / "tokenizer" / "more.txt").read_bytes() == b"new"
+    assert len(ModelStore(home).list()) == 1
+
+
+def test_removing_a_pulled_model_leaves_nothing(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    stand_in.add("someone/single", write_single_file(tmp_path / "repository" / "deep.safetensors").parent)
+    for wanted in (TINY, "someone/single"):
+        model = pull(find_offer(wanted, hub), home, hub)
+        assert isinstance(model, ModelFile)
+        ModelStore(home).remove(model.info.id)
+        assert visible(home) == []
+        assert [path.name for path in home.models.iterdir()] == [".pulling"]
+
+
+# ---- broken, forged, full --------------------------------------------------------------------------------------------
+
+
+def test_broken_off_goes_on_by_itself(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    stand_in.breaks_after[UNET] = [1000, 2000]
+    pull(find_offer(TINY, hub), home, hub)
+    ranges = [wanted for path, wanted, _ in stand_in.asked if path.endswith(UNET)]
+    assert ranges == [None, "bytes=1000-", "bytes=3000-"]
+    assert visible(home) == ["tiny-sd"]
+
+
+def test_broken_off_goes_on_in_another_try(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    stand_in.breaks_after[UNET] = [5000, 0]
+    error = fails(TINY, hub, home, ModelMissing)
+    assert "goes on" in error.hint
+    before = len(stand_in.asked)
+    pull(find_offer(TINY, hub), home, hub)
+    assert stand_in.asked[before + 1][:2] == (f"/{TINY}/resolve/{stand_in.commit}/{UNET}", "bytes=5000-")
+    assert visible(home) == ["tiny-sd"]
+    assert list((home.models / ".pulling").iterdir()) == []
+
+
+def test_interrupted_keeps_what_came(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    offer = find_offer(TINY, hub)
+
+    def interrupt(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pull(offer, home, hub, interrupt)
+    assert visible(home) == []
+    seen: list[int] = []
+    pull(offer, home, hub, lambda done, _: seen.append(done))
+    assert visible(home) == ["tiny-sd"]
+    assert len(set(stand_in.fetched()) - {UNET}) == len([n for n in stand_in.fetched() if n != UNET])  # none twice
+
+
+def test_parts_of_an_older_version_are_forgotten(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    stand_in.breaks_after[UNET] = [5000, 0]
+    fails(TINY, hub, home, ModelMissing)
+    stand_in.commit = "f" * 40
+    stand_in.breaks_after[UNET] = [6000, 0]
+    fails(TINY, hub, home, ModelMissing)
+    assert len(list((home.models / ".pulling").iterdir())) == 1
+
+
+@pytest.mark.parametrize("file", [UNET, "scheduler/scheduler_config.json"])
+def test_wrong_bytes_are_refused(file: str, stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    right = stand_in.repositories[TINY][file]
+    stand_in.forges[file] = right[:-2] + b"?}"
+    error = fails(TINY, hub, home, ModelUnreadable)
+    assert "as published" in error.message
+    stand_in.forges.clear()
+    pull(find_offer(TINY, hub), home, hub)
+    assert visible(home) == ["tiny-sd"]
+
+
+def test_full_disk_is_told_before(stand_in: HubStandIn, hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 64 << 20))
+    assert "no room" in fails(TINY, hub, home, DiskFull).message
+    assert stand_in.fetched() == []
+
+
+def test_disk_that_fills_up(hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("scumble.models.pull.write_source", full)
+    fails(TINY, hub, home, DiskFull)
+    monkeypatch.undo()
+    pull(find_offer(TINY, hub), home, hub)
+
+
+# ---- who may have it -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("where", "status"), [("api", 401), ("api", 403), (UNET, 401), (UNET, 403)])
+def test_gated_is_a_plain_sentence(where: str, status: int, stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    stand_in.refuses[where] = status
+    error = fails(TINY, hub, home, ModelMissing)
+    assert "only to users who may have it" in error.message
+    assert "HF_TOKEN" in error.hint
+    assert f"{stand_in.address}/{TINY}" in error.hint
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "has no"), (429, "too many"), (503, "answered 503")])
+def test_other_refusals(status: int, words: str, stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    stand_in.refuses["api"] = status
+    assert words in fails(TINY, hub, home, ModelMissing).message
+
+
+def test_the_token_goes_to_the_hub_and_nowhere_else(stand_in: HubStandIn, home: Home, published: Path) -> None:
+    elsewhere = HubStandIn()
+    try:
+        elsewhere.add(TINY, published)
+        stand_in.moves_to = elsewhere.address
+        hub = Hub(stand_in.address, "hf_secret")
+        pull(find_offer(TINY, hub), home, hub)
+        assert {token for _, _, token in stand_in.asked} == {"Bearer hf_secret"}
+        assert elsewhere.asked
+        assert {token for _, _, token in elsewhere.asked} == {None}
+    finally:
+        elsewhere.close()
+
+
+def test_a_redirect_on_the_same_host_keeps_the_token(stand_in: HubStandIn) -> None:
+    stand_in.repositories["new/name"] = {"a.safetensors": b"12345678"}
+    hub = Hub(stand_in.address, "hf_secret")
+    stand_in.moves_to = stand_in.address
+    with pytest.raises(ModelMissing):  # round in circles
+        hub.read_start("new/name", stand_in.commit, "a.safetensors", 8)
+    assert len(stand_in.asked) > 1
+    assert {token for _, _, token in stand_in.asked} == {"Bearer hf_secret"}
+
+
+def test_a_redirect_out_of_the_web_is_refused(stand_in: HubStandIn, hub: Hub) -> None:
+    stand_in.moves_to = "ftp://127.0.0.1"
+    with pytest.raises(BadRequest, match="http"):
+        hub.read_start(TINY, stand_in.commit, UNET, 8)
+
+
+def test_a_token_that_is_none_is_not_told() -> None:
+    with pytest.raises(BadRequest) as caught:
+        Hub("http://127.0.0.1:9", "hf_se\ncret")
+    assert "cret" not in caught.value.message + caught.value.hint
+
+
+def test_no_hub_at_all(home: Home) -> None:
+    fails(TINY, Hub("http://127.0.0.1:9"), home, ModelMissing)
+
+
+# ---- what is chosen --------------------------------------------------------------------------------------------------
+
+
+def test_a_single_file(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    write_single_file(tmp_path / "sub" / "Dream 8.safetensors")
+    write_single_file(tmp_path / "other.safetensors", seed=1)
+    stand_in.add("someone/dreams", tmp_path)
+    with pytest.raises(BadRequest) as caught:
+        find_offer("someone/dreams", hub)
+    assert "Dream 8.safetensors" in caught.value.hint
+    offer = find_offer("someone/dreams:sub/Dream 8.safetensors", hub)
+    model = pull(offer, home, hub)
+    assert model.path == home.models / "Dream 8" / "Dream 8.safetensors"
+    assert visible(home) == ["Dream 8"]
+    assert isinstance(model, ModelFile)
+    assert model.info.licence == "openrail"
+
+
+def test_two_models_of_one_name(stand_in: HubStandIn, hub: Hub, home: Home, published: Path) -> None:
+    stand_in.add("other/tiny-sd", published)
+    stand_in.repositories["other/tiny-sd"]["scheduler/scheduler_config.json"] += b" "
+    assert pull(find_offer(TINY, hub), home, hub).path.name == "tiny-sd"
+    assert pull(find_offer("other/tiny-sd", hub), home, hub).path.name == "tiny-sd (other, tiny-sd)"
+    assert len(ModelStore(home).list()) == 2
+
+
+def test_what_cannot_be_used_is_not_fetched(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"a.attn2.to_k.lora_A.weight": np.zeros((4, 2048), np.float32)}, tmp_path / "style.safetensors")
+    stand_in.add("someone/lora", tmp_path)
+    assert "LoRA for SDXL" in fails("someone/lora", hub, home, ModelUnreadable).message
+    assert {wanted for _, wanted, _ in stand_in.asked if wanted} >= {"bytes=0-7"}
+    assert None not in [wanted for path, wanted, _ in stand_in.asked if path.endswith(".safetensors")]
+    index = b'{"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}'
+    stand_in.repositories["someone/flux"] = {
+        "model_index.json": index,
+        "transformer/config.json": b"{}",
+        "transformer/diffusion_pytorch_model.safetensors": bytes(1000),
+    }
+    stand_in.asked.clear()
+    assert "FLUX.1" in fails("someone/flux", hub, home, ModelUnreadable).message
+    assert not any(name.endswith(".safetensors") for name in stand_in.fetched())
+    assert list((home.models / ".pulling").iterdir()) == []
+
+
+def test_a_part_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    import numpy as np
+    from safetensors.numpy import save
+
+    weights = save({"decoder.layers.0.weight": np.zeros((64, 4, 3, 3), np.float32)})
+    stand_in.repositories["madebyollin/taesd"] = {
+        "config.json": b'{"_class_name": "AutoencoderTiny"}',
+        "diffusion_pytorch_model.safetensors": weights,
+        "diffusion_pytorch_model.bin": b"a pickle",
+        "taesd_encoder.safetensors": b"not wanted",
+    }
+    offer = find_offer("taesd", hub)
+    assert (offer.licence, len(offer.files)) == ("MIT", 2)
+    other = pull(offer, home, hub)
+    assert isinstance(other, OtherFile)
+    assert (other.name, str(other.kind), other.licence) == ("TAESD", "autoencoder for Stable Diffusion", "MIT")
+
+
+def test_pickles_are_never_fetched(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    files = stand_in.repositories[TINY]
+    stand_in.repositories["someone/old"] = {
+        name: data for name, data in files.items() if not name.startswith("vae/") or "safetensors" not in name
+    }
+    assert "pickle" in fails("someone/old", hub, home, ModelUnreadable).message
+    stand_in.repositories["someone/older"] = {"model.ckpt": b"a pickle"}
+    fails("someone/older", hub, home, ModelUnreadable)
+    assert "run code" in fails("someone/older:model.ckpt", hub, home, ModelUnreadable).hint
+    assert stand_in.fetched() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../out.safetensors", "/etc/out.safetensors", "a\\b.safetensors", "c:out.safetensors"]
+)
+def test_names_that_lead_out_of_the_folder_are_not_there(name: str, stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    stand_in.repositories["someone/evil"] = {name: b"x", "unet/../../x.json": b"x"}
+    with pytest.raises((ModelMissing, BadRequest, ModelUnreadable)):
+        find_offer("someone/evil", hub)
+    fails(f"someone/evil:{name}", hub, home, ModelMissing)
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "../b", "a/..", "a b/c", "a/b?x=1", "/b", "a/"])
+def test_names_that_are_no_repository(name: str, hub: Hub) -> None:
+    with pytest.raises(BadRequest):
+        find_offer(name, hub)
+
+
+def test_the_short_list() -> None:
+    assert len({entry.id for entry in CATALOGUE}) == len(CATALOGUE)
+    assert all(entry.licence and entry.licence_url.startswith("https://") for entry in CATALOGUE)
+    assert find_entry("SD15") == find_entry("stable-diffusion-v1-5/stable-diffusion-v1-5")
+    assert find_entry("sdxl") is None
