@@ -54,25 +54,25 @@ PROMPT = Argument("prompt", "_Prompt", "What to paint, in a few words; empty: co
 NEGATIVE = Argument("negative", "_Negative prompt", "What should not be there", "")
 MODEL = Argument("model", "_Model", "Name or id of a model; empty: chosen by Scumble", "")
 STRENGTH = Argument(
-    "strength", "_Strength (%)", "How far to go from what is there; 100 starts from nothing", 60.0, 0, 100
+    "strength", "S_trength (%)", "How far to go from what is there; 100 starts from nothing", 60.0, 0, 100
 )
 SEED = Argument(
-    "seed", "S_eed", "The same seed makes the same picture again; -1: a new one", -1, RANDOM_SEED, 2**31 - 1
+    "seed", "See_d", "The same seed makes the same picture again; -1: a new one", -1, RANDOM_SEED, 2**31 - 1
 )
-COUNT = Argument("count", "Nu_mber of layers", "How many variants to make; all but the first come hidden", 1, 1, 16)
-STEPS = Argument("steps", "S_teps", "Denoising steps; 0: as the model wants", 0, 0, 200)
-GUIDANCE = Argument("guidance", "_Guidance", "How closely to follow the prompt; 0: as the model wants", 0.0, 0, 30)
-SAMPLER = Argument("sampler", "Sam_pler", "Name of the sampler; empty: as the model wants", "")
+COUNT = Argument("count", "_Variants", "How many variants to make; all but the first come hidden", 1, 1, 16)
+STEPS = Argument("steps", "Den_oising steps", "Denoising steps; 0: as the model wants", 0, 0, 200)
+GUIDANCE = Argument("guidance", "G_uidance", "How closely to follow the prompt; 0: as the model wants", 0.0, 0, 30)
+SAMPLER = Argument("sampler", "Sampler", "Name of the sampler; empty: as the model wants", "")
 SOURCE = Argument(
     "source",
-    "Based _on",
+    "Pi_xels from",
     "Which pixels are looked at",
     "visible",
     choices={"visible": "Visible picture", "layer": "Active layer"},
 )
 MASK = Argument(
     "mask-as",
-    "Mas_k as",
+    "La_yer shape by",
     "How the layer is cut to the selection",
     "alpha",
     choices={"alpha": "Transparency", "layer-mask": "Layer mask"},
@@ -85,12 +85,15 @@ EXTEND = (
         Argument(side, f"_{side.capitalize()}", EDGE_HELP, 0, 0, MAX_SIDE)
         for side in ("left", "top", "right", "bottom")
     ),
-    Argument("ratio", "As_pect ratio", "Grow to width:height, for instance 16:9, where no side is given", ""),
+    Argument("ratio", "_Aspect ratio", "Grow to width:height, for instance 16:9, where no side is given", ""),
     Argument("width", "_Width", "Grow to this width, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
-    Argument("height", "_Height", "Grow to this height, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
-    Argument("anchor", "Anchor", "Where the present picture stays in the grown canvas", "center", choices=ANCHORS),
+    Argument("height", "He_ight", "Grow to this height, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
+    Argument("anchor", "_Keep picture at", "Where the picture stays in the grown canvas", "center", choices=ANCHORS),
 )
-EDGES = tuple(argument.name for argument in EXTEND)
+NEW_SIZE = (
+    Argument("width", "_Width", "Of the new image, where none is open", 512, 16, MAX_SIDE),
+    Argument("height", "He_ight", "Of the new image, where none is open", 512, 16, MAX_SIDE),
+)
 
 FILL = Command(
     "scumble-fill-selection",
@@ -120,7 +123,7 @@ REFINE = Command(
     "Re_fine / Image to Image...",
     "Repaint what is there, in the selection or everywhere",
     "Repaints the selection, or the whole picture where nothing is selected, by as much as the strength says.",
-    "_Refine",
+    "Re_fine",
     (*PAINTED, STRENGTH, *DETAILS),
 )
 GENERATE = Command(
@@ -131,8 +134,7 @@ GENERATE = Command(
     "_Generate",
     (
         *PAINTED,
-        Argument("width", "_Width", "Of the new image, where none is open", 512, 16, MAX_SIDE),
-        Argument("height", "_Height", "Of the new image, where none is open", 512, 16, MAX_SIDE),
+        *NEW_SIZE,
         *DETAILS,
     ),
 )

@@ -16,11 +16,13 @@ from scumble.protocol.errors import ScumbleError  # noqa: E402
 from scumble.protocol.messages import Welcome  # noqa: E402
 
 from .backend import make_client  # noqa: E402
-from .commands import DETAILS, EXTEND, EXTEND_CANVAS, MODEL, Argument, Command  # noqa: E402
+from .commands import DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, Argument, Command  # noqa: E402
 from .words import error_words, models_words  # noqa: E402
 
 SPACING = 12
 AUTOMATIC = "Automatic"
+ELSEWHERE = (MODEL, SAMPLER)
+"""The model has a list of its own; the sampler is for scripts and the panel."""
 
 
 class CommandDialog:
@@ -30,7 +32,7 @@ class CommandDialog:
     afterwards, or trying to.
     """
 
-    def __init__(self, home: Home, command: Command, procedure: Any, config: Any) -> None:
+    def __init__(self, home: Home, command: Command, procedure: Any, config: Any, makes_image: bool = False) -> None:
         GimpUi.init("scumble")
         self._config = config
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, f"Scumble: {command.title}")
@@ -38,7 +40,7 @@ class CommandDialog:
         self._status = Gtk.Label(xalign=0, wrap=True, max_width_chars=48)
         self._status.get_style_context().add_class("dim-label")
         self._models = Gtk.ListStore(str, str)
-        self._fill(command)
+        self._fill(command, makes_image)
         self.client: Client = make_client(home, "cancel", wake=self._wake)
         self._say("Looking for the backend...")
         self.client.connect()
@@ -53,12 +55,13 @@ class CommandDialog:
 
     # ---- what it looks like ------------------------------------------------------------------------------------------
 
-    def _fill(self, command: Command) -> None:
+    def _fill(self, command: Command, makes_image: bool) -> None:
         dialog, simple, details = self._dialog, [], []
         for argument in command.arguments:
+            if argument in EXTEND or argument in ELSEWHERE or (argument in NEW_SIZE and not makes_image):
+                continue
             self._choose_widget(argument)
-            if argument not in EXTEND and argument is not MODEL:
-                (details if argument in DETAILS else simple).append(argument.name)
+            (details if argument in DETAILS else simple).append(argument.name)
         if command is EXTEND_CANVAS:
             sides = ["left", "top", "right", "bottom"]
             target = ["ratio", "width", "height", "anchor"]
@@ -96,6 +99,8 @@ class CommandDialog:
         if chosen:
             self._models.append([chosen, chosen])
         self._combo = GimpUi.prop_string_combo_box_new(self._config, "model", self._models, 0, 1)
+        self._combo.set_active(chosen)
+        self._combo.set_hexpand(True)
         row = GimpUi.LabelStringWidget.new("_Model", self._combo)
         row.set_tooltip_text(MODEL.help)
         labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
@@ -123,7 +128,7 @@ class CommandDialog:
         for row in [["", AUTOMATIC], *([model.id, model.name] for model in welcome.models)]:
             self._models.append(row)
         known = [row[0] for row in self._models]
-        self._combo.set_active(known.index(chosen) if chosen in known else 0)
+        self._combo.set_active(chosen if chosen in known else "")
         self._say(models_words(welcome.models))
 
     def _lost(self, error: ScumbleError) -> None:

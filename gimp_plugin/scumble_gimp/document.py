@@ -28,8 +28,9 @@ IMAGE_FORMAT, MASK_FORMAT = "R'G'B'A u8", "Y u8"
 class GimpDocument(Document):
     """One open image.
 
-    from_layer  the active layer is the source, not the visible picture
-    as_mask     the shape of a new layer becomes its layer mask, not its transparency
+    from_layer    the active layer is the source, not the visible picture
+    as_mask       the shape of a new layer becomes its layer mask, not its transparency
+    keeps_active  a new layer does not become the active one
     """
 
     def __init__(self, image: Any) -> None:
@@ -37,6 +38,7 @@ class GimpDocument(Document):
         self.image = image
         self.from_layer = False
         self.as_mask = False
+        self.keeps_active = False
         self.inserted: list[Any] = []
         """The layers that came from us, newest last."""
         self._seen: dict[int, Bounds] = {}
@@ -100,7 +102,10 @@ class GimpDocument(Document):
         note = {"job": layer.job, "index": layer.index, "request": to_json(layer.request)}
         data = list(json.dumps(note, ensure_ascii=False).encode())
         new.attach_parasite(Gimp.Parasite.new(PARASITE, PERSISTENT_AND_UNDOABLE, data))
+        active = self.image.get_selected_layers()
         self.image.insert_layer(new, None, 0)
+        if self.keeps_active and active:
+            self.image.set_selected_layers(active)
         if self.as_mask:
             new.add_mask(new.create_mask(Gimp.AddMaskType.ALPHA_TRANSFER))
         self.inserted.append(new)

@@ -12,9 +12,10 @@ from scumble.client.editor import EditSettings
 from scumble.client.settings import read_settings, update_settings
 from scumble.home import Home, find_home
 from scumble.protocol.errors import BadRequest, ScumbleError
+from scumble.protocol.geometry import Size
 
 from .commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, PANEL, REMOVE, REPEAT, Command
-from .document import GimpDocument
+from .document import GimpDocument, new_image, put_on_view
 from .edit import edit
 from .extend import edges_for
 from .settings import settings_of
@@ -61,7 +62,7 @@ def run_command(
 
             if command is FILL and GimpDocument(image).selection_bounds() is None:
                 raise NOTHING_SELECTED
-            dialog = CommandDialog(home, command, procedure, config)
+            dialog = CommandDialog(home, command, procedure, config, makes_image=image is None)
             if not dialog.run():
                 raise Dismissed
             client, values = dialog.client, values_of(command, config)
@@ -95,10 +96,7 @@ def last_edit(home: Home) -> tuple[Command, dict[str, Any]]:
 def _edit(
     home: Home, command: Command, values: Mapping[str, Any], image: Any | None, show: bool, client: Client | None
 ) -> Any:
-    new = image is None
-    if image is None:
-        image = Gimp.Image.new(values["width"], values["height"], Gimp.ImageBaseType.RGB)
-    document = GimpDocument(image)
+    document = new_image(Size(values["width"], values["height"])) if image is None else GimpDocument(image)
     document.from_layer = values.get("source") == "layer"
     document.as_mask = values.get("mask-as") == "layer-mask"
     try:
@@ -106,15 +104,14 @@ def _edit(
             raise NOTHING_SELECTED
         edges = edges_for(document.canvas, values) if command is EXTEND_CANVAS else None
         settings: EditSettings = settings_of(command, values)
-        layers = edit(home, document, settings, edges, client)
+        layers = edit(home, document, settings, edges, client, on_view=show)
         update_settings(home, **{LAST: {"command": command.name, "values": dict(values)}})
     except BaseException:
-        if new:
-            image.delete()
+        if image is None:
+            document.image.delete()
         raise
-    if new and show:
-        Gimp.Display.new(image)
-        Gimp.displays_flush()
+    if image is None and show:
+        put_on_view(document)
     return layers[0]
 
 

@@ -17,10 +17,10 @@ GAP = 6
 
 
 class Form:
-    """`box` holds the widgets; `changed` is called after each change."""
+    """`box` holds the widgets; what is given to `listen` is called after each change."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self) -> None:
+        self._changed: Callable[[], None] = lambda: None
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
         self.prompt = self._add_prompt()
         grid = _grid()
@@ -33,6 +33,9 @@ class Form:
         self._add_edges()
         self._add_advanced()
         self.box.show_all()
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
 
     # ---- what it says ------------------------------------------------------------------------------------------------
 

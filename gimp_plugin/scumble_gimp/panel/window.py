@@ -6,17 +6,14 @@ Everything here runs in the main loop of the panel's own process; the client's t
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
-from gi.repository import Gdk, Gimp, GimpUi, GLib, Gtk
+from gi.repository import Gdk, GimpUi, GLib, Gtk
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, Editor, EditSettings
+from scumble.client.editor import CanvasChanged, Editor
 from scumble.client.events import Connected, Event, Finished, Lost, Received
-from scumble.client.launcher import is_alive
 from scumble.client.modes import choose_mode
-from scumble.client.settings import read_settings, update_settings
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, ScumbleError
 from scumble.protocol.geometry import Size
@@ -36,32 +33,32 @@ from scumble.protocol.messages import (
 from ..backend import make_client, with_model_id
 from ..commands import EXTEND_CANVAS, PANEL, REMOVE
 from ..document import GimpDocument, new_image, put_on_view
-from ..follow import Look, followed
 from ..words import BUTTONS, MODES, command_in, error_words, models_words, situation_words
 from .form import Form
 from .history import History
+from .images import Images
+from .memory import free_session, store_session, store_values, stored_values
 from .notice import Notice
 from .progress import ProgressView
 from .results import Results, Variant
 
 LOOK_MILLISECONDS = 400
 WIDTH, HEIGHT = 340, 640
-SESSION, VALUES = "gimp_session", "gimp_panel"
-"""Names of settings: the panel's session with the process that has it, and what was last filled in."""
+NEW_IMAGE = Size(512, 512)
+"""What is made where no image is open."""
 
 
 class Panel:
     def __init__(self, home: Home, image: Any | None) -> None:
         self._home = home
-        self._documents: dict[int, GimpDocument] = {}
-        self._looks: dict[int, Look] = {}
-        self._image: int | None = image.get_id() if image is not None else None
+        self._images = Images(image)
         self._running: list[str] = []
         self._ended = False
-        self._client: Client = make_client(home, "keep", _free_session(home), self._wake)
+        self._client: Client = make_client(home, "keep", free_session(home), self._wake)
         self._editor = Editor(self._client)
         self._build()
-        self.form.show_settings(_stored(home))
+        self.form.show_settings(stored_values(home))
+        self.form.listen(self._changed)
         self.look()
         self.notice.say("Looking for the backend...", bad=False)
         self._client.connect()
@@ -76,7 +73,7 @@ class Panel:
         self.window.connect("destroy", lambda window: self._end())
         self.window.connect("key-press-event", self._key)
         self.notice = Notice()
-        self.form = Form(self._changed)
+        self.form = Form()
         self.progress = ProgressView(self.cancel)
         self.results = Results(self.apply, self.discard)
         self.history = History(self._client_history, self.reuse, self.bring_back)
@@ -119,34 +116,10 @@ class Panel:
             return True
         return False
 
-    # ---- which image -------------------------------------------------------------------------------------------------
-
-    @property
-    def document(self) -> GimpDocument | None:
-        """Of the image that the panel follows."""
-        return None if self._image is None else self._documents.get(self._image)
+    # ---- what it shows by itself -------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Looks at GIMP's images; cheap enough to be repeated."""
-        images = {image.get_id(): image for image in Gimp.get_images()}
-        for number, image in images.items():
-            if number not in self._documents:
-                self._documents[number] = GimpDocument(image)
-        looks = {
-            number: (document.canvas, document.selection_bounds(), bool(document.image.is_dirty()))
-            for number, document in self._documents.items()
-            if number in images
-        }
-        self._image = followed(self._image, self._looks, looks)
-        if looks != self._looks:
-            for number in looks:
-                self._documents[number].mark()
-        self._looks = looks
-        self._changed()
-
-    def follow(self, image: Any) -> None:
-        self.look()
-        self._image = image.get_id()
+        self._images.look()
         self._changed()
 
     def _look_again(self) -> bool:
@@ -155,30 +128,26 @@ class Panel:
         return not self._ended
 
     def _changed(self) -> None:
-        document = self.document
-        if document is None:
-            self._target.set_text("No image is open: a new one will be made")
-        else:
-            self._target.set_text(str(document.image.get_name()))
+        document, canvas = self._images.document, self._images.canvas
+        name = "No image is open: a new one will be made" if document is None else str(document.image.get_name())
         mode = self._foretold()
-        selected = self._looks[self._image][1] if self._image in self._looks else None
-        canvas = document.canvas if document is not None else Size(512, 512)
-        words = situation_words(mode, selected, canvas)
-        if words != self._mode.get_text():
-            self._mode.set_text(words)
+        words = situation_words(mode, self._images.selected, canvas or NEW_IMAGE)
+        for label, text in ((self._target, name), (self._mode, words)):
+            if label.get_text() != text:
+                label.set_text(text)
+        if self._generate.get_label() != BUTTONS[mode]:
             self._generate.set_label(BUTTONS[mode])
 
     def _foretold(self) -> Mode:
         """The mode that Generate would have; a selection over transparent canvas is noticed only then."""
-        settings = self.form.settings
-        look = self._looks.get(self._image) if self._image is not None else None
+        settings, has_image = self.form.settings, self._images.canvas is not None
         return choose_mode(
-            selected=look is not None and look[1] is not None,
+            selected=self._images.selected is not None,
             strength=settings.strength,
             prompt=settings.prompt,
             model=self._editor.model_kind(settings),
-            empty=look is None,
-            grows=look is not None and self.form.edges is not None,
+            empty=not has_image,
+            grows=has_image and self.form.edges is not None,
         )
 
     # ---- what the artist does ----------------------------------------------------------------------------------------
@@ -187,10 +156,11 @@ class Panel:
         settings = dataclasses.replace(self.form.settings, mode=mode)
         if mode == "remove":
             settings = dataclasses.replace(settings, prompt="", strength=1.0, count=1)
-        self._store()
+        store_values(self._home, self.form.settings)
         try:
             self.look()
-            document = self.document or self._on_view(new_image(Size(512, 512)))
+            document = self._images.document or self._on_view(NEW_IMAGE)
+            document.keeps_active = True  # the artist may be painting when the layer comes
             document.from_layer, document.as_mask = self.form.from_layer, self.form.as_mask
             if mode == "remove" and document.selection_bounds() is None:
                 raise BadRequest("Nothing is selected.", "Select what to change.")
@@ -215,7 +185,7 @@ class Panel:
         job, index = variant
         try:
             if document is None and self._editor.document(job) is None:
-                document = self.document or self._on_view(new_image(self._canvas_of(job)))
+                document = self._images.document or self._on_view(self._canvas_of(job))
             self._editor.insert(job, index, document, anyway)
         except CanvasChanged as error:
             self.notice.say(error_words(error), "_Insert Anyway", lambda: self.apply(variant, document, True))
@@ -246,7 +216,8 @@ class Panel:
     def forwarded(self, command: str, image: Any | None) -> None:
         """A menu item was chosen while the panel is open."""
         if image is not None:
-            self.follow(image)
+            self._images.follow(image.get_id())
+            self._changed()
         if command == REMOVE.name:
             self.generate("remove")
         elif command == EXTEND_CANVAS.name:
@@ -305,7 +276,7 @@ class Panel:
             pass  # the progress of the first one says how many wait
 
     def _welcome(self, welcome: Welcome) -> None:
-        update_settings(self._home, **{SESSION: {"session": welcome.session, "pid": os.getpid()}})
+        store_session(self._home, welcome.session)
         self.form.offer(welcome.models, welcome.samplers)
         words = models_words(welcome.models)
         if words == "Ready.":
@@ -349,13 +320,13 @@ class Panel:
         return result.request.canvas
 
     def _apply_elsewhere(self, variant: Variant) -> None:
-        self.apply(variant, self._on_view(new_image(self._canvas_of(variant[0]))), anyway=True)
+        self.apply(variant, self._on_view(self._canvas_of(variant[0])), anyway=True)
 
-    def _on_view(self, document: GimpDocument) -> GimpDocument:
+    def _on_view(self, size: Size) -> GimpDocument:
+        """A new image."""
+        document = new_image(size)
         put_on_view(document)
-        self._documents[int(document.identity)] = document
-        self._image = int(document.identity)
-        return document
+        return self._images.add(document)
 
     def _grown(self, job: str) -> None:
         """An extension that is in place is not to be done once more by the next click."""
@@ -363,29 +334,6 @@ class Panel:
         if result is not None and result.request.mode == "outpaint":
             self.form.show_edges(Edges())
 
-    def _store(self) -> None:
-        values = vars(self.form.settings)
-        update_settings(self._home, **{VALUES: {name: values[name] for name in STORED}})
-
     def _end(self) -> None:
         self._ended = True
         self._client.close()
-
-
-STORED = ("negative", "prompt", "model", "strength", "count", "steps", "guidance", "sampler", "grow", "feather")
-
-
-def _stored(home: Home) -> dict[str, Any]:
-    values = read_settings(home).get(VALUES)
-    known = {field.name for field in dataclasses.fields(EditSettings)}
-    return {name: value for name, value in values.items() if name in known} if isinstance(values, dict) else {}
-
-
-def _free_session(home: Home) -> str | None:
-    """The session of an earlier panel, unless another GIMP's panel has it now."""
-    last = read_settings(home).get(SESSION)
-    if not isinstance(last, dict) or not isinstance(last.get("session"), str):
-        return None
-    pid = last.get("pid")
-    taken = isinstance(pid, int) and pid > 0 and pid != os.getpid() and is_alive(pid)
-    return None if taken else last["session"]

@@ -1,0 +1,59 @@
+"""GIMP's open images as documents, and which of them the panel follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gi.repository import Gimp
+from scumble.protocol.geometry import Bounds, Size
+
+from ..document import GimpDocument
+from ..follow import Look, followed
+
+
+class Images:
+    """The same document for an image as long as the panel is open, so that results find their way back."""
+
+    def __init__(self, image: Any | None) -> None:
+        self._documents: dict[int, GimpDocument] = {}
+        self._looks: dict[int, Look] = {}
+        self._current: int | None = image.get_id() if image is not None else None
+
+    @property
+    def document(self) -> GimpDocument | None:
+        """Of the image that is followed."""
+        return self._documents.get(self._current) if self._current in self._looks else None
+
+    @property
+    def canvas(self) -> Size | None:
+        """Of the image that is followed, as of the last look; so is `selected`."""
+        return self._looks[self._current][0] if self._current in self._looks else None
+
+    @property
+    def selected(self) -> Bounds | None:
+        return self._looks[self._current][1] if self._current in self._looks else None
+
+    def look(self) -> None:
+        """Looks at GIMP's images; cheap enough to be repeated."""
+        images = {image.get_id(): image for image in Gimp.get_images()}
+        for number, image in images.items():
+            self._documents.setdefault(number, GimpDocument(image))
+        looks = {number: _look_at(self._documents[number]) for number in images}
+        self._current = followed(self._current, self._looks, looks)
+        for number in looks:
+            if looks[number] != self._looks.get(number):
+                self._documents[number].mark()  # so that several changes of the canvas are seen one by one
+        self._looks = looks
+
+    def follow(self, number: int) -> None:
+        self.look()
+        self._current = number
+
+    def add(self, document: GimpDocument) -> GimpDocument:
+        self._documents[int(document.identity)] = document
+        self.follow(int(document.identity))
+        return document
+
+
+def _look_at(document: GimpDocument) -> Look:
+    return document.canvas, document.selection_bounds(), bool(document.image.is_dirty())
