@@ -29,6 +29,9 @@ from .service import PATIENCE, connected
 MODES: dict[str, Mode] = {"img2img": "img2img", "txt2img": "txt2img", "outpaint": "outpaint"}
 """Commands that say their mode; that of an inpaint follows from the mask, the strength and the prompt."""
 
+PHASES = ("queue", "load", "plan", "denoise", "decode", "composite")
+"""Timings that `--json` always names; 0 where an engine has no such phase."""
+
 
 def run(args: argparse.Namespace) -> int:
     home = find_home()
@@ -170,7 +173,7 @@ def report(result: Result, seconds: float, outputs: list[Path]) -> dict[str, Any
     """What `--json` prints. Seconds by phase; `transfer` is what of the whole the backend was not busy with: coding,
     the way there and back."""
     busy = sum(value for name, value in result.timings.items() if name != "generate")
-    timings = {**result.timings, "transfer": max(seconds - busy, 0.0), "total": seconds}
+    timings = {**dict.fromkeys(PHASES, 0.0), **result.timings, "transfer": max(seconds - busy, 0.0), "total": seconds}
     return {
         "job": result.job,
         "mode": result.request.mode,
