@@ -39,10 +39,12 @@ class ScumbleDocker(DockWidget):
         self._forms: dict[str, Form] = {}
         self._preview: Any = (None, None)
         self._seen_models: Any = None
-        self._settings = SettingsPanel()
         self._progress = ProgressPanel()
         self._notice = NoticePanel()
         self._results = ResultsPanel(self._thumbnail)
+        outcome = QtWidgets.QWidget()
+        widgets.vertical(outcome, self._progress, self._notice, self._results)
+        self._settings = SettingsPanel(outcome)
         self._extend = ExtendPanel()
         self._history = HistoryPanel()
         self._connection = ConnectionLine()
@@ -58,9 +60,6 @@ class ScumbleDocker(DockWidget):
         column = widgets.vertical(
             page,
             self._settings,
-            self._progress,
-            self._notice,
-            self._results,
             widgets.Fold("scumble_extend_fold", "Extend the canvas", self._extend),
             widgets.Fold("scumble_history_fold", "History", self._history),
         )
@@ -72,6 +71,7 @@ class ScumbleDocker(DockWidget):
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(page)
+        scroll.setMinimumHeight(160)
         scroll.setMinimumWidth(page.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width())
         self.setWidget(scroll)
 

@@ -22,11 +22,14 @@ from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
 from .placement import Seen, shift_between
 from .qt import QtCore
+from .slots import guarded
 
 ANNOTATION = "scumble"
 """Under this name a document carries its panel's settings and what made its layers."""
 SRGB = "sRGB-elle-V2-srgbtrc.icc"
 PLAIN_PROFILES = (SRGB, "sRGB-elle-V4-srgbtrc.icc", "sRGB built-in")
+ACTIVATION = (0, 50, 200)
+"""Milliseconds after which Krita has made a new layer the active one, sooner or later."""
 SAMPLES = 16
 """Rows of a selection that are looked at to foretell the mode."""
 
@@ -75,9 +78,7 @@ class KritaDocument(Document):
 
     @property
     def canvas(self) -> Size:
-        if not self.is_open:
-            raise BadRequest("The document has been closed.", "Its result is kept: open it as a new document.")
-        return Size(self._handle.width(), self._handle.height())
+        return Size(self._open.width(), self._open.height())
 
     def selection(self) -> tuple[Bounds, bytes] | None:
         found = self._selection_bounds()
@@ -90,17 +91,17 @@ class KritaDocument(Document):
         return bounds, selection.pixelData(*bounds).data()
 
     def read(self, bounds: Bounds) -> bytes:
-        node = self._handle.activeNode() if self.from_layer else None
+        node = self._open.activeNode() if self.from_layer else None
         if node is not None:
             data = node.projectionPixelData(*bounds).data()
             return self._convert(data, bounds, _space_of(node), PLAIN)
-        if _space_of(self._handle).is_plain:
-            return self._handle.pixelData(*bounds).data()
-        return _bytes_of(self._handle.projection(*bounds))
+        if _space_of(self._open).is_plain:
+            return self._open.pixelData(*bounds).data()
+        return _bytes_of(self._open.projection(*bounds))
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
-        self._handle.resizeImage(
+        self._open.resizeImage(
             -edges.left, -edges.top, width + edges.left + edges.right, height + edges.top + edges.bottom
         )
         self._grown = edges
@@ -109,14 +110,14 @@ class KritaDocument(Document):
         node = self._replaceable()
         new = node is None
         if new:
-            node = self._handle.createNode(layer.name, "paintlayer")
-        data = self._convert(layer.pixels, layer.bounds, PLAIN, _space_of(self._handle))
+            node = self._open.createNode(layer.name, "paintlayer")
+        data = self._convert(layer.pixels, layer.bounds, PLAIN, _space_of(self._open))
         node.setPixelData(QtCore.QByteArray(data), *layer.bounds)
         if new:
-            self._add(node, layer)
+            self._add(node)
         else:
             node.setName(layer.name)
-            self._handle.refreshProjection()
+            self._open.refreshProjection()
         self._shown = {(layer.job, layer.index): data}
         if any(self._grown):
             self._growths[layer.job] = self._grown, self.canvas
@@ -141,7 +142,7 @@ class KritaDocument(Document):
         if any(edges) and grown == self.canvas:
             width, height = grown.width - edges.left - edges.right, grown.height - edges.top - edges.bottom
             self.mark()
-            self._handle.resizeImage(edges.left, edges.top, width, height)
+            self._open.resizeImage(edges.left, edges.top, width, height)
             self._moved(-edges.left, -edges.top)
 
     def apply_layer(self, job: str, index: int, others: list[int]) -> None:
@@ -152,16 +153,16 @@ class KritaDocument(Document):
         siblings = [found for found in (self._node_of(job, other) for other in others) if found is not None]
         if siblings:
             group = siblings[0].parentNode()
-            if group.type() != "grouplayer" or group == self._handle.rootNode():
-                group = self._handle.createGroupLayer(f"Scumble: {siblings[0].name()}")
-                self._handle.rootNode().addChildNode(group, None)
+            if group.type() != "grouplayer" or group == self._open.rootNode():
+                group = self._open.createGroupLayer(f"Scumble: {siblings[0].name()}")
+                self._open.rootNode().addChildNode(group, None)
                 for sibling in siblings:
                     sibling.remove()
                     group.addChildNode(sibling, None)
             node.remove()
             group.addChildNode(node, None)
         self._shown = {}
-        self._handle.setActiveNode(node)
+        self._open.setActiveNode(node)
 
     # ---- what the panel wants to know --------------------------------------------------------------------------------
 
@@ -172,9 +173,9 @@ class KritaDocument(Document):
     @property
     def is_busy(self) -> bool:
         """True while Krita works on the picture, so that reading it would give a state in between."""
-        if not self._handle.tryBarrierLock():
+        if not self._open.tryBarrierLock():
             return True
-        self._handle.unlock()
+        self._open.unlock()
         return False
 
     def is_handle(self, handle: Any) -> bool:
@@ -191,7 +192,7 @@ class KritaDocument(Document):
         empty, transparent = True, False
         for row in rows:
             strip = Bounds(bounds.x, row, bounds.width, 1)
-            alpha = _bytes_of(self._handle.projection(*strip))[3::4]
+            alpha = _bytes_of(self._open.projection(*strip))[3::4]
             empty = empty and not any(alpha)
             if found is not None and not transparent:
                 transparent = touches_empty(found[0].pixelData(*strip).data(), strip, alpha, strip)
@@ -219,7 +220,7 @@ class KritaDocument(Document):
         canvas, before = self.canvas, self._seen
         self._seen = {
             node.uniqueId().toString(): (node.position().x(), node.position().y(), _bounds_of(node))
-            for node in _walk(self._handle.rootNode())
+            for node in _walk(self._open.rootNode())
         }
         if self._expected is not None and canvas != self._expected:
             shift = shift_between(before, self._seen, self._expected, canvas)
@@ -237,32 +238,49 @@ class KritaDocument(Document):
 
     # ---- under the bonnet --------------------------------------------------------------------------------------------
 
+    @property
+    def _open(self) -> Any:
+        """Krita's document; many of its methods crash Krita when it has been closed. Raises BadRequest."""
+        if not self.is_open:
+            raise BadRequest("The document has been closed.", "Its result is kept: open it as a new document.")
+        return self._handle
+
     def _selection_bounds(self) -> tuple[Any, Bounds] | None:
-        selection = self._handle.selection()
+        selection = self._open.selection()
         if selection is None or selection.width() < 1 or selection.height() < 1:
             return None
         return selection, Bounds(selection.x(), selection.y(), selection.width(), selection.height())
 
     def _is_empty(self) -> bool:
         """Nothing at all on any visible layer."""
-        return all(_bounds_of(node).is_empty for node in _walk(self._handle.rootNode()) if node.visible())
+        return all(_bounds_of(node).is_empty for node in _walk(self._open.rootNode()) if node.visible())
 
     def _convert(self, data: bytes, bounds: Bounds, source: Space, target: Space) -> bytes:
         """Krita converts the pixels on a layer that never becomes part of the document."""
         if source == target or (source.is_plain and target.is_plain):
             return data
-        node = self._handle.createNode("conversion", "paintlayer")
+        node = self._open.createNode("conversion", "paintlayer")
         place = (0, 0, bounds.width, bounds.height)
         node.setColorSpace(*source)
         node.setPixelData(QtCore.QByteArray(data), *place)
         node.setColorSpace(*target)
         return node.pixelData(*place).data()
 
-    def _add(self, node: Any, layer: NewLayer) -> None:
-        active = self._handle.activeNode()
-        self._handle.rootNode().addChildNode(node, None)
+    def _add(self, node: Any) -> None:
+        active = self._open.activeNode()
+        self._open.rootNode().addChildNode(node, None)
         if active is not None:
-            self._handle.setActiveNode(active)  # the artist may be painting on it
+            for delay in ACTIVATION:
+                QtCore.QTimer.singleShot(delay, guarded(lambda: self._give_back(active, node)))
+
+    def _give_back(self, active: Any, new: Any) -> None:
+        """Krita makes a new layer the active one, but the artist may be painting on another."""
+        if (
+            self.is_open
+            and self._handle.activeNode() == new
+            and any(node == active for node in _walk(self._handle.rootNode()))
+        ):
+            self._handle.setActiveNode(active)
 
     def _replaceable(self) -> Any:
         replaced, self._replaced = self._replaced, None
@@ -275,12 +293,15 @@ class KritaDocument(Document):
         return None if painted or not Bounds(*entry["bounds"]).contains(bounds) else node
 
     def _node_of(self, job: str, index: int) -> Any:
-        for identity, entry in self._layers().items():
-            if (entry.get("job"), entry.get("index")) == (job, index):
-                node = self._handle.nodeByUniqueID(QtCore.QUuid(identity))
-                if node is not None:
-                    return node
-        return None
+        """Not by `nodeByUniqueID`, which may hand out a bare QObject."""
+        made = {
+            identity
+            for identity, entry in self._layers().items()
+            if (entry.get("job"), entry.get("index")) == (job, index)
+        }
+        if not made:
+            return None
+        return next((node for node in _walk(self._open.rootNode()) if node.uniqueId().toString() in made), None)
 
     def _remember(self, layer: NewLayer, node: Any) -> None:
         layers = self._layers()
@@ -298,14 +319,14 @@ class KritaDocument(Document):
 
     def _annotation(self) -> dict[str, Any]:
         try:
-            values = json.loads(self._handle.annotation(ANNOTATION).data().decode("utf-8"))
+            values = json.loads(self._open.annotation(ANNOTATION).data().decode("utf-8"))
         except ValueError:
             return {}
         return values if isinstance(values, dict) else {}
 
     def _annotate(self, **changes: Any) -> None:
         text = json.dumps({**self._annotation(), **changes}, ensure_ascii=False)
-        self._handle.setAnnotation(ANNOTATION, "Scumble", QtCore.QByteArray(text.encode("utf-8")))
+        self._open.setAnnotation(ANNOTATION, "Scumble", QtCore.QByteArray(text.encode("utf-8")))
 
 
 class Documents:

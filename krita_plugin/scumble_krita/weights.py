@@ -21,11 +21,12 @@ def reweight(text: str, start: int, end: int, up: bool) -> tuple[str, int, int]:
         if word is None:
             return text, start, end
         start, end = word.span()
-    words = text[start:end]
-    start, end = start + len(words) - len(words.lstrip()), end - len(words) + len(words.rstrip())
-    if start >= end or "(" in text[start:end] or ")" in text[start:end]:
+    words = text[start:end].strip()
+    if not words or "(" in words or ")" in words:
         return text, start, end
-    return _with_weight(text, start, end, text[start:end], 1.0, up)
+    start += text[start:end].index(words)
+    end = start + len(words)
+    return _with_weight(text, start, end, words, 1.0, up)
 
 
 def _with_weight(text: str, start: int, end: int, words: str, weight: float, up: bool) -> tuple[str, int, int]:

@@ -14,12 +14,13 @@ AUTOMATIC = "Automatic"
 
 
 class SettingsPanel(QtWidgets.QWidget):
-    """`changed`: the artist changed something. `submitted`: Ctrl+Enter in a prompt."""
+    """`changed`: the artist changed something. `submitted`: Ctrl+Enter in a prompt. `below` comes right below the prompts,
+    so that it is in sight in a low docker too."""
 
     changed = Signal()
     submitted = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, below: QtWidgets.QWidget) -> None:
         super().__init__()
         self._filling = False
         self._prompt = PromptEdit("scumble_prompt", "What shall be there? (empty: what fits)", 4)
@@ -49,9 +50,8 @@ class SettingsPanel(QtWidgets.QWidget):
         form.addRow("Model", self._model)
         form.addRow("Strength", widgets.row(self._strength, self._percent))
         form.addRow("Images", widgets.row(self._count, self._lock, self._seed, stretch=2))
-        widgets.vertical(self, self._prompt, self._negative, fields, widgets.Fold(
-            "scumble_advanced", "Advanced", self._make_advanced()
-        ))  # fmt: skip
+        advanced = widgets.Fold("scumble_advanced", "Advanced", self._make_advanced())
+        widgets.vertical(self, self._prompt, self._negative, below, fields, advanced)
         self._connect()
         self.set_models(())
         self.set_samplers(())

@@ -1,0 +1,103 @@
+"""The unmodified plug-in from its built zip in the real Krita, with a real backend."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scumble.home import Home
+
+from tests.conftest import REPOSITORY
+from tests.server.process import Process, process
+
+from ..installs import Install
+from ..krita_host import KritaHost
+from .docker import Docker
+
+WHEELS = REPOSITORY / ".test-env" / "wheels"
+
+
+@pytest.fixture(scope="session")
+def plugin_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What packaging/build_plugins.py gives away."""
+    sys.path.insert(0, str(REPOSITORY / "packaging"))
+    try:
+        from build_plugins import PLUGINS, fetch_websockets, make_bundle, write_zip
+    finally:
+        sys.path.remove(str(REPOSITORY / "packaging"))
+    folder = tmp_path_factory.mktemp("plugin")
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    kept = sorted(WHEELS.glob("websockets-15*.whl"))
+    wheel = kept[0] if kept else fetch_websockets(Path(sys.executable), WHEELS)
+    target = folder / "scumble-krita.zip"
+    write_zip(make_bundle("Krita", PLUGINS["Krita"], wheel, folder / "bundle"), target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def diffusion_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random Stable Diffusion model."""
+    from tests.diffusion.tiny import make_sd1_folder  # imports torch
+
+    return make_sd1_folder(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def real(
+    krita_install: Install,
+    plugin_zip: Path,
+    fill_model: Path,
+    diffusion_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Docker]:
+    """Krita with the plug-in, which starts the real backend: MI-GAN and a small random diffusion model in it."""
+    work = tmp_path_factory.mktemp("real")
+    home = Home(work / "scumble")
+    fill = home.models / "fill" / "migan_pipeline_v2.onnx"
+    fill.parent.mkdir(parents=True)
+    shutil.copy(fill_model, fill)
+    shutil.copytree(diffusion_model, home.models / "tiny")
+    home.installation.write_text(json.dumps({"python": str(krita_install.machine_python(work))}))
+    with KritaHost(
+        krita_install,
+        work / "krita",
+        plugins=[plugin_zip],
+        environment={"SCUMBLE_HOME": str(home.root)},
+        visible=[work],
+    ) as krita:
+        docker = Docker(krita)
+        docker.ready()
+        yield docker
+
+
+@pytest.fixture
+def slow_backend(home: Home) -> Iterator[Process]:
+    """A real backend process with an engine whose steps take as long as the prompt says (tests/fakes)."""
+    with process(home) as backend:
+        yield backend
+
+
+@pytest.fixture
+def slow(
+    krita_install: Install, plugin_zip: Path, home: Home, slow_backend: Process, tmp_path: Path
+) -> Iterator[Docker]:
+    """Krita with the plug-in, connected to the slow backend."""
+    with open_krita(krita_install, plugin_zip, home, tmp_path / "krita") as krita:
+        docker = Docker(krita)
+        docker.ready()
+        yield docker
+
+
+def open_krita(install: Install, plugin: Path, home: Home, work: Path, settings: str = "") -> KritaHost:
+    return KritaHost(
+        install,
+        work,
+        plugins=[plugin],
+        environment={"SCUMBLE_HOME": str(home.root)},
+        settings=settings,
+        visible=[home.root],
+    )

@@ -1,0 +1,45 @@
+"""The plug-in's logic without Krita: a fake `krita` module and, for Qt, as little as document and workshop touch.
+
+Only tests.krita.fakes stands where Krita would; everything else is the plug-in itself and the shared client.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+from . import fakes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugin() -> Iterator[types.ModuleType]:
+    """The package scumble_krita as Krita would import it, save that nothing is registered; its lib is the backend's
+    folder, as the zip has it."""
+    before = set(sys.modules)
+    package = types.ModuleType("scumble_krita")
+    package.__path__ = [str(REPOSITORY / "krita_plugin" / "scumble_krita")]
+    library = types.ModuleType("scumble_krita.lib")
+    library.__path__ = [str(REPOSITORY / "backend")]
+    qt = types.ModuleType("scumble_krita.qt")
+    qt.QtCore = fakes.QtCore  # type: ignore[attr-defined]
+    slots = types.ModuleType("scumble_krita.slots")
+    slots.guarded = lambda function: function  # type: ignore[attr-defined] # what is raised shall reach the test
+    krita = types.ModuleType("krita")
+    krita.Krita = fakes.Krita  # type: ignore[attr-defined]
+    sys.modules.update({module.__name__: module for module in (package, library, qt, slots, krita)})
+    yield package
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def krita() -> Iterator[fakes.Krita]:
+    application = fakes.Krita()
+    fakes.Krita.running = application
+    yield application
+    fakes.Krita.running = None

@@ -1,0 +1,178 @@
+"""The adapter's decisions, over a fake libkis; what the real one does is tested in the real Krita (tests/hosts/krita)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from . import fakes
+
+JOB = "0" * 32
+
+
+@pytest.fixture
+def handle(krita: fakes.Krita) -> fakes.Document:
+    document = fakes.Document(64, 48)
+    document.base.setPixelData(fakes.QByteArray(bytes([10, 20, 30, 255]) * 64 * 48), 0, 0, 64, 48)
+    krita.open.append(document)
+    return document
+
+
+@pytest.fixture
+def document(handle: fakes.Document) -> Any:
+    from scumble_krita.document import Documents
+
+    return Documents().of(handle)
+
+
+def layer(index: int = 0, value: int = 99, x: int = 8, y: int = 4) -> Any:
+    from scumble_krita.lib.scumble.client.document import NewLayer
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+    from scumble_krita.lib.scumble.protocol.messages import EditRequest
+
+    bounds = Bounds(x, y, 5, 3)
+    request = EditRequest("fill", Size(64, 48), Bounds(0, 0, 64, 48), bounds)
+    return NewLayer(bounds, bytes([value, 0, 0, 255]) * bounds.area, f"layer {index}", JOB, index, request)
+
+
+def names(handle: fakes.Document) -> list[str]:
+    return [node.name() for node in handle.root.children]
+
+
+def test_one_object_for_a_document_as_long_as_it_is_open(krita: fakes.Krita, handle: fakes.Document) -> None:
+    from scumble_krita.document import Documents
+
+    documents = Documents()
+    first = documents.of(handle)
+    assert documents.of(handle) is first
+    assert documents.active() is first
+    assert documents.of(None) is None
+    handle.close()
+    assert documents.active() is None
+    assert not first.is_open
+
+
+def test_a_closed_document_is_an_error_in_words_and_no_crash(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.protocol.errors import BadRequest
+
+    handle.close()
+    for call in (
+        lambda: document.canvas,
+        document.mark,
+        document.selection,
+        document.situation,
+        lambda: document.contains(JOB, 0),
+        lambda: document.insert_layer(layer()),
+        lambda: document.remove_layer(JOB, 0),
+        lambda: document.settings,
+    ):
+        with pytest.raises(BadRequest, match="closed"):
+            call()
+
+
+def test_the_selection_ends_at_the_canvas(document: Any, handle: fakes.Document) -> None:
+    assert document.selection() is None
+    handle.selected = fakes.Selection(60, 40, np.arange(100, dtype=np.uint8).reshape(10, 10))
+    bounds, mask = document.selection()
+    assert bounds == (60, 40, 4, 8)
+    assert mask[:5] == bytes([0, 1, 2, 3, 10])
+    assert document.edges_to_selection() == (0, 0, 6, 2)
+
+
+def test_other_colour_spaces_go_through_kritas_conversion(document: Any, handle: fakes.Document) -> None:
+    handle.space = ("CMYKA", "U16", "some")
+    document.insert_layer(layer())
+    (inserted, converted) = handle.made
+    assert converted.conversions == [fakes.SRGB, handle.space]
+    assert converted.parent is None
+    assert handle.root.children[-1] is inserted
+
+
+def test_plain_pixels_are_taken_as_they_are(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
+
+    assert document.read(Bounds(3, 3, 2, 1)) == bytes([10, 20, 30, 255] * 2)
+    assert handle.made == []
+
+
+def test_a_layer_is_known_again_and_forgotten_when_it_is_undone(document: Any, handle: fakes.Document) -> None:
+    assert not document.contains(JOB, 0)
+    document.insert_layer(layer())
+    assert document.contains(JOB, 0)
+    assert handle.active is handle.base
+    handle.root.children[-1].remove()
+    assert not document.contains(JOB, 0)
+
+
+def test_another_variant_takes_the_layers_place_unless_somebody_painted_on_it(
+    document: Any, handle: fakes.Document
+) -> None:
+    document.insert_layer(layer(0))
+    document.replace_next(JOB, 0)
+    document.insert_layer(layer(1, value=50))
+    assert names(handle) == ["base", "layer 1"]
+    assert document.contains(JOB, 1)
+    assert not document.contains(JOB, 0)
+    handle.root.children[-1].setPixelData(fakes.QByteArray(bytes([1, 2, 3, 255])), 9, 5, 1, 1)
+    document.replace_next(JOB, 1)
+    document.insert_layer(layer(0))
+    assert names(handle) == ["base", "layer 1", "layer 0"]
+
+
+def test_applied_variants_share_a_group(document: Any, handle: fakes.Document) -> None:
+    document.insert_layer(layer(0))
+    document.apply_layer(JOB, 0, [])
+    assert handle.active.name() == "layer 0"
+    document.insert_layer(layer(1))
+    document.apply_layer(JOB, 1, [0])
+    assert names(handle) == ["base", "Scumble: layer 0"]
+    assert [node.name() for node in handle.root.children[-1].children] == ["layer 0", "layer 1"]
+    document.insert_layer(layer(2))
+    document.apply_layer(JOB, 2, [0, 1])
+    assert [node.name() for node in handle.root.children[-1].children] == ["layer 0", "layer 1", "layer 2"]
+
+
+def test_discard_takes_the_grown_canvas_back(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.client.document import Edges
+
+    mark = document.mark()
+    document.grow_canvas(Edges(left=16, top=0, right=0, bottom=8))
+    assert document.moved_since(mark) == (16, 0)
+    document.insert_layer(layer())
+    document.remove_layer(JOB, 0)
+    assert handle.size == (64, 48)
+    assert document.moved_since(mark) == (0, 0)
+
+
+def test_a_canvas_resized_by_the_artist_is_followed(document: Any, handle: fakes.Document) -> None:
+    dot = fakes.Node("dot")
+    dot.setPixelData(fakes.QByteArray(bytes([1, 2, 3, 255] * 4)), 20, 20, 2, 2)
+    handle.root.addChildNode(dot, None)
+    mark = document.mark()
+    handle.resizeImage(-7, -5, 90, 70)
+    assert document.moved_since(mark) == (7, 5)
+    handle.size = (180, 140)  # scaled: no origin has moved, but nothing is where it was
+    for node in (handle.base, dot):
+        node.plane = node.plane.repeat(2, 0).repeat(2, 1)[fakes.Node.MARGIN :, fakes.Node.MARGIN :]
+    assert document.moved_since(mark) is None
+
+
+def test_the_situation_tells_what_will_be_done(document: Any, handle: fakes.Document) -> None:
+    assert document.situation() == (False, False, False)
+    handle.selected = fakes.Selection(0, 0, np.full((48, 64), 255, np.uint8))
+    assert document.situation() == (True, False, False)
+    handle.base.plane[512 + 20 : 512 + 48] = 0
+    assert document.situation() == (True, False, True)
+    handle.base.plane[:] = 0
+    assert document.situation() == (True, True, True)
+
+
+def test_settings_live_in_the_document(document: Any, handle: fakes.Document) -> None:
+    assert document.settings == {}
+    document.settings = {"prompt": "a cat"}
+    document.insert_layer(layer())
+    assert document.settings == {"prompt": "a cat"}
+    handle.annotations["scumble"] = b"\xff not JSON"
+    assert document.settings == {}

@@ -1,0 +1,103 @@
+"""Weights, ratios, words, forms: pure functions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("text", "marked", "up", "expected"),
+    [
+        ("a red dress", "red dress", True, "a (red dress:1.1)"),
+        ("a (red dress:1.1)", "red dress", True, "a (red dress:1.2)"),
+        ("a (red dress:1.1)", "red dress", False, "a red dress"),
+        ("a (red dress)", "red dress", True, "a (red dress:1.2)"),
+        ("a red dress ", "dress ", False, "a red (dress:0.9) "),
+        ("(a:2)", "a", True, "(a:2)"),
+        ("(a:0.1)", "a", False, "(a:0.1)"),
+        ("(a) b", "(a) b", True, "(a) b"),
+    ],
+)
+def test_weight_of_the_marked_words(text: str, marked: str, up: bool, expected: str) -> None:
+    from scumble_krita.weights import reweight
+
+    start = text.index(marked)
+    changed, first, last = reweight(text, start, start + len(marked), up)
+    assert changed == expected
+    if changed != text:
+        assert changed[first:last] == marked.strip()
+
+
+def test_nothing_marked_means_the_word_at_the_cursor() -> None:
+    from scumble_krita.weights import reweight
+
+    assert reweight("a red dress", 4, 4, True) == ("a (red:1.1) dress", 3, 6)
+    assert reweight("", 0, 0, True) == ("", 0, 0)
+
+
+@given(st.text(alphabet="ab (:1.)", max_size=20), st.data())
+def test_any_text_and_mark_gives_a_text(text: str, data: st.DataObject) -> None:
+    from scumble_krita.weights import reweight
+
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    changed, first, last = reweight(text, start, end, True)
+    assert 0 <= first <= last <= len(changed)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 16), st.integers(1, 16))
+def test_a_ratio_is_reached_by_growing_alone(width: int, height: int, across: int, down: int) -> None:
+    from scumble_krita.extend import edges_for_ratio
+
+    left, top, right, bottom = edges_for_ratio(width, height, across, down)
+    assert min(left, top, right, bottom) >= 0
+    assert left + right == 0 or top + bottom == 0
+    wide, high = width + left + right, height + top + bottom
+    assert abs(wide * down - high * across) < max(across, down)
+
+
+def test_progress_in_words() -> None:
+    from scumble_krita import words
+
+    assert words.progress("denoising", 3, 20, 41.6) == "Painting 3/20, 42 s left"
+    assert words.progress("queued", 0, 0, None, 2) == "Waiting: 2 before it"
+    assert words.progress("loading", 0, 0, None) == "Loading the model"
+    assert [words.duration(seconds) for seconds in (0.2, 89, 150, 7300)] == ["0 s", "89 s", "2 min", "2 h"]
+
+
+def test_a_form_comes_back_from_what_was_stored() -> None:
+    from scumble_krita.form import Form, form_of, split
+
+    form = Form(prompt="a cat", strength=40, seed=7, seed_locked=True, steps=12, model="m")
+    mine, common = split(form)
+    assert mine["prompt"] == "a cat"
+    assert common["steps"] == 12
+    assert form_of(mine, form_of(common)) == form
+    assert form_of({"prompt": 3, "strength": "x", "new": 1}) == Form()
+
+
+def test_a_form_leaves_open_what_is_automatic() -> None:
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.client.editor import EditSettings
+
+    assert EditSettings(**Form().to_settings()) == EditSettings()
+    assert EditSettings(**Form(seed=5).to_settings()).seed is None
+    assert EditSettings(**Form(seed=5, seed_locked=True, strength=50).to_settings()).strength == 0.5
+
+
+def test_layers_that_agree_tell_where_everything_has_gone() -> None:
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+    from scumble_krita.placement import shift_between
+
+    was, now = Size(400, 300), Size(500, 400)
+    before = {"base": (0, 0, Bounds(0, 0, 400, 300)), "dot": (0, 0, Bounds(30, 40, 10, 10))}
+    moved = {"base": (25, 15, Bounds(0, 0, 500, 400)), "dot": (25, 15, Bounds(55, 55, 10, 10))}
+    scaled = {"base": (0, 0, Bounds(0, 0, 500, 400)), "dot": (0, 0, Bounds(38, 53, 12, 13))}
+    apart = {"base": (25, 15, Bounds(0, 0, 500, 400)), "dot": (0, 0, Bounds(30, 40, 10, 10))}
+    assert shift_between(before, moved, was, now) == (25, 15)
+    assert shift_between(before, scaled, was, now) is None
+    assert shift_between(before, apart, was, now) is None
+    assert shift_between({"base": before["base"]}, {"base": moved["base"]}, was, now) is None
+    assert shift_between({}, {}, was, now) is None

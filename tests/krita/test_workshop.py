@@ -1,0 +1,232 @@
+"""Jobs, results, notices and the connection, with a client that is told what to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from . import fakes
+
+JOB = "a" * 32
+
+
+class ToldClient:
+    """Says what the test wants, and notes what it was asked."""
+
+    welcome = None
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.coming: list[Any] = []
+
+    def submit(self, request: Any, image: bytes, mask: Any, job: Any = None) -> str:
+        self.asked.append(("submit", request))
+        return f"{len(self.asked):032x}"
+
+    def events(self) -> list[Any]:
+        events, self.coming = self.coming, []
+        return events
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **more: self.asked.append((name, *arguments))
+
+
+class Desk:
+    """A workshop, its client and a document of 64 x 48 with a selection."""
+
+    def __init__(self, home: Path, krita: fakes.Krita, monkeypatch: pytest.MonkeyPatch) -> None:
+        from scumble_krita import workshop
+        from scumble_krita.document import Documents
+        from scumble_krita.lib.scumble.home import Home
+        from scumble_krita.preferences import Preferences
+
+        self.client = ToldClient()
+        monkeypatch.setattr(workshop, "Client", lambda *arguments, **more: self.client)
+        self.handle = fakes.Document(64, 48)
+        self.handle.base.setPixelData(fakes.QByteArray(bytes([10, 20, 30, 255]) * 64 * 48), 0, 0, 64, 48)
+        self.handle.selected = fakes.Selection(8, 4, np.full((3, 5), 255, np.uint8))
+        krita.open.append(self.handle)
+        self.preferences = Preferences(Home(home))
+        self.workshop = workshop.Workshop(Home(home), self.preferences, Documents(), lambda: None)
+        self.document = self.workshop.documents.active()
+
+    def start(self, **fields: Any) -> str:
+        from scumble_krita.form import Form
+
+        return self.workshop.start(self.document, Form(**fields))
+
+    def hear(self, *events: Any) -> None:
+        self.client.coming.extend(events)
+        self.workshop.handle_events()
+
+    def tell(self, message: Any) -> None:
+        from scumble_krita.lib.scumble.client.events import Received
+
+        self.hear(Received(message))
+
+    def finish(self, job: str, count: int = 1) -> None:
+        from scumble_krita.lib.scumble.client.events import Finished
+        from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+        from scumble_krita.lib.scumble.protocol.messages import Buffer, EditRequest, Layer, Result
+
+        bounds = Bounds(8, 4, 5, 3)
+        request = EditRequest("fill", Size(64, 48), Bounds(0, 0, 64, 48), bounds, prompt="cat", seed=7, count=count)
+        layers = tuple(Layer(bounds, 7 + index) for index in range(count))
+        buffers = tuple(Buffer("layer", 5, 3, "rgba8", "raw", bytes([index, 0, 0, 255]) * 15) for index in range(count))
+        self.hear(Finished(Result(job, request, layers, request.image, {}, 0.0), buffers))
+
+    @property
+    def names(self) -> list[str]:
+        return [node.name() for node in self.handle.root.children]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, krita: fakes.Krita, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    yield Desk(tmp_path, krita, monkeypatch)
+
+
+def test_a_result_becomes_a_layer_by_itself_once(desk: Desk) -> None:
+    job = desk.start(prompt="cat")
+    assert [found.id for found in desk.workshop.jobs_of(desk.document)] == [job]
+    desk.finish(job)
+    assert desk.names == ["base", "cat (7)"]
+    assert desk.workshop.jobs == {}
+    assert ("acknowledge", job) in desk.client.asked
+    desk.finish(job)
+    assert desk.names == ["base", "cat (7)"]
+
+
+def test_steps_go_round_and_apply_keeps(desk: Desk) -> None:
+    job = desk.start()
+    desk.finish(job, 3)
+    seen = []
+    for _ in range(3):
+        desk.workshop.step(desk.document, 1)
+        seen.append(desk.names)
+    assert seen == [["base", "cat (8)"], ["base", "cat (9)"], ["base", "cat (7)"]]
+    desk.workshop.step(desk.document, -1)
+    desk.workshop.apply(job)
+    assert desk.workshop.outcome(job).applied == {2}
+    desk.workshop.step(desk.document, 1)
+    assert desk.names == ["base", "cat (9)", "cat (7)"]
+    desk.workshop.discard(job)
+    assert desk.names == ["base", "cat (9)"]
+    assert desk.workshop.outcomes == []
+
+
+def test_progress_queue_and_cancel(desk: Desk) -> None:
+    from scumble_krita.lib.scumble.protocol.messages import Cancelled, Progress, Queue
+
+    first, second = desk.start(), desk.start()
+    desk.tell(Progress(first, "denoising", 3, 20, 4.5))
+    desk.tell(Queue({second: 1}))
+    assert [(job.step, job.position) for job in desk.workshop.jobs_of(desk.document)] == [(3, 0), (0, 1)]
+    desk.workshop.cancel(desk.document)
+    assert desk.client.asked[-1] == ("cancel", first)
+    desk.tell(Cancelled(first))
+    assert list(desk.workshop.jobs) == [second]
+
+
+def test_a_closed_document_offers_a_new_one(desk: Desk, krita: fakes.Krita) -> None:
+    job = desk.start()
+    desk.handle.close()
+    desk.finish(job)
+    assert desk.workshop.notice.button == "Open as document"
+    assert ("acknowledge", job) not in desk.client.asked
+    desk.workshop.notice.act()
+    (opened,) = krita.open
+    assert [node.name() for node in opened.root.children] == ["cat (7)"]
+
+
+def test_a_changed_canvas_asks(desk: Desk) -> None:
+    job = desk.start()
+    desk.handle.size = (128, 96)
+    desk.finish(job)
+    assert desk.workshop.notice.button == "Insert anyway"
+    assert desk.names == ["base"]
+    desk.workshop.notice.act()
+    assert desk.names == ["base", "cat (7)"]
+
+
+def test_a_result_of_an_earlier_session_waits_for_a_click(desk: Desk) -> None:
+    desk.finish(JOB)
+    assert desk.names == ["base"]
+    assert desk.workshop.notice.button == "Insert"
+    desk.workshop.notice.act()
+    assert desk.names == ["base", "cat (7)"]
+
+
+@pytest.mark.parametrize(
+    ("code", "button"),
+    [
+        ("model_missing", "Choose a model"),
+        ("out_of_memory", "Try again"),
+        ("bad_request", ""),
+        ("disk_full", "Try again"),
+    ],
+)
+def test_failures_have_one_button_that_helps(desk: Desk, code: str, button: str) -> None:
+    from scumble_krita.lib.scumble.protocol.messages import Failed
+
+    job = desk.start(prompt="cat")
+    desk.tell(Failed(code, "It went wrong.", "Do this.", job))
+    assert (desk.workshop.notice.message, desk.workshop.notice.hint) == ("It went wrong.", "Do this.")
+    assert desk.workshop.notice.button == button
+    assert desk.workshop.jobs == {}
+    if button == "Try again":
+        desk.workshop.notice.act()
+        submitted = [asked[1] for asked in desk.client.asked if asked[0] == "submit"]
+        assert len(submitted) == 2
+        assert submitted[0] == submitted[1]
+
+
+def test_the_connection_in_words(desk: Desk) -> None:
+    from scumble_krita.lib.scumble.client.connection import Unreachable
+    from scumble_krita.lib.scumble.client.events import Connected, Lost
+    from scumble_krita.lib.scumble.protocol.errors import NotAuthorised, UnsupportedVersion
+    from scumble_krita.lib.scumble.protocol.messages import Limits, Welcome
+
+    shop = desk.workshop
+    shop.connect()
+    assert (shop.link.state, shop.link.words) == ("starting", "Starting the backend")
+    desk.hear(Lost(Unreachable("Not installed."), 0.5))
+    assert (shop.link.state, shop.notice.button) == ("starting", "Try again")
+    desk.hear(Connected(Welcome(1, "0.1.0", "s", Limits(), (), ("euler",), ())))
+    assert (shop.link.state, shop.notice, shop.samplers) == ("ready", None, ("euler",))
+    desk.hear(Lost(Unreachable("Gone."), 0.5))
+    assert (shop.link.state, shop.notice) == ("lost", None)
+    desk.hear(Lost(UnsupportedVersion("Another version."), None))
+    assert (shop.link.words, shop.notice.button) == ("Versions differ", "Try again")
+    asked = []
+    shop.ask_connection = lambda: asked.append(True)
+    desk.hear(Lost(NotAuthorised("Wrong token."), None))
+    shop.notice.act()
+    assert asked == [True]
+
+
+def test_no_document_is_said(desk: Desk) -> None:
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.protocol.errors import BadRequest
+
+    with pytest.raises(BadRequest, match="No picture"):
+        desk.workshop.start(None, Form())
+
+
+def test_another_backend_begins_anew(desk: Desk) -> None:
+    desk.finish(desk.start())
+    desk.workshop.use(("studio", 8737, "token"))
+    assert desk.workshop.remote == ("studio", 8737, "token")
+    assert (desk.workshop.outcomes, desk.workshop.jobs) == ([], {})
+    assert desk.workshop.link.words == "Connecting"
+
+
+def test_old_results_leave_the_memory(desk: Desk) -> None:
+    from scumble_krita.workshop import KEPT_RESULTS
+
+    for _ in range(KEPT_RESULTS + 3):
+        desk.finish(desk.start())
+    assert len(desk.workshop.outcomes) == KEPT_RESULTS
