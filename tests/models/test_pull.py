@@ -6,7 +6,9 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 from scumble.home import Home
 from scumble.models.catalogue import CATALOGUE, find_entry
 from scumble.models.hub import Hub
@@ -16,8 +18,8 @@ from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnr
 
 from tests.diffusion.tiny import make_sd1_folder
 
+from .files import write_lora, write_single_file
 from .stand_in import HubStandIn
-from .test_store import write_single_file
 
 TINY = "someone/tiny-sd"
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -298,10 +300,7 @@ def test_two_models_of_one_name(stand_in: HubStandIn, hub: Hub, home: Home, publ
 
 
 def test_what_cannot_be_used_is_not_fetched(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path) -> None:
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    save_file({"a.attn2.to_k.lora_A.weight": np.zeros((4, 2048), np.float32)}, tmp_path / "style.safetensors")
+    write_lora(tmp_path / "style.safetensors", 2048)
     stand_in.add("someone/lora", tmp_path)
     assert "LoRA for SDXL" in fails("someone/lora", hub, home, ModelUnreadable).message
     assert {wanted for _, wanted, _ in stand_in.asked if wanted} >= {"bytes=0-7"}
@@ -319,9 +318,6 @@ def test_what_cannot_be_used_is_not_fetched(stand_in: HubStandIn, hub: Hub, home
 
 
 def test_a_part_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
-    import numpy as np
-    from safetensors.numpy import save
-
     weights = save({"decoder.layers.0.weight": np.zeros((64, 4, 3, 3), np.float32)})
     stand_in.repositories["madebyollin/taesd"] = {
         "config.json": b'{"_class_name": "AutoencoderTiny"}',

@@ -11,9 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
 from scumble.models import examine
@@ -23,18 +21,7 @@ from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnr
 
 from tests.diffusion.tiny import make_sd1_folder
 
-
-def write_single_file(path: Path, channels: int = 9, seed: int = 0) -> Path:
-    """The parts of a Stable Diffusion 1.x file in the original layout by which its header is known; random numbers."""
-    shapes = {
-        "model.diffusion_model.input_blocks.0.0.weight": (320, channels, 3, 3),
-        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
-        "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
-        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
-    }
-    random = np.random.default_rng(seed)
-    save_file({name: random.random(shape, dtype=np.float32) for name, shape in shapes.items()}, path)
-    return path
+from .files import write_single_file
 
 
 @pytest.fixture(scope="session")

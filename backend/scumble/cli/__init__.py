@@ -95,11 +95,15 @@ def make_parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list, add, fetch or remove models")
     models.set_defaults(module="models")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="all models").add_argument("--json", action="store_true", help="one line of JSON")
+    listing = actions.add_parser("list", help="all models")
+    listing.add_argument(
+        "--all", action="store_true", help="also what cannot be used yet, and what is not read and why"
+    )
+    listing.add_argument("--json", action="store_true", help="one line of JSON")
     actions.add_parser("add", help="use a model where it lies").add_argument("path", type=Path, metavar="PATH")
-    pull = actions.add_parser("pull", help="fetch a model (migan: the fill model)")
-    pull.add_argument("id", metavar="ID")
-    pull.add_argument("--file", type=Path, help="take it from this file instead")
+    pull = actions.add_parser("pull", help="fetch a model; without ID, list those that Scumble suggests")
+    pull.add_argument("id", metavar="ID", nargs="?", help="from that list, or owner/name[:FILE.safetensors] on the hub")
+    pull.add_argument("--file", type=Path, help="for migan: take it from this file instead")
     actions.add_parser("remove", help="take a model off the list").add_argument("id", metavar="ID")
     return parser
 

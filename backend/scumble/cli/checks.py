@@ -28,6 +28,8 @@ LEAST_FREE = 2.0
 """Gigabytes that results and converted copies of models should find."""
 INSTALLER = "Run: python3 packaging/install.py"
 PULL = "Run: scumble models pull migan"
+_FEW = 10
+"""Files that are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,14 @@ def check_models(store: ModelStore) -> Iterator[Finding]:
     if prompts:
         yield Finding("ok", "models", ", ".join(prompts))
     else:
-        yield Finding("note", "models", "none that follows a prompt", "Add one that you have: scumble models add PATH")
-    for name, why in store.problems():
+        mend = "Add one that you have: scumble models add PATH, or fetch one: scumble models pull sd15"
+        yield Finding("note", "models", "none that follows a prompt", mend)
+    problems = store.problems()
+    for name, why in problems[:_FEW]:
         yield Finding("note", "models", f"{name} is not used: {why.message}", why.hint)
+    rest = len(problems[_FEW:]) + len(store.others())
+    if rest:
+        yield Finding("note", "models", f"{rest} more files cannot be used", "Which: scumble models list --all")
 
 
 def check_token(home: Home) -> Finding:

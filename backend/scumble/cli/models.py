@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ..client.client import Client
 from ..client.events import Event, Received
 from ..client.launcher import find_backend
 from ..home import Home, find_home
-from ..protocol.errors import ModelMissing
 from ..protocol.messages import ModelInfo, ModelList
 from ..protocol.schema import to_json
 from .service import PATIENCE, connected
 
-FILL_NAMES = ("migan", "fill")
-"""What the one model that can be fetched so far is called."""
+if TYPE_CHECKING:
+    from ..models.download import Progress
+    from ..models.store import ModelStore
 
 
 def run(args: argparse.Namespace) -> int:
     home = find_home()
     if args.action == "list":
-        with connected(home) as (client, _):
-            _print(refresh(client), args.json)
-        return 0
+        return _list(args, home)
+    if args.action == "pull" and args.id is None:
+        return _suggest()
     if args.action == "pull":
         _pull(args, home)
     else:
@@ -53,33 +57,117 @@ def refresh(client: Client) -> tuple[ModelInfo, ...]:
     return client.wait_for(pick, PATIENCE).models
 
 
+def _list(args: argparse.Namespace, home: Home) -> int:
+    with connected(home) as (client, _):
+        models = refresh(client)
+    if not args.all:
+        _print(models, args.json)
+        return 0
+    from ..models.store import ModelStore
+
+    _print_all(models, ModelStore(home), args.json)
+    return 0
+
+
 def _print(models: tuple[ModelInfo, ...], as_json: bool) -> None:
     if as_json:
         print(json.dumps([to_json(model) for model in models], ensure_ascii=False))
         return
     for model in models:
         kind = model.family + (", inpainting" if model.inpaint and model.kind == "diffusion" else "")
-        print(f"{model.id}  {model.name} ({kind}, {model.bytes / 1e6:,.0f} MB)")
+        print(f"{model.id}  {model.name} ({_described(kind, model.bytes, model.licence)})")
     if not models:
-        print("No models yet. Add one with: scumble models add, or fetch the fill model: scumble models pull migan")
+        print("No models yet. Add one with: scumble models add, or fetch one: scumble models pull")
+
+
+def _print_all(models: tuple[ModelInfo, ...], store: ModelStore, as_json: bool) -> None:
+    """Also what Scumble recognises and cannot use yet, and what it does not read and why."""
+    others, problems = store.others(), store.problems()
+    if as_json:
+        told = {
+            "models": [to_json(model) for model in models],
+            "others": [
+                {"name": other.name, "what": other.kind.what, "base": other.kind.base, "bytes": other.bytes}
+                | ({"licence": other.licence} if other.licence else {})
+                for other in others
+            ],
+            "unreadable": [{"name": name, "message": why.message, "hint": why.hint} for name, why in problems],
+        }
+        print(json.dumps(told, ensure_ascii=False))
+        return
+    _print(models, as_json=False)
+    for other in others:
+        print(f"not usable yet    {other.name} ({_described(str(other.kind), other.bytes, other.licence)})")
+    for name, why in problems:
+        print(f"not read          {name}: {why.message} {why.hint}")
+
+
+def _described(kind: str, size: int, licence: str) -> str:
+    return ", ".join(part for part in (kind, _size(size), licence) if part)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def _suggest() -> int:
+    from ..models.catalogue import CATALOGUE
+
+    for entry in CATALOGUE:
+        print(f"{entry.id:17} {entry.name}: {entry.purpose}")
+        print(f"{'':17} {_size(entry.bytes)}, {entry.licence} ({entry.licence_url})")
+    print("Fetch one with: scumble models pull ID, or any other on the hub: scumble models pull owner/name")
+    return 0
 
 
 def _pull(args: argparse.Namespace, home: Home) -> None:
+    from ..models.catalogue import FILL, find_entry
+    from ..models.download import fetch_fill_model
+    from ..models.hub import Hub
+    from ..models.pull import find_offer, pull
+    from ..models.store import ModelFile
+    from ..models.web import hub_endpoint
+
+    if find_entry(args.id) == FILL:
+        _announce(FILL.name, FILL.bytes, FILL.licence, FILL.licence_url)
+        with _bar(FILL.name) as progress:
+            fetch_fill_model(home, args.file, progress)
+        print("The fill model is here.")
+        return
+    hub = Hub(hub_endpoint(), (os.environ.get("HF_TOKEN") or "").strip() or None)
+    offer = find_offer(args.id, hub)
+    _announce(offer.name, offer.bytes, offer.licence or "not told", offer.licence_url)
+    with _bar(offer.name) as progress:
+        found = pull(offer, home, hub, progress)
+    if isinstance(found, ModelFile):
+        print(f"{found.info.id}  {found.info.name} is here.")
+    else:
+        print(f"{found.name} is here: {found.kind}.")
+
+
+def _announce(name: str, size: int, licence: str, url: str) -> None:
+    print(f"{name}: {_size(size)}. Licence: {licence} ({url})", flush=True)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """A progress bar with speed and time left, where somebody looks; what was there before does not count as speed."""
     from tqdm import tqdm
 
-    from ..models.download import fetch_fill_model
+    bar: tqdm | None = None
 
-    if args.id.lower() not in FILL_NAMES:
-        raise ModelMissing(
-            f"{args.id} cannot be fetched by itself yet; migan can.",
-            "Download it as a folder or a .safetensors file, then: scumble models add PATH",
-        )
-    silent = not sys.stderr.isatty()
-    with tqdm(total=None, unit="B", unit_scale=True, desc="migan", disable=silent, leave=False) as bar:
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            hidden = not sys.stderr.isatty()
+            bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=name, disable=hidden, leave=False)
+        bar.update(done - bar.n)
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        fetch_fill_model(home, args.file, show)
-    print("The fill model is here.")
+    try:
+        yield show
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        raise
+    finally:
+        if bar is not None:
+            bar.close()

@@ -34,7 +34,8 @@ class Kind(NamedTuple):
 
 _LORA = (
     ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
-    ".lora_linear_layer.down.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag",
+    ".lora_linear_layer.down.weight", "_lora.down.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks",
+    ".oft_diag",
 )  # fmt: skip
 _CONTROL = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.", "controlnet_x_embedder.")
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")

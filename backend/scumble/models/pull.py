@@ -102,11 +102,13 @@ def _fetch_all(offer: Offer, parts: Path, hub: Hub, progress: Progress | None) -
     done = 0
     is_of_use = offer.suggested
     for file in offer.files:
+        destination = _at(parts, offer, file)
         if file.name.endswith(".safetensors") and not is_of_use:  # by now everything small is here
-            with _swept_when_useless(parts):
-                _require_use(offer, file, parts, hub)
+            if _missing(destination, file) == file.size:  # else an earlier try has asked
+                with _swept_when_useless(parts):
+                    _require_use(offer, file, parts, hub)
             is_of_use = True
-        _fetch(offer, file, _at(parts, offer, file), hub, _shifted(progress, done, offer.bytes))
+        _fetch(offer, file, destination, hub, _shifted(progress, done, offer.bytes))
         done += file.size
 
 

@@ -42,6 +42,7 @@ class ModelStore:
         self._cache = home.cache / "models.json"
         self._lock = threading.RLock()
         self._known: Seen | None = None
+        self._written: Seen = {}
         self._survey = Survey()
         self._stamp: tuple[int, int] | None = None
         self._listed: tuple[ModelFile, ...] | None = None
@@ -125,15 +126,15 @@ class ModelStore:
         self._stamp = _stamp(self._record)
         named = self._read()
         self._survey = survey([self._home.models, *(Path(path) for path in named.paths)])
-        before = dict(self._seen())
         by_id: dict[str, ModelFile] = {}
         for outcome in self._examine_all(self._survey):
             if isinstance(outcome, ModelFile):
                 by_id.setdefault(outcome.info.id, outcome)
         present = set(self._survey.candidates)
         self._known = {path: known for path, known in self._seen().items() if path in present}
-        if self._known != before:
+        if self._known != self._written:
             write_seen(self._cache, self._known)
+            self._written = dict(self._known)
         models = (model for id, model in by_id.items() if id not in named.hidden)
         return tuple(sorted(models, key=lambda model: (model.info.kind != "fill", model.info.name.lower())))
 
@@ -153,6 +154,7 @@ class ModelStore:
     def _seen(self) -> Seen:
         if self._known is None:
             self._known = read_seen(self._cache)
+            self._written = dict(self._known)
         return self._known
 
     def _examine_all(self, found: Survey) -> Sequence[Outcome]:

@@ -1,0 +1,153 @@
+"""What is told apart by content: files as the programs write them that painters use, by the names in their headers."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from scumble.diffusion.families.base import Contents
+from scumble.diffusion.kinds import Kind, recognise, recognise_gguf
+from scumble.protocol.errors import ModelUnreadable
+
+Shapes = dict[str, tuple[int, ...]]
+BLOCK = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+KOHYA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+
+
+def single(shapes: Shapes, **metadata: str) -> Contents:
+    return Contents("single", shapes, {}, metadata)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind"),
+    [
+        pytest.param(
+            {f"model.diffusion_model.{BLOCK}": (640, 2048), "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3)},
+            Kind("model", "SDXL"),
+            id="SDXL checkpoint",
+        ),
+        pytest.param({f"model.diffusion_model.{BLOCK}": (640, 1024)}, Kind("model", "Stable Diffusion 2.x"), id="SD 2"),
+        pytest.param(
+            {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 2048)},
+            Kind("model", "SDXL"),
+            id="SDXL denoiser of diffusers",
+        ),
+        pytest.param({"double_blocks.0.img_attn.qkv.weight": (9216, 3072)}, Kind("model", "FLUX.1"), id="FLUX.1"),
+        pytest.param(
+            {"double_blocks.0.img_attn.qkv.weight": (9216, 3072), "double_stream_modulation_img.lin.weight": (6, 3)},
+            Kind("model", "FLUX.2"),
+            id="FLUX.2",
+        ),
+        pytest.param(
+            {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (1, 1)},
+            Kind("model", "Stable Diffusion 3"),
+            id="SD 3",
+        ),
+        pytest.param(
+            {f"{KOHYA}.lora_down.weight": (16, 768), f"{KOHYA}.lora_up.weight": (320, 16), f"{KOHYA}.alpha": ()},
+            Kind("LoRA", "Stable Diffusion 1.x"),
+            id="kohya LoRA",
+        ),
+        pytest.param(
+            {"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 2048)},
+            Kind("LoRA", "SDXL"),
+            id="PEFT LoRA",
+        ),
+        pytest.param(
+            {"unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight": (4, 768)},
+            Kind("LoRA", "Stable Diffusion 1.x"),
+            id="LoRA of early diffusers",
+        ),
+        pytest.param({"lora_te2_text_model_a.lora_down.weight": (4, 1280)}, Kind("LoRA", "SDXL"), id="second encoder"),
+        pytest.param({f"{KOHYA}.hada_w1_a": (640, 8)}, Kind("LoRA"), id="LoHa whose base nobody tells"),
+        pytest.param(
+            {"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)},
+            Kind("LoRA", "FLUX.1"),
+            id="FLUX LoRA",
+        ),
+        pytest.param(
+            {f"control_model.{BLOCK}": (640, 768), "control_model.zero_convs.0.0.weight": (1, 1, 1, 1)},
+            Kind("ControlNet", "Stable Diffusion 1.x"),
+            id="ControlNet",
+        ),
+        pytest.param(
+            {
+                "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
+                "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight": (1280, 2048),
+            },
+            Kind("ControlNet", "SDXL"),
+            id="ControlNet of diffusers",
+        ),
+        pytest.param(
+            {"decoder.conv_in.weight": (512, 16, 3, 3)},
+            Kind("autoencoder", "FLUX.1 or Stable Diffusion 3"),
+            id="autoencoder",
+        ),
+        pytest.param(
+            {"first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3)},
+            Kind("autoencoder", "Stable Diffusion"),
+            id="autoencoder in the original layout",
+        ),
+        pytest.param({"emb_params": (8, 768)}, Kind("embedding", "Stable Diffusion 1.x"), id="embedding"),
+        pytest.param({"<cat-toy>": (1024,)}, Kind("embedding", "Stable Diffusion 2.x"), id="embedding of diffusers"),
+        pytest.param({"clip_l": (2, 768), "clip_g": (2, 1280)}, Kind("embedding", "SDXL"), id="embedding of SDXL"),
+        pytest.param({"model.layers.0.self_attn.k_proj.weight": (1024, 1024)}, None, id="language model"),
+        pytest.param({"weight": (3, 3)}, None, id="a single tensor"),
+        pytest.param({}, None, id="nothing"),
+    ],
+)
+def test_single_files(shapes: Shapes, kind: Kind | None) -> None:
+    assert recognise(single(shapes)) == kind
+
+
+@pytest.mark.parametrize(
+    ("claim", "base"),
+    [
+        ({"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}, "SDXL"),
+        ({"ss_base_model_version": "sd_v1"}, "Stable Diffusion 1.x"),
+        ({"ss_base_model_version": "sdxl_base_v1-0"}, "SDXL"),
+        ({"modelspec.architecture": "flux-1-dev/lora"}, "FLUX.1"),
+        ({"modelspec.architecture": "something"}, ""),
+    ],
+)
+def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) -> None:
+    assert recognise(single({"lora_unet_x.hada_w1_a": (640, 8)}, **claim)) == Kind("LoRA", base)
+    assert recognise(single({f"{KOHYA}.lora_down.weight": (4, 768)}, **claim)) == Kind("LoRA", "Stable Diffusion 1.x")
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "kind"),
+    [
+        ("StableDiffusionXLPipeline", 2048, Kind("model", "SDXL")),
+        ("StableDiffusionXLInpaintPipeline", 2048, Kind("model", "SDXL")),
+        ("StableDiffusionPipeline", 1024, Kind("model", "Stable Diffusion 2.x")),
+        ("StableDiffusion3Pipeline", None, Kind("model", "Stable Diffusion 3")),
+        ("FluxPipeline", None, Kind("model", "FLUX.1")),
+        ("Flux2KleinPipeline", None, Kind("model", "FLUX.2")),
+        ("ZImagePipeline", None, Kind("model", "ZImage")),
+        ("\x1b[2J not a name Pipeline", None, None),
+        ("", None, None),
+    ],
+)
+def test_folders(name: str, width: int | None, kind: Kind | None) -> None:
+    configs = {"model_index": {"_class_name": name}, "unet": {"cross_attention_dim": width}}
+    assert recognise(Contents("diffusers", {}, configs, {})) == kind
+
+
+def gguf(architecture: bytes) -> bytes:
+    key = b"general.architecture"
+    head = b"GGUF" + struct.pack("<IQQ", 3, 700, 5)
+    return (
+        head + struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(architecture)) + architecture + bytes(99)
+    )
+
+
+def test_gguf(tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    file.write_bytes(gguf(b"flux"))
+    assert str(recognise_gguf(file)) == "GGUF FLUX.1 model"
+    for data in (gguf(b"llama"), gguf(b"flux")[:30], b"", b"GGUF" + bytes(200), gguf(b"x" * 200)):
+        file.write_bytes(data)
+        with pytest.raises(ModelUnreadable):
+            recognise_gguf(file)

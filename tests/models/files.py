@@ -1,0 +1,27 @@
+"""Files of models, small and without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+
+def write_single_file(path: Path, channels: int = 9, seed: int = 0) -> Path:
+    """The parts of a Stable Diffusion 1.x file in the original layout by which its header is known; random numbers."""
+    shapes = {
+        "model.diffusion_model.input_blocks.0.0.weight": (320, channels, 3, 3),
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+        "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
+    }
+    random = np.random.default_rng(seed)
+    save_file({name: random.random(shape, dtype=np.float32) for name, shape in shapes.items()}, path)
+    return path
+
+
+def write_lora(path: Path, width: int = 768, metadata: dict[str, str] | None = None) -> Path:
+    """What kohya's scripts write, of one matrix; `width` of the tokens tells what it is for."""
+    save_file({"lora_unet_a_attn2_to_k.lora_down.weight": np.zeros((4, width), np.float16)}, path, metadata)
+    return path

@@ -1,0 +1,259 @@
+"""The folders of other programs; changes that show by themselves; thousands of files; what cannot be used yet."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from scumble.home import Home
+from scumble.models import examine, folders
+from scumble.models.store import ModelStore
+from scumble.protocol.errors import ModelUnreadable
+
+from tests.diffusion.test_kinds import gguf
+
+from .files import write_lora, write_single_file
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+links = pytest.mark.skipif(os.name == "nt", reason="Links need rights that Windows users lack.")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(home: Home) -> ModelStore:
+    return ModelStore(home)
+
+
+def names(store: ModelStore) -> list[str]:
+    return [model.info.name for model in store.list()]
+
+
+def settle(*paths: Path) -> None:
+    """As if they had last changed an hour ago."""
+    for path in paths:
+        os.utime(path, (time.time() - 3600,) * 2)
+
+
+# ---- of other programs -----------------------------------------------------------------------------------------------
+
+
+def test_the_folders_of_a1111_and_comfyui(store: ModelStore, mine: Path) -> None:
+    places = {
+        "a1111/models/Stable-diffusion/one.safetensors": write_single_file,
+        "comfy/models/checkpoints/SD/two.safetensors": lambda path: write_single_file(path, seed=2),
+        "a1111/models/Lora/ink.safetensors": write_lora,
+        "comfy/models/loras/xl.safetensors": lambda path: write_lora(path, 2048),
+        "comfy/models/unet/flux.gguf": lambda path: path.write_bytes(gguf(b"flux")),
+        "a1111/venv/lib/program.safetensors": lambda path: write_single_file(path, seed=3),
+        "a1111/models/Stable-diffusion/old.ckpt": lambda path: path.write_bytes(pickle.dumps({}, 2)),
+    }
+    for place, write in places.items():
+        (mine / place).parent.mkdir(parents=True, exist_ok=True)
+        write(mine / place)
+    store.add(mine)
+    assert names(store) == ["one", "two"]
+    assert [(other.name, str(other.kind)) for other in store.others()] == [
+        ("xl", "LoRA for SDXL"),
+        ("ink", "LoRA for Stable Diffusion 1.x"),
+        ("flux", "GGUF FLUX.1 model"),
+    ]
+    ((name, why),) = store.problems()
+    assert name == "old.ckpt"
+    assert "pickle" in why.message
+    assert "convert" in why.hint
+
+
+def write_diffusers(folder: Path) -> Path:
+    """A folder that is known by its descriptions and the header of its denoiser."""
+    parts = {
+        "model_index.json": '{"_name_or_path": "C:\\\\models\\\\dream-8", "unet": ["diffusers", "UNet2DConditionModel"], '
+        '"vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"], '
+        '"scheduler": ["diffusers", "PNDMScheduler"]}',
+        "unet/config.json": '{"cross_attention_dim": 32, "in_channels": 4, "sample_size": 8}',
+        "vae/config.json": '{"block_out_channels": [1, 1, 1, 1]}',
+        "text_encoder/config.json": '{"hidden_size": 32}',
+        "scheduler/scheduler_config.json": "{}",
+    }
+    for name, text in parts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    write_lora(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    return folder
+
+
+def test_the_folders_of_invokeai(store: ModelStore, mine: Path) -> None:
+    write_diffusers(mine / "models" / "0f7a1e52-0c1d-4a53-9c4f-8d2a6ee54f11")
+    (mine / "models" / "1b2c3d4e-0c1d-4a53-9c4f-8d2a6ee54f12").mkdir()
+    write_single_file(mine / "models" / "1b2c3d4e-0c1d-4a53-9c4f-8d2a6ee54f12" / "Photo.safetensors")
+    store.add(mine)
+    assert names(store) == ["dream-8", "Photo"]
+
+
+def as_hub_cache(plain: Path, hub: Path, repository: str) -> Path:
+    """The files of `plain` as the hub's own client keeps them; returns the snapshot."""
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / COMMIT
+    (folder / "blobs").mkdir(parents=True)
+    for number, file in enumerate(sorted(path for path in plain.rglob("*") if path.is_file())):
+        blob = folder / "blobs" / f"{number:064x}"
+        shutil.copy(file, blob)
+        link = snapshot / file.relative_to(plain)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot
+
+
+@links
+def test_the_cache_of_the_hub(store: ModelStore, mine: Path, tmp_path: Path) -> None:
+    plain = write_diffusers(tmp_path / "plain")
+    (plain / "README.md").write_text("---\nlicense: creativeml-openrail-m\ntags:\n- art\n---\n# Dream\n")
+    as_hub_cache(plain, mine / "hub", "someone/dream")
+    part = tmp_path / "part"
+    part.mkdir()
+    write_lora(part / "pytorch_lora_weights.safetensors")
+    as_hub_cache(part, mine / "hub", "someone/ink-style")
+    store.add(mine / "hub")
+    (model,) = store.list()
+    assert (model.info.name, model.info.licence) == ("dream", "creativeml-openrail-m")
+    assert [other.name for other in store.others()] == ["ink-style"]
+
+
+@links
+@pytest.mark.parametrize("depth", ["", "..", "../.."])
+def test_a_snapshot_may_be_named_itself(depth: str, store: ModelStore, mine: Path, tmp_path: Path) -> None:
+    snapshot = as_hub_cache(write_diffusers(tmp_path / "plain"), mine, "someone/dream")
+    assert store.add(snapshot / depth).info.name == "dream"
+    assert names(store) == ["dream"]
+
+
+@links
+@pytest.mark.parametrize("part", ["unet", "unet/diffusion_pytorch_model.safetensors", "model_index.json"])
+def test_a_model_with_parts_elsewhere_is_left_out(part: str, store: ModelStore, home: Home, tmp_path: Path) -> None:
+    model = write_diffusers(home.models / "model")
+    (model / part).rename(tmp_path / "elsewhere")
+    (model / part).symlink_to(tmp_path / "elsewhere")
+    assert store.list() == ()
+    (model / part).unlink()
+    (tmp_path / "elsewhere").rename(model / part)
+    assert names(store) == ["model"]
+
+
+# ---- by themselves ---------------------------------------------------------------------------------------------------
+
+
+def test_what_comes_and_goes_shows_without_refresh(store: ModelStore, home: Home, mine: Path) -> None:
+    (mine / "deep").mkdir()
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    settle(mine, mine / "deep")
+    assert names(store) == ["one"]
+    write_single_file(mine / "deep" / "two.safetensors", seed=2)
+    assert names(store) == ["one", "two"]
+    (mine / "one.safetensors").rename(mine / "three.safetensors")
+    assert names(store) == ["three", "two"]
+    home.models.mkdir()
+    write_single_file(home.models / "four.safetensors", seed=4)
+    assert names(store) == ["four", "three", "two"]
+    shutil.rmtree(mine / "deep")
+    assert names(store) == ["four", "three"]
+
+
+def test_a_copy_shows_once_it_is_whole(store: ModelStore, mine: Path, tmp_path: Path) -> None:
+    whole = write_single_file(tmp_path / "whole.safetensors", seed=2).read_bytes()
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    (mine / "two.safetensors").write_bytes(whole[: len(whole) // 2])
+    settle(mine)
+    assert names(store) == ["one"]
+    with (mine / "two.safetensors").open("ab") as file:
+        file.write(whole[len(whole) // 2 :])
+    assert names(store) == ["one", "two"]
+
+
+def test_nothing_new_costs_one_look_at_each_folder(
+    store: ModelStore, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    settle(mine)
+    store.list()
+    listed = store.list()
+
+    def look(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(folders.os, "walk", look)
+    monkeypatch.setattr("scumble.models.store.fingerprint", look)
+    assert store.list() is listed
+
+
+def test_the_next_start_reads_nothing_again(home: Home, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_single_file(mine / "one.safetensors")
+    write_lora(mine / "ink.safetensors")
+    (mine / "old.ckpt").write_bytes(pickle.dumps({}, 2))
+    first = ModelStore(home)
+    first.add(mine)
+    told = (first.list(), first.others(), [str(why) for _, why in first.problems()])
+
+    def read(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(examine, "read_contents", read)
+    second = ModelStore(home)
+    assert (second.list(), second.others(), [str(why) for _, why in second.problems()]) == told
+    assert all(told)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"knowledge": []}', "null"])
+def test_a_damaged_memory_is_no_trouble(damage: str, home: Home, mine: Path) -> None:
+    write_single_file(mine / "one.safetensors")
+    ModelStore(home).add(mine)
+    (home.cache / "models.json").write_text(damage)
+    assert names(ModelStore(home)) == ["one"]
+
+
+def test_thousands_of_files(home: Home, mine: Path) -> None:
+    data = write_lora(mine / "0.safetensors").read_bytes()
+    for number in range(1, 3000):
+        (mine / f"{number % 30}").mkdir(exist_ok=True)
+        (mine / f"{number % 30}" / f"{number}.safetensors").write_bytes(data)
+    write_single_file(mine / "one.safetensors")
+    ModelStore(home).add(mine)
+    (home.cache / "models.json").unlink()
+    store = ModelStore(home)
+    started = time.process_time()  # others keep the processors busy
+    assert names(store) == ["one"]
+    assert time.process_time() - started < 2
+    assert len(store.others()) == 3000
+
+
+# ---- what cannot be used yet -----------------------------------------------------------------------------------------
+
+
+def test_adding_what_cannot_be_used_yet_says_what_it_is(store: ModelStore, mine: Path) -> None:
+    write_lora(mine / "ink.safetensors")
+    write_lora(mine / "xl.safetensors", 2048)
+    with pytest.raises(ModelUnreadable, match=r"ink\.safetensors is of the kind LoRA for Stable Diffusion 1\.x, which"):
+        store.add(mine / "ink.safetensors")
+    with pytest.raises(ModelUnreadable, match=r"nothing that Scumble can use yet: 1 LoRA for .*, 1 LoRA for "):
+        store.add(mine)
+    assert store.list() == ()
+
+
+def test_licence_where_the_file_tells_it(store: ModelStore, mine: Path) -> None:
+    write_lora(mine / "ink.safetensors", metadata={"modelspec.license": "CC-BY-4.0\x1b[2J"})
+    (mine / "README.md").write_text("---\nlicense: other\n---\n")
+    write_single_file(mine / "one.safetensors")
+    assert store.add(mine).info.licence == ""
+    (other,) = store.others()
+    assert other.licence == "CC-BY-4.0[2J"
