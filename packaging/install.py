@@ -31,7 +31,7 @@ from environment import (
     scumble_version,
     torch_for_this_machine,
 )
-from scumble.client.hosts import find_hosts, this_machine
+from scumble.client.hosts import find_hosts, gimp_offers, this_machine
 from scumble.client.plugins import find_bundle, install_plugin, remove_plugin
 from scumble.home import Home, find_home
 from scumble.models.download import FILL_MODEL, fetch_fill_model
@@ -174,6 +174,8 @@ def install_plugins(home: Home) -> None:
             try:
                 install_plugin(host, bundle)
                 say(f"{host.name}: installed in {host.plugins}; restart {host.program} to see it")
+                if host.program == "GIMP" and gimp_offers(this_machine(), host, "scumble-panel") is False:
+                    say(f"{host.name} does not see the plug-in; to find out why, run: scumble doctor --fix")
             except OSError as error:
                 say(f"{host.name}: {host.plugins} cannot be written ({error.strerror})")
 

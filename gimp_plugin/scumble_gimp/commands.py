@@ -81,10 +81,10 @@ PAINTED = (PROMPT, NEGATIVE, MODEL)
 DETAILS = (SEED, COUNT, STEPS, GUIDANCE, SAMPLER, SOURCE, MASK)
 EDGE_HELP = "Pixels by which the canvas grows on this side"
 EXTEND = (
-    *(
-        Argument(side, f"_{side.capitalize()}", EDGE_HELP, 0, 0, MAX_SIDE)
-        for side in ("left", "top", "right", "bottom")
-    ),
+    Argument("left", "Le_ft", EDGE_HELP, 0, 0, MAX_SIDE),
+    Argument("top", "_Top", EDGE_HELP, 0, 0, MAX_SIDE),
+    Argument("right", "Ri_ght", EDGE_HELP, 0, 0, MAX_SIDE),
+    Argument("bottom", "_Bottom", EDGE_HELP, 0, 0, MAX_SIDE),
     Argument("ratio", "_Aspect ratio", "Grow to width:height, for instance 16:9, where no side is given", ""),
     Argument("width", "_Width", "Grow to this width, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
     Argument("height", "He_ight", "Grow to this height, where no side is given; 0: as it is", 0, 0, MAX_SIDE),

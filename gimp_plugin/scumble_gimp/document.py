@@ -121,6 +121,8 @@ class GimpDocument(Document):
         return super().mark()
 
     def contains(self, job: str, index: int) -> bool:
+        if not self.is_open:
+            return False
         notes = (note_of(layer) for layer in _walk(self.image.get_layers()))
         return any((note.get("job"), note.get("index")) == (job, index) for note in notes)
 

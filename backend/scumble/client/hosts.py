@@ -71,6 +71,18 @@ def find_hosts(machine: Machine) -> Tuple[Host, ...]:
     return tuple(found)
 
 
+def gimp_offers(machine: Machine, host: Host, procedure: str) -> Optional[bool]:
+    """Whether this GIMP, asked by itself, knows a plug-in's procedure; None where it cannot be asked."""
+    question = f"print('offered:', Gimp.get_pdb().procedure_exists('{procedure}'))"
+    interpreter = ["--batch-interpreter=python-fu-eval", "--batch", question, "--quit"]
+    for program in _gimp_programs(machine):
+        console = machine.which(re.sub(r"gimp(?!-console)(?=[^/\\\\]*$)", "gimp-console", program))
+        if console and host.source == "system" and _version_in(machine.run([program, "--version"])) == host.version:
+            found = re.search(r"offered: (True|False)", machine.run([console, "-i", "-d", "-f", *interpreter]))
+            return found[1] == "True" if found else None
+    return None
+
+
 # ---- Krita -----------------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +253,7 @@ def _run(command: Sequence[str]) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=20,
+            timeout=60,  # the first start of a program may take half of that
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -50,7 +50,7 @@ def plugin_state(host: Host, version: str) -> PluginState:
         if astray is None:
             return PluginState("unreadable", f"The plug-in's folder lacks {_entry(host, folder).name}.", folder)
         return PluginState("wrong name", f"The plug-in must lie in a folder named {name}, not {astray.name}.", astray)
-    needed = [_entry(host, folder), folder / "lib" / "scumble" / "__init__.py"]
+    needed = [_entry(host, folder), folder / "lib" / "scumble" / "__init__.py", *sorted(folder.rglob("*.py"))]
     if host.program == "Krita":
         needed.append(_krita_desktop(host))
     for file in needed:
@@ -78,6 +78,7 @@ def install_plugin(host: Host, bundle: Path) -> None:
     shutil.copytree(bundle / folder.name, part)
     if host.program == "GIMP":
         _make_executable(_entry(host, part))
+        os.utime(_entry(host, part))  # GIMP asks a plug-in anew what it offers only when its file has a new date
     part.rename(folder)
     if host.program == "Krita":
         for source, target in ((f"{KRITA}.desktop", _krita_desktop(host)), (f"{KRITA}.action", _krita_action(host))):
@@ -114,6 +115,7 @@ def repair_plugin(host: Host, state: PluginState, bundle: Optional[Path]) -> boo
     folder = host.plugins / _name(host)
     if state.kind == "not executable":
         _make_executable(_entry(host, folder))
+        os.utime(_entry(host, folder))
         return True
     if state.kind == "wrong name" and state.found is not None and state.found.is_dir() and not folder.exists():
         state.found.rename(folder)

@@ -11,7 +11,7 @@ from scumble.protocol.messages import Buffer, Progress
 from ..words import fraction, progress_words
 from .pictures import picture
 
-SIDE = 256
+SIDE = 200
 
 
 class ProgressView:

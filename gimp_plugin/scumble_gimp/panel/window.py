@@ -43,7 +43,7 @@ from .progress import ProgressView
 from .results import Results, Variant
 
 LOOK_MILLISECONDS = 400
-WIDTH, HEIGHT = 340, 640
+WIDTH, HEIGHT = 340, 760
 NEW_IMAGE = Size(512, 512)
 """What is made where no image is open."""
 

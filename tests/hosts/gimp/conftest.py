@@ -30,12 +30,15 @@ WHEELS = REPOSITORY / ".test-env" / "wheels"
 @pytest.fixture(scope="session")
 def plugin_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What users unpack into GIMP's folder, built from this checkout."""
+    return build_zip(tmp_path_factory.mktemp("plugin"))
+
+
+def build_zip(folder: Path) -> Path:
     from build_plugins import PLUGINS, fetch_websockets, make_bundle, write_zip
 
     WHEELS.mkdir(parents=True, exist_ok=True)
     kept = list(WHEELS.glob("websockets-15*.whl"))
     wheel = kept[0] if kept else fetch_websockets(Path(sys.executable), WHEELS)
-    folder = tmp_path_factory.mktemp("plugin")
     write_zip(make_bundle("GIMP", PLUGINS["GIMP"], wheel, folder / "bundle"), folder / "scumble-gimp.zip")
     return folder / "scumble-gimp.zip"
 

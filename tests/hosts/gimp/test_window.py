@@ -80,7 +80,7 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
             panel.run(NAMED)
             panel.wait_until("not named('notice').get_visible()", 60)
             write(panel, "a red brick wall")
-            assert panel.get("named('mode').get_text()") == "Fill the selection (80 × 60 px)"
+            assert panel.get("named('mode').get_text()") == "Fill the selection (80 \u00d7 60 px)"
             assert panel.get("named('generate').get_label()") == "_Fill"
 
             # One instance: the menu's items reach the panel that is open.
@@ -91,7 +91,7 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
             gimp.click(panel, "named('generate')")
             gimp.wait_until("len(image.get_layers()) == 2", 60)
             gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (100, 70)", 10)
-            assert gimp.get("[layer.get_name() for layer in image.get_selected_layers()]") == ["base"]
+            gimp.wait_until("[layer.get_name() for layer in image.get_selected_layers()] == ['base']", 10)
             gimp.undo()
             gimp.wait_until("len(image.get_layers()) == 1", 30)
 
@@ -123,6 +123,7 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
             gimp.wait_until("len(Gimp.get_images()) == 1", 30)
             gimp.wait_until("len(Gimp.get_images()[0].get_layers()) == 1", 30)
             assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
+            assert gimp.display.windows("GIMP Message") == []
             panel.run("later(named('apply').get_toplevel().close)")
         wait_for(lambda: not runs(gimp), 30, "the panel's process to end")
         gimp.run("Gimp.get_images()[0].clean_all()")

@@ -1,0 +1,106 @@
+"""The procedures' words and arguments, and what they mean as an edit."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from scumble.protocol import messages
+from scumble_gimp import commands
+from scumble_gimp.commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, REFINE, REMOVE, Command
+from scumble_gimp.settings import settings_of
+
+from tests.conftest import REPOSITORY
+
+
+def defaults(command: Command) -> dict[str, object]:
+    return {argument.name: argument.default for argument in command.arguments}
+
+
+def mnemonic(label: str) -> str:
+    return label[label.index("_") + 1].lower() if "_" in label else ""
+
+
+def test_menu_has_what_was_promised() -> None:
+    assert [command.title for command in COMMANDS.values()] == [
+        "Fill Selection",
+        "Extend Canvas",
+        "Remove Selection",
+        "Refine / Image to Image",
+        "Generate Layer",
+        "Open Panel",
+        "Repeat Last",
+    ]
+    assert commands.MAX_SIDE == messages.MAX_SIDE
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_arguments_are_documented_and_reached_by_keys(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.blurb
+    assert command.help.endswith(".")
+    assert all(argument.help for argument in command.arguments)
+    names = [argument.name for argument in command.arguments]
+    assert len(set(names)) == len(names)
+    # Help, Reset, Cancel, Load and Save are GIMP's own buttons.
+    keys = [*"hrcls", mnemonic(command.ok), *(mnemonic(argument.label) for argument in command.arguments)]
+    used = [key for key in keys if key]
+    if command.ok:
+        assert sorted(set(used)) == sorted(used)
+
+
+def test_defaults_leave_everything_to_the_backend() -> None:
+    settings = settings_of(FILL, defaults(FILL))
+    assert (settings.mode, settings.strength, settings.count) == (None, 1.0, 1)
+    open_ones = (settings.model, settings.seed, settings.steps, settings.guidance, settings.sampler)
+    assert open_ones == (None,) * 5
+
+
+def test_modes() -> None:
+    modes = {
+        command.name: settings_of(command, defaults(command)).mode for command in (EXTEND_CANVAS, REMOVE, GENERATE)
+    }
+    assert list(modes.values()) == ["outpaint", "remove", "txt2img"]
+
+
+def test_values_reach_the_edit() -> None:
+    values = {
+        **defaults(REFINE),
+        "strength": 35.0,
+        "seed": 0,
+        "steps": 7,
+        "guidance": 1.5,
+        "sampler": "ddim",
+        "count": 3,
+    }
+    settings = settings_of(REFINE, {**values, "prompt": "a wall", "negative": "cars", "model": "Tiny"})
+    assert settings.strength == pytest.approx(0.35)
+    assert (settings.seed, settings.steps, settings.guidance, settings.sampler) == (0, 7, 1.5, "ddim")
+    assert (settings.prompt, settings.negative, settings.model, settings.count) == ("a wall", "cars", "Tiny", 3)
+
+
+def test_nothing_but_words_is_loaded_while_gimp_asks() -> None:
+    """A plug-in whose network client cannot be imported still shows its menu."""
+    folder = REPOSITORY / "gimp_plugin" / "scumble_gimp"
+    for file in ("plugin.py", "commands.py"):
+        tree = ast.parse((folder / file).read_text())
+        modules = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+        assert not [module for module in modules if module.startswith("scumble")]
+
+
+def test_standard_library_and_gimp_only() -> None:
+    allowed = {"gi", "scumble", "scumble_gimp", *sys.stdlib_module_names}
+    for path in sorted((REPOSITORY / "gimp_plugin").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            assert not [name for name in names if name.split(".")[0] not in allowed], path
+
+
+def test_entry_has_the_name_and_bit_that_gimp_wants() -> None:
+    entry: Path = REPOSITORY / "gimp_plugin" / "scumble-gimp.py"
+    assert entry.stat().st_mode & 0o111
+    assert entry.read_text().startswith("#!/usr/bin/env python3\n")

@@ -1,0 +1,32 @@
+"""What the panel remembers."""
+
+from __future__ import annotations
+
+import os
+
+from scumble.client.editor import EditSettings
+from scumble.client.settings import update_settings
+from scumble.home import Home
+from scumble_gimp.panel.memory import SESSION, VALUES, free_session, store_session, store_values, stored_values
+
+
+def test_values_come_back(home: Home) -> None:
+    assert stored_values(home) == {}
+    store_values(home, EditSettings(prompt="a door", strength=0.4, steps=9, seed=4))
+    values = stored_values(home)
+    assert (values["prompt"], values["strength"], values["steps"]) == ("a door", 0.4, 9)
+    assert "seed" not in values
+    update_settings(home, **{VALUES: {"prompt": "x", "of a newer version": 1}})
+    assert stored_values(home) == {"prompt": "x"}
+
+
+def test_session_is_taken_up_unless_another_panel_has_it(home: Home) -> None:
+    assert free_session(home) is None
+    store_session(home, "secret")
+    assert free_session(home) == "secret"
+    update_settings(home, **{SESSION: {"session": "secret", "pid": os.getppid()}})
+    assert free_session(home) is None
+    update_settings(home, **{SESSION: {"session": "secret", "pid": 2**22 + 1}})
+    assert free_session(home) == "secret"
+    update_settings(home, **{SESSION: "damaged"})
+    assert free_session(home) is None

@@ -1,0 +1,59 @@
+"""What the artist reads."""
+
+from __future__ import annotations
+
+import pytest
+from scumble.protocol.errors import BadRequest
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import ModelInfo, Progress
+from scumble_gimp.words import (
+    command_in,
+    error_words,
+    fraction,
+    models_words,
+    progress_words,
+    situation_words,
+    time_words,
+)
+
+JOB = "0" * 32
+
+
+def model(kind: str) -> ModelInfo:
+    return ModelInfo("id", "name", kind, "family", False, 512, 1)  # type: ignore[arg-type]
+
+
+def test_progress() -> None:
+    assert progress_words(Progress(JOB, "denoising", 3, 20, 12.4)) == "Painting, 12 s left"
+    assert progress_words(Progress(JOB, "loading", 0, 0)) == "Loading the model..."
+    assert fraction(Progress(JOB, "denoising", 5, 20)) == 0.25
+    assert fraction(Progress(JOB, "queued", 0, 0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, ""), (0.2, "1 s"), (89, "89 s"), (150, "2 min"), (7200, "2.0 h")]
+)
+def test_times(seconds: float, words: str) -> None:
+    assert time_words(seconds) == words
+
+
+def test_situation() -> None:
+    canvas, selected = Size(320, 256), Bounds(1, 2, 80, 60)
+    assert situation_words("fill", selected, canvas) == "Fill the selection (80 \u00d7 60 px)"
+    assert situation_words("img2img", None, canvas) == "Repaint the whole picture (320 \u00d7 256 px)"
+    assert situation_words("outpaint", None, canvas) == "Continue the picture into the empty area"
+
+
+def test_models() -> None:
+    assert "scumble models add" in models_words([])
+    assert models_words([model("fill")]).startswith("Ready. Prompts need a Stable Diffusion model")
+    assert models_words([model("fill"), model("diffusion")]) == "Ready."
+
+
+def test_errors_name_a_command_to_copy() -> None:
+    words = error_words(BadRequest("It is not there.", "Run: python3 packaging/install.py"))
+    assert words == "It is not there. Run: python3 packaging/install.py"
+    assert command_in(words) == "python3 packaging/install.py"
+    assert command_in("Start the backend with: scumble serve") == "scumble serve"
+    assert command_in("Select a smaller area.") == ""
+    assert command_in("One thing: another") == ""

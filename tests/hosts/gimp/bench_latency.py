@@ -1,0 +1,93 @@
+"""How long the artist waits beside the engine's time: python -m tests.hosts.gimp.bench_latency [gimp-3.0 ...]
+
+A 512 x 384 selection in a 1536 x 1024 picture, an engine that paints at once (tests.fakes.engines), so that what is
+measured is all but the engine. Three ways: another script's call, which starts a process for the plug-in; the click in
+the open panel; and the longest time for which the panel's main loop stood still, GIMP's own pixel calls included.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scumble.home import Home
+
+from tests.server.process import process
+
+from ..gimp_host import GimpHost
+from ..installs import Install, find_install
+from .conftest import CALL, build_zip
+
+RUNS = 7
+TIMED = """
+import time
+def timed():
+    began = time.monotonic()
+    done = call("scumble-fill-selection", image, prompt="quick", steps=1)
+    assert "error" not in done, done
+    return time.monotonic() - began
+"""
+PANEL = """
+import time
+from scumble.client.editor import Editor
+plain = Editor.insert
+inserted = []
+def insert(self, *arguments):
+    plain(self, *arguments)
+    inserted.append(time.monotonic())
+Editor.insert = insert
+def named(name):
+    return next(widget for widget in widgets() if widget.get_name() == name)
+"""
+
+
+def main() -> int:
+    names = sys.argv[1:] or ["gimp-3.0", "gimp-3.2"]
+    with tempfile.TemporaryDirectory() as scratch:
+        plugin = build_zip(Path(scratch))
+        for name in names:
+            install = find_install(name)
+            if install is None:
+                print(f"{name} is not prepared: python tests/hosts/setup_hosts.py --host {name}")
+                continue
+            measure(install, Path(scratch) / name, plugin)
+    return 0
+
+
+def measure(install: Install, work: Path, plugin: Path) -> None:
+    home = Home(work / "home")
+    home.root.mkdir(parents=True)
+    environment = {"SCUMBLE_HOME": str(home.root)}
+    with process(home), GimpHost(install, work / "gimp", plugins=[plugin], environment=environment) as gimp:
+        gimp.new_image(np.random.default_rng(1).integers(0, 255, (1024, 1536, 4), np.uint8) | np.uint8(128))
+        gimp.select(np.full((384, 512), 255, np.uint8), 400, 300)
+        gimp.run(CALL + TIMED)
+        report(install.name, "from a fresh process", [gimp.get("timed()") for _ in range(RUNS)])
+        gimp.menu("Filters", "Scumble", "Open Panel")
+        with gimp.plugin("scumble-gimp") as panel:
+            panel.run(PANEL)
+            panel.wait_until("not named('notice').get_visible()", 60)
+            panel.run("named('prompt').get_buffer().set_text('quick'); named('steps').set_value(1)")
+            waits = []
+            panel.run("start_stalls()")
+            for count in range(1, RUNS + 1):
+                panel.run("began = time.monotonic(); named('generate').clicked()")
+                panel.wait_until(f"len(inserted) == {count}", 30)
+                waits.append(panel.get("inserted[-1] - began"))
+            stall = panel.get("stalls.stop()")
+        report(install.name, "from the open panel", waits)
+        print(f"{install.name:10} the panel's longest stall      {stall:6.0f} ms")
+        gimp.run("image.clean_all()")
+
+
+def report(name: str, what: str, seconds: list[float]) -> None:
+    milliseconds = sorted(1000 * second for second in seconds)
+    median = statistics.median(milliseconds)
+    print(f"{name:10} {what:30} {median:6.0f} ms (from {milliseconds[0]:.0f} to {milliseconds[-1]:.0f})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
