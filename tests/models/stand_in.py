@@ -21,6 +21,7 @@ class HubStandIn:
     refuses        path -> status, instead of the file
     forges         path -> other bytes of the same length than those whose hash it tells
     moves_to       another address, to which it sends those who ask for files
+    answers        instead of the list of a repository's files
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class HubStandIn:
         self.refuses: dict[str, int] = {}
         self.forges: dict[str, bytes] = {}
         self.moves_to = ""
+        self.answers: bytes | None = None
         self.asked: list[tuple[str, str | None, str | None]] = []
         stand_in = self
 
@@ -82,6 +84,9 @@ class HubStandIn:
     def _tell(self, to: BaseHTTPRequestHandler, repository: str) -> None:
         if "api" in self.refuses or repository not in self.repositories:
             to.send_error(self.refuses.get("api", 401))  # so the hub answers strangers, also where there is nothing
+            return
+        if self.answers is not None:
+            self._send(to, self.answers, None)
             return
         siblings = [_sibling(name, data) for name, data in self.repositories[repository].items()]
         self._send(to, json.dumps({"sha": self.commit, "cardData": self.card, "siblings": siblings}).encode(), None)

@@ -139,6 +139,16 @@ def test_removing_a_pulled_model_leaves_nothing(stand_in: HubStandIn, hub: Hub, 
         assert [path.name for path in home.models.iterdir()] == [".pulling"]
 
 
+def test_removing_leaves_what_the_user_put_there(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    stand_in.add("someone/single", write_single_file(tmp_path / "repository" / "deep.safetensors").parent)
+    model = pull(find_offer("someone/single", hub), home, hub)
+    assert isinstance(model, ModelFile)
+    (model.path.parent / "notes.txt").write_text("mine")
+    ModelStore(home).remove(model.info.id)
+    assert [path.name for path in model.path.parent.iterdir()] == ["notes.txt"]
+
+
 # ---- broken, forged, full --------------------------------------------------------------------------------------------
 
 
@@ -174,6 +184,9 @@ def test_interrupted_keeps_what_came(stand_in: HubStandIn, hub: Hub, home: Home)
     seen: list[int] = []
     pull(offer, home, hub, lambda done, _: seen.append(done))
     assert visible(home) == ["tiny-sd"]
+    assert seen == sorted(seen)
+    assert seen[0] > offer.bytes // 2
+    assert seen[-1] == offer.bytes
     assert len(set(stand_in.fetched()) - {UNET}) == len([n for n in stand_in.fetched() if n != UNET])  # none twice
 
 
@@ -289,6 +302,41 @@ def test_a_single_file(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Pat
     assert visible(home) == ["Dream 8"]
     assert isinstance(model, ModelFile)
     assert model.info.licence == "openrail"
+
+
+def test_a_file_with_a_name_of_its_kind_is_called_as_its_repository(
+    stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path
+) -> None:
+    stand_in.add("someone/dreams", write_single_file(tmp_path / "model.safetensors").parent)
+    assert pull(find_offer("someone/dreams", hub), home, hub).path == home.models / "dreams" / "model.safetensors"
+    assert visible(home) == ["dreams"]
+
+
+def test_weights_in_shards(stand_in: HubStandIn, hub: Hub) -> None:
+    stand_in.repositories["someone/shards"] = {
+        "model_index.json": b"{}",
+        "unet/config.json": b"{}",
+        "unet/diffusion_pytorch_model.safetensors.index.json": b"{}",
+        "unet/diffusion_pytorch_model.safetensors.index.fp16.json": b"{} ",
+        "unet/diffusion_pytorch_model-00001-of-00002.safetensors": b"1",
+        "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors": b"22",
+        "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors": b"333",
+        "tokenizer/empty.txt": b"",
+    }
+    assert [file.name for file in find_offer("someone/shards", hub).files] == [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+        "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"sha": "x", "siblings": []}', b'{"sha": 3}', b"<html>"])
+def test_answers_that_make_no_sense(answer: bytes, stand_in: HubStandIn, hub: Hub) -> None:
+    stand_in.answers = answer
+    with pytest.raises(ModelMissing, match="makes no sense"):
+        find_offer(TINY, hub)
 
 
 def test_two_models_of_one_name(stand_in: HubStandIn, hub: Hub, home: Home, published: Path) -> None:

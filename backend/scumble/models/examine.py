@@ -22,7 +22,8 @@ from .source import read_source
 _SAMPLE = 1 << 16
 _LONGEST = 80  # characters of a name or licence
 _CARD_HEAD = 1 << 12
-_ANY_NAME = re.compile(r"(diffusion_pytorch_model|model|pytorch_lora_weights|adapter_model)(\.|$)")
+ANY_NAME = re.compile(r"(diffusion_pytorch_model|model|pytorch_lora_weights|adapter_model)(\.|$)")
+"""Stems that say nothing of the model."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FILL_NATIVE = 512
 """Side in px of what MI-GAN looks at (fill.migan.VIEW; not imported, it would bring onnxruntime into the server)."""
@@ -62,7 +63,7 @@ def examine(path: Path) -> ModelFile | OtherFile:
     kind = recognise(contents)
     if kind is None:
         raise ModelUnreadable(
-            f"{path.name} is no model of a kind that Scumble knows.",
+            f"{printable(path.name)} is no model of a kind that Scumble knows.",
             "Scumble runs Stable Diffusion 1.x models: a diffusers folder, or one .safetensors file with all parts.",
         )
     return _other(path, kind, contents.metadata)
@@ -110,14 +111,14 @@ def readable_name(path: Path) -> str:
     """The name that its user knows it by. The hub's cache names its folders by commits, InvokeAI by random numbers, and
     many files are only called what they all are."""
     name = path.name if path.is_dir() else path.stem
-    if (repository := repository_of(path.parent)) and (path.is_dir() or _ANY_NAME.match(name)):
+    if (repository := repository_of(path.parent)) and (path.is_dir() or ANY_NAME.match(name)):
         name = repository.name.rpartition("--")[2]
     elif path.is_dir() and _UUID.fullmatch(name):
         called = str(read_json(path / "model_index.json").get("_name_or_path", ""))
         name = re.split(r"[/\\]", called)[-1] or name
-    elif not path.is_dir() and _ANY_NAME.match(name):
+    elif not path.is_dir() and ANY_NAME.match(name):
         name = path.parent.name
-    return _printable(name)
+    return printable(name)
 
 
 def _size(path: Path) -> int:
@@ -130,7 +131,7 @@ def _licence(path: Path, metadata: Mapping[str, str]) -> str:
     if source := read_source(folder):
         return source.licence
     if claimed := metadata.get("modelspec.license"):
-        return _printable(claimed)
+        return printable(claimed)
     if not path.is_dir() and not repository_of(path):  # a card in a folder of many files is not about this one
         return ""
     try:
@@ -139,17 +140,18 @@ def _licence(path: Path, metadata: Mapping[str, str]) -> str:
     except OSError:
         return ""
     told = re.search(r"^license: *['\"]?([^'\"\n]+)", head, re.MULTILINE) if head.startswith("---") else None
-    return _printable(told[1].strip()) if told else ""
+    return printable(told[1].strip()) if told else ""
 
 
-def _printable(text: Any) -> str:
+def printable(text: Any) -> str:
+    """Names and claims from files, so that none plays with the terminal."""
     return "".join(character for character in str(text) if character.isprintable())[:_LONGEST]
 
 
 def _examine_fill(path: Path) -> ModelFile:
     if not is_complete(path, FILL_MODEL):
         raise ModelUnreadable(
-            f"{path.name} is not the fill model as published.", "Fetch it with: scumble models pull migan"
+            f"{printable(path.name)} is not the fill model as published.", "Fetch it with: scumble models pull migan"
         )
     info = ModelInfo(
         id=content_id(path),

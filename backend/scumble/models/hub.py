@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ..protocol.errors import BadRequest, ModelMissing
 from .download import Published
+from .examine import printable
 from .web import broken_off, open_url
 
 _MOST = 16 << 20  # bytes of an answer
@@ -79,8 +80,8 @@ def _repository(name: str, answer: dict[str, Any]) -> Repository:
     return Repository(
         name,
         answer["sha"],
-        "".join(c for c in licence if c.isprintable())[:80],
-        tuple(file for file in files if is_safe(file.name) and _DIGEST.fullmatch(file.digest) and file.size >= 0),
+        printable(licence),
+        tuple(file for file in files if is_safe(file.name) and _DIGEST.fullmatch(file.digest) and file.size > 0),
     )
 
 

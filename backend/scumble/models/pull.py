@@ -18,7 +18,7 @@ from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadabl
 from .catalogue import CATALOGUE, find_entry
 from .choice import choose
 from .download import Progress, Published, check_space, fetch, is_complete, part_of
-from .examine import ModelFile, OtherFile, examine
+from .examine import ANY_NAME, ModelFile, OtherFile, examine
 from .folders import is_model_folder
 from .hub import Hub
 from .source import Source, read_source, write_source
@@ -60,7 +60,8 @@ def find_offer(wanted: str, hub: Hub) -> Offer:
     files = choose(found.files, file)
     weights = [published.name for published in files if published.name.endswith(".safetensors")]
     is_single = len(files) == 1
-    own_name = PurePosixPath(weights[0]).stem if is_single else repository.partition("/")[2]
+    stem = PurePosixPath(weights[0]).stem
+    own_name = stem if is_single and not ANY_NAME.match(stem) else repository.partition("/")[2]
     return Offer(
         name=entry.name if entry else own_name,
         repository=repository,
@@ -99,24 +100,23 @@ def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -
 
 
 def _fetch_all(offer: Offer, parts: Path, hub: Hub, progress: Progress | None) -> None:
-    done = 0
+    missing = [_missing(_at(parts, offer, file), file) for file in offer.files]
+    done = offer.bytes - sum(missing)
     is_of_use = offer.suggested
-    for file in offer.files:
-        destination = _at(parts, offer, file)
+    for file, still in zip(offer.files, missing, strict=True):
         if file.name.endswith(".safetensors") and not is_of_use:  # by now everything small is here
-            if _missing(destination, file) == file.size:  # else an earlier try has asked
+            if still == file.size:  # else an earlier try has asked
                 with _swept_when_useless(parts):
                     _require_use(offer, file, parts, hub)
             is_of_use = True
-        _fetch(offer, file, destination, hub, _shifted(progress, done, offer.bytes))
-        done += file.size
+        before = done - (file.size - still)
+        if still or not _at(parts, offer, file).is_file():
+            _fetch(offer, file, _at(parts, offer, file), hub, _shifted(progress, before, offer.bytes))
+        done += still
 
 
 def _fetch(offer: Offer, file: Published, destination: Path, hub: Hub, progress: Progress) -> None:
     """Tries again as long as each try brings something: connections of an hour break."""
-    if not _missing(destination, file):
-        progress(file.size, file.size)
-        return
     url = hub.url(offer.repository, offer.commit, file.name)
     while True:
         before = _size(part_of(destination))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -31,3 +32,11 @@ def read_source(folder: Path) -> Source | None:
         return Source(*(str(values[field.name]) for field in dataclasses.fields(Source)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def forget_source(folder: Path) -> None:
+    """After the one file that Scumble had fetched is gone: takes the folder away too, unless somebody uses it."""
+    if read_source(folder):
+        (folder / _NAME).unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ..home import Home
 from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
-from .examine import ModelFile, OtherFile, examine
+from .examine import ModelFile, OtherFile, examine, printable
 from .folders import Fingerprint, Survey, fingerprint, is_model_folder, survey
 from .seen import Outcome, Seen, read_seen, write_seen
-from .source import read_source
+from .source import forget_source
 
 __all__ = ["ModelFile", "ModelStore", "OtherFile"]
 
@@ -79,7 +79,7 @@ class ModelStore:
                 for path in self._read().paths
                 if not Path(path).exists()
             ]
-            return (*gone, *((path.name, why) for path, why in self._unreadable()))
+            return (*gone, *((printable(path.name), why) for path, why in self._unreadable()))
 
     def add(self, path: Path) -> ModelFile:
         """Makes a model's file or folder, or all models in a folder, part of the list; nothing is copied. Returns the
@@ -89,15 +89,15 @@ class ModelStore:
         """
         path = path.expanduser().resolve()
         is_one = path.is_file() or is_model_folder(path)
-        try:
-            found = [examine(path)] if is_one or not path.is_dir() else self._examine_all(survey([path]))
-        except OSError as error:
-            raise ModelUnreadable(f"{path.name} cannot be read: {error.strerror}.", "Check its name.") from error
-        models = [outcome for outcome in found if isinstance(outcome, ModelFile)]
-        if not models:
-            raise _nothing_usable(path.name, [other for other in found if isinstance(other, OtherFile)])
-        added = {model.info.id for model in models}
         with self._lock:
+            try:
+                found = [examine(path)] if is_one or not path.is_dir() else self._examine_all(survey([path]))
+            except OSError as error:
+                raise ModelUnreadable(f"{path.name} cannot be read: {error.strerror}.", "Check its name.") from error
+            models = [outcome for outcome in found if isinstance(outcome, ModelFile)]
+            if not models:
+                raise _nothing_usable(path.name, [other for other in found if isinstance(other, OtherFile)])
+            added = {model.info.id for model in models}
             named = self._read()
             paths = named.paths if str(path) in named.paths else (*named.paths, str(path))
             self._write(_Named(paths, tuple(id for id in named.hidden if id not in added)))
@@ -112,8 +112,8 @@ class ModelStore:
         with self._lock:
             model = self.get(id)
             if model.path.is_relative_to(self._home.models.resolve()):
-                ours = read_source(model.path.parent)
-                _delete(model.path.parent if ours else model.path)
+                _delete(model.path)
+                forget_source(model.path.parent)
             else:
                 named = self._read()
                 paths = tuple(path for path in named.paths if path != str(model.path))
