@@ -35,10 +35,13 @@ import time
 from scumble.client.editor import Editor
 plain = Editor.insert
 inserted = []
-def insert(self, *arguments):
-    plain(self, *arguments)
+busy = []
+def insert(self, job, *arguments):
+    plain(self, job, *arguments)
     inserted.append(time.monotonic())
+    busy.append(sum(seconds for name, seconds in self.result(job).timings.items() if name in BACKEND))
 Editor.insert = insert
+BACKEND = ("load", "plan", "generate", "composite")
 def named(name):
     return next(widget for widget in widgets() if widget.get_name() == name)
 """
@@ -71,14 +74,16 @@ def measure(install: Install, work: Path, plugin: Path) -> None:
             panel.run(PANEL)
             panel.wait_until("not named('notice').get_visible()", 60)
             panel.run("named('prompt').get_buffer().set_text('quick'); named('steps').set_value(1)")
-            waits = []
+            waits, beside = [], []
             panel.run("start_stalls()")
             for count in range(1, RUNS + 1):
                 panel.run("began = time.monotonic(); named('generate').clicked()")
                 panel.wait_until(f"len(inserted) == {count}", 30)
                 waits.append(panel.get("inserted[-1] - began"))
+                beside.append(waits[-1] - panel.get("busy[-1]"))
             stall = panel.get("stalls.stop()")
         report(install.name, "from the open panel", waits)
+        report(install.name, "  beside what the worker did", beside)
         print(f"{install.name:10} the panel's longest stall      {stall:6.0f} ms")
         gimp.run("image.clean_all()")
 
