@@ -73,7 +73,7 @@ def build_bundles(python: Path, into: Path, wheels: Path | None = None) -> dict[
 def make_bundle(program: str, sources: Path, websockets: Path, bundle: Path) -> Path:
     """Puts one plug-in together in the folder `bundle`, in place of any that is there."""
     shutil.rmtree(bundle, ignore_errors=True)
-    without_caches = shutil.ignore_patterns("__pycache__", "*.pyc")
+    without_caches = shutil.ignore_patterns("__pycache__", "*.pyc", "screenshot.png")
     # Krita unpacks what lies beside its .desktop file; GIMP wants all in one folder with the script's name.
     root = bundle if program == "Krita" else bundle / "scumble-gimp"
     shutil.copytree(sources, root, ignore=without_caches)

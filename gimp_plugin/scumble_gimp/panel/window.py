@@ -31,7 +31,7 @@ from scumble.protocol.messages import (
 )
 
 from ..backend import make_client, with_model_id
-from ..commands import EXTEND_CANVAS, PANEL, REMOVE
+from ..commands import EXTEND_CANVAS, PANEL, REFINE, REMOVE, REPEAT, STRENGTH
 from ..document import GimpDocument, new_image, put_on_view
 from ..words import BUTTONS, MODES, command_in, error_words, models_words, situation_words
 from .form import Form
@@ -43,6 +43,7 @@ from .progress import ProgressView
 from .results import Results, Variant
 
 LOOK_MILLISECONDS = 400
+REFINED = float(STRENGTH.default) / 100
 WIDTH, HEIGHT = 340, 760
 NEW_IMAGE = Size(512, 512)
 """What is made where no image is open."""
@@ -218,14 +219,18 @@ class Panel:
         if image is not None:
             self._images.follow(image.get_id())
             self._changed()
-        if command == REMOVE.name:
-            self.generate("remove")
-        elif command == EXTEND_CANVAS.name:
+        if command in (REMOVE.name, REPEAT.name):
+            self.generate("remove" if command == REMOVE.name else None)
+            return
+        if command == EXTEND_CANVAS.name:
             self.form.unfold_edges()
         elif command != PANEL.name:
+            strength = self.form.settings.strength
+            anew = command != REFINE.name
+            if anew != (strength >= 1):
+                self.form.show_settings({"strength": 1.0 if anew else REFINED})
             self.form.prompt.grab_focus()
-        if command != REMOVE.name:
-            self.window.present_with_time(GLib.get_monotonic_time() // 1000)
+        self.window.present_with_time(GLib.get_monotonic_time() // 1000)
 
     # ---- what the backend says ---------------------------------------------------------------------------------------
 

@@ -124,6 +124,21 @@ def test_extend(
     console.run("image.delete()")
 
 
+def test_selection_over_transparent_canvas(console: GimpConsole, picture: np.ndarray) -> None:
+    """The picture is continued there, and nowhere else."""
+    holed = picture.copy()
+    holed[:, :48] = 0
+    console.new_image(holed)
+    console.select(np.full((HEIGHT, 56), 255, np.uint8))
+    before = merged(console)
+    done = console.get("call('scumble-fill-selection', image)", timeout=120)
+    assert done.get("name", "").startswith("Outpaint"), done
+    after = merged(console)
+    np.testing.assert_array_equal(after[:, 56:], before[:, 56:])
+    assert (after[:, :48, 3] == 1).all()
+    console.run("image.delete()")
+
+
 def test_refine_and_generate(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
     console.new_image(picture)
     console.select(mask, *AT)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scumble.client.client import Client
 from scumble.client.launcher import find_backend
 from scumble.home import Home
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest
 
+from tests.conftest import REPOSITORY
 from tests.server.process import process
 
 from ..driver import Driver, wait_for
@@ -21,6 +25,7 @@ from ..gimp_host import GimpHost
 from ..installs import Install
 
 PLUGIN = "scumble-gimp"
+SAMPLE = REPOSITORY / "packaging" / "sample.py"
 MASK = np.full((60, 80), 255, np.uint8)
 NAMED = """
 def named(name):
@@ -105,10 +110,28 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
             panel.wait_until("not named('cancel').get_mapped()", 20)
             assert layers(gimp) == ["base"]
 
+            # The canvas grows while an edit runs: its layer follows.
+            write(panel, "slow gate", steps=10)
+            gimp.click(panel, "named('generate')")
+            panel.wait_until("named('cancel').get_mapped()", 30)
+            gimp.run("image.resize(340, 266, 20, 10); Gimp.displays_flush()")
+            gimp.wait_until("len(image.get_layers()) == 2", 60)
+            gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (120, 80)", 10)
+            gimp.run("image.remove_layer(image.get_layers()[0]); image.resize(320, 256, -20, -10)")
+
+            # What was done before is there to be used again.
+            panel.run("named('history').set_expanded(True)")
+            panel.wait_until("len(named('history-list').get_children()) == 3", 30)
+            panel.run("named('history-list').select_row(named('history-list').get_children()[2])")
+            panel.run("named('reuse').clicked()")
+            prompt = "named('prompt').get_buffer().get_property('text')"
+            assert panel.get(prompt) == "a red brick wall"
+            panel.run("named('history').set_expanded(False)")
+
             # Several variants wait to be chosen from, even if the picture is closed meanwhile.
             write(panel, "an old door", steps=6, count=3)
             gimp.click(panel, "named('generate')")
-            panel.wait_until("len(named('variants').get_children()) == 4", 60)
+            panel.wait_until("len(named('variants').get_children()) == 5", 60)
             gimp.screenshot("panel-results")
             gimp.click(panel, "named('apply')")
             gimp.wait_until("len(image.get_layers()) == 2", 30)
@@ -180,3 +203,41 @@ def edit_elsewhere(home: Home) -> None:
     request = EditRequest("txt2img", Size(64, 64), Bounds(0, 0, 1, 1), prompt="quick")
     client.wait(client.submit(request, bytes(4)))
     client.close(5)
+
+
+def test_sample_picture(start, backend_home: Home, tmp_path: Path) -> None:
+    """What the README shows: a scratch removed and the canvas grown, by the fill model."""
+    with start(backend_home) as gimp:
+        subprocess.run([sys.executable, SAMPLE, "draw", tmp_path / "picture.png", tmp_path / "mask.png"], check=True)
+        picture = np.asarray(Image.open(tmp_path / "picture.png").convert("RGBA"))
+        mask = np.asarray(Image.open(tmp_path / "mask.png").convert("L"))
+        gimp.new_image(picture)
+        gimp.select(mask)
+        open_panel(gimp)
+        with gimp.plugin(PLUGIN) as panel:
+            panel.run(NAMED)
+            panel.wait_until("not named('notice').get_visible()", 60)
+            panel.run("named('generate').get_toplevel().move(1130, 90)")
+            assert panel.get("named('generate').get_label()") == "_Remove"
+            gimp.click(panel, "named('generate')")
+            gimp.wait_until("len(image.get_layers()) == 2", 90)
+            gimp.run("Gimp.Selection.none(image); Gimp.displays_flush()")
+            panel.run("named('extend').set_expanded(True); named('right').set_value(192)")
+            panel.wait_until("named('generate').get_label() == '_Extend'", 30)
+            gimp.click(panel, "named('generate')")
+            gimp.wait_until("image.get_width() == 960 and len(image.get_layers()) == 3", 90)
+            panel.wait_until("not named('cancel').get_mapped()", 30)
+            gimp.run("everything = Gimp.Layer.new_from_visible(image, image, 'everything')")
+            result = gimp.pixels("everything", 0, 0, 960, 512)
+            gimp.run("everything.delete()")
+            gimp.display.keys("ctrl+shift+j")
+            time.sleep(2)  # the picture fits itself into the window
+            gimp.screenshot("sample")
+            panel.run("later(named('apply').get_toplevel().close)")
+        kept = mask == 0
+        np.testing.assert_array_equal(result[:, :768][kept], picture[kept])
+        scratch = mask == 255
+        assert (picture[scratch, :3].min(axis=-1) > 240).mean() > 0.3
+        assert (result[:, :768][scratch, :3].min(axis=-1) > 240).mean() < 0.01
+        assert (result[..., 3] == 255).all()
+        gimp.run("image.clean_all()")
