@@ -212,7 +212,7 @@ def test_wrong_bytes_are_refused(file: str, stand_in: HubStandIn, hub: Hub, home
 
 def test_full_disk_is_told_before(stand_in: HubStandIn, hub: Hub, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 64 << 20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 65 << 20))  # for the small files
     assert "no room" in fails(TINY, hub, home, DiskFull).message
     assert stand_in.fetched() == []
 
