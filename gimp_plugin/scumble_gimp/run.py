@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +18,7 @@ from .commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, PANEL, REMOVE, RE
 from .document import GimpDocument, new_image, put_on_view
 from .edit import edit
 from .extend import edges_for
+from .log import log, log_to
 from .settings import settings_of
 from .words import error_words
 
@@ -39,6 +40,7 @@ def run_command(
 ) -> Any | None:
     """The topmost new layer, None for a command that makes none. Raises Dismissed."""
     home = find_home()
+    log_to(home)
     interactive = run_mode == Gimp.RunMode.INTERACTIVE
     try:
         if command is PANEL and not interactive:
@@ -74,7 +76,7 @@ def run_command(
     except Dismissed:
         raise
     except Exception as error:
-        _log(home, command)
+        log.exception("%s failed", command.name)
         raise Dismissed(f"Something went wrong in Scumble's plug-in; {home.logs / 'gimp.log'} says more.") from error
 
 
@@ -105,7 +107,8 @@ def _edit(
         edges = edges_for(document.canvas, values) if command is EXTEND_CANVAS else None
         settings: EditSettings = settings_of(command, values)
         layers = edit(home, document, settings, edges, client, on_view=show)
-        update_settings(home, **{LAST: {"command": command.name, "values": dict(values)}})
+        with contextlib.suppress(OSError):  # the layer is there: nobody cares that it cannot be repeated
+            update_settings(home, **{LAST: {"command": command.name, "values": dict(values)}})
     except BaseException:
         if image is None:
             document.image.delete()
@@ -113,14 +116,3 @@ def _edit(
     if image is None and show:
         put_on_view(document)
     return layers[0]
-
-
-def _log(home: Home, command: Command) -> None:
-    """Writes the traceback of the error at hand, which holds no prompts."""
-    home.logs.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(home.logs / "gimp.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = logging.getLogger("scumble")
-    log.addHandler(handler)
-    log.exception("%s failed", command.name)
-    log.removeHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from typing import Any
@@ -16,8 +17,9 @@ _KEPT = ("negative", "prompt", "model", "strength", "count", "steps", "guidance"
 
 
 def store_values(home: Home, settings: EditSettings) -> None:
-    """What was filled in. Raises OSError."""
-    update_settings(home, **{VALUES: {name: getattr(settings, name) for name in _KEPT}})
+    """What was filled in. A disk that cannot be written to is no reason not to paint."""
+    with contextlib.suppress(OSError):
+        update_settings(home, **{VALUES: {name: getattr(settings, name) for name in _KEPT}})
 
 
 def stored_values(home: Home) -> dict[str, Any]:
@@ -27,7 +29,8 @@ def stored_values(home: Home) -> dict[str, Any]:
 
 
 def store_session(home: Home, session: str) -> None:
-    update_settings(home, **{SESSION: {"session": session, "pid": os.getpid()}})
+    with contextlib.suppress(OSError):
+        update_settings(home, **{SESSION: {"session": session, "pid": os.getpid()}})
 
 
 def free_session(home: Home) -> str | None:

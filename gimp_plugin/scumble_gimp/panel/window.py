@@ -156,7 +156,7 @@ class Panel:
     def generate(self, mode: Mode | None = None) -> None:
         settings = dataclasses.replace(self.form.settings, mode=mode)
         if mode == "remove":
-            settings = dataclasses.replace(settings, prompt="", strength=1.0, count=1)
+            settings = dataclasses.replace(settings, prompt="", model=None, strength=1.0, count=1)
         store_values(self._home, self.form.settings)
         try:
             self.look()

@@ -56,6 +56,7 @@ def start(gimp_install: Install, tmp_path: Path, plugin_zip: Path, picture: np.n
 def prepare(gimp: GimpHost, picture: np.ndarray) -> None:
     gimp.new_image(picture)
     gimp.select(MASK, 100, 70)
+    gimp.run("image.set_selected_layers([layer])")  # GIMP 3.2 has none selected after `select`
 
 
 def open_panel(gimp: GimpHost) -> None:
@@ -233,11 +234,14 @@ def test_sample_picture(start, backend_home: Home, tmp_path: Path) -> None:
             gimp.display.keys("ctrl+shift+j")
             time.sleep(2)  # the picture fits itself into the window
             gimp.screenshot("sample")
-            panel.run("later(named('apply').get_toplevel().close)")
         kept = mask == 0
         np.testing.assert_array_equal(result[:, :768][kept], picture[kept])
         scratch = mask == 255
-        assert (picture[scratch, :3].min(axis=-1) > 240).mean() > 0.3
+        assert (picture[scratch, :3].min(axis=-1) > 240).mean() > 0.1
         assert (result[:, :768][scratch, :3].min(axis=-1) > 240).mean() < 0.01
         assert (result[..., 3] == 255).all()
         gimp.run("image.clean_all()")
+        # A panel that is still open goes with GIMP.
+        gimp.ask_to_quit()
+        gimp.process.wait(60)
+        wait_for(lambda: not runs(gimp), 30, "the panel to end with GIMP")
