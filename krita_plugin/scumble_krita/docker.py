@@ -65,7 +65,6 @@ class ScumbleDocker(DockWidget):
         )
         column.setContentsMargins(6, 6, 6, 6)
         column.addStretch(1)
-        column.addWidget(self._connection)
         scroll = QtWidgets.QScrollArea()
         scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         scroll.setWidgetResizable(True)
@@ -73,7 +72,9 @@ class ScumbleDocker(DockWidget):
         scroll.setWidget(page)
         scroll.setMinimumHeight(160)
         scroll.setMinimumWidth(page.minimumSizeHint().width() + scroll.verticalScrollBar().sizeHint().width())
-        self.setWidget(scroll)
+        whole = QtWidgets.QWidget()
+        widgets.vertical(whole, scroll, self._connection).setSpacing(0)
+        self.setWidget(whole)
 
     def _connect(self) -> None:
         connect(self._timer.timeout, self._look)

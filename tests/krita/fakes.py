@@ -77,7 +77,7 @@ class Image:
 class Node:
     """A layer. Pixels lie on a plane that reaches beyond the canvas; its origin is `offset` from the canvas's."""
 
-    PLANE, MARGIN = 2048, 512
+    PLANE, MARGIN = 512, 128
 
     def __init__(self, name: str, kind: str = "paintlayer", space: tuple[str, str, str] = SRGB) -> None:
         self._name, self._kind, self.space = name, kind, space
@@ -171,10 +171,9 @@ class Selection:
         return int(self._mask.shape[0])
 
     def pixelData(self, x: int, y: int, width: int, height: int) -> QByteArray:
-        whole = np.zeros((4096, 4096), np.uint8)
-        top, left = self._y + 1024, self._x + 1024
-        whole[top : top + self._mask.shape[0], left : left + self._mask.shape[1]] = self._mask
-        return QByteArray(whole[y + 1024 : y + 1024 + height, x + 1024 : x + 1024 + width].tobytes())
+        whole = np.zeros((512, 512), np.uint8)
+        whole[self._y : self._y + self._mask.shape[0], self._x : self._x + self._mask.shape[1]] = self._mask
+        return QByteArray(whole[y : y + height, x : x + width].tobytes())
 
 
 class Document:

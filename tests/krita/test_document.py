@@ -163,7 +163,7 @@ def test_the_situation_tells_what_will_be_done(document: Any, handle: fakes.Docu
     assert document.situation() == (False, False, False)
     handle.selected = fakes.Selection(0, 0, np.full((48, 64), 255, np.uint8))
     assert document.situation() == (True, False, False)
-    handle.base.plane[512 + 20 : 512 + 48] = 0
+    handle.base.plane[fakes.Node.MARGIN + 20 : fakes.Node.MARGIN + 48] = 0
     assert document.situation() == (True, False, True)
     handle.base.plane[:] = 0
     assert document.situation() == (True, True, True)

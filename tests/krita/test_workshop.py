@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +84,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, krita: fakes.Krita, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    yield Desk(tmp_path, krita, monkeypatch)
+def desk(tmp_path: Path, krita: fakes.Krita, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, krita, monkeypatch)
 
 
 def test_a_result_becomes_a_layer_by_itself_once(desk: Desk) -> None:

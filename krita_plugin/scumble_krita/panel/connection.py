@@ -22,7 +22,7 @@ class ConnectionLine(QtWidgets.QWidget):
         self._button.setToolTip("Which backend to use")
         self._button.clicked.connect(lambda *_: self.opened.emit())
         line = widgets.row(self._words, self._button)
-        widgets.vertical(self, line)
+        widgets.vertical(self, line).setContentsMargins(6, 0, 6, 0)
 
     def show_link(self, state: str, words: str, detail: str) -> None:
         self._words.setText(f"{_SIGNS.get(state, chr(0x25CB))} {words}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..qt import QtCore, QtGui, QtWidgets, Signal
-from ..slots import connect
+from ..slots import connect, guarded
 from . import widgets
 
 _IDENTITY = QtCore.Qt.ItemDataRole.UserRole
@@ -22,7 +22,8 @@ class Entry(NamedTuple):
 
 
 class ResultsPanel(QtWidgets.QWidget):
-    """`picture` makes a thumbnail when an entry is seen for the first time."""
+    """`picture` makes a thumbnail when an entry is seen for the first time. Apply and Discard mean the newest image that is
+    shown, else the newest result."""
 
     chosen = Signal(str, int)
     applied = Signal(str)
@@ -31,63 +32,57 @@ class ResultsPanel(QtWidgets.QWidget):
     def __init__(self, picture: Callable[[str, int], QtGui.QImage]) -> None:
         super().__init__()
         self._picture = picture
-        self._icons: dict[tuple[str, int], QtGui.QIcon] = {}
+        self._thumbnails: dict[tuple[str, int], QtGui.QImage] = {}
         self._entries: list[Entry] = []
+        side = widgets.THUMBNAIL + 4
         self._strip = QtWidgets.QListWidget()
         self._strip.setObjectName("scumble_results")
         self._strip.setViewMode(QtWidgets.QListView.ViewMode.IconMode)
         self._strip.setMovement(QtWidgets.QListView.Movement.Static)
         self._strip.setFlow(QtWidgets.QListView.Flow.LeftToRight)
         self._strip.setWrapping(False)
-        self._strip.setIconSize(QtCore.QSize(widgets.THUMBNAIL, widgets.THUMBNAIL))
-        self._strip.setSpacing(3)
-        self._strip.setFixedHeight(widgets.THUMBNAIL + 34)
+        self._strip.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.NoSelection)
+        self._strip.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
+        self._strip.setIconSize(QtCore.QSize(side, side))
+        self._strip.setGridSize(QtCore.QSize(side + 4, side + 4))
+        bar = self._strip.horizontalScrollBar().sizeHint().height()
+        self._strip.setFixedHeight(side + 8 + bar)
         self._strip.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._strip.setMinimumWidth(60)
         self._apply = widgets.button("scumble_apply", "Apply", "Keeps the shown image as a layer.")
         self._discard = widgets.button("scumble_discard", "Discard", "Takes the shown image away.")
         widgets.vertical(self, self._strip, widgets.row(self._apply, self._discard, stretch=0))
-        connect(self._strip.itemClicked, self._choose)
+        self._strip.itemClicked.connect(guarded(lambda item: self.chosen.emit(*item.data(_IDENTITY))))
         connect(self._apply.clicked, lambda: self._emit(self.applied))
         connect(self._discard.clicked, lambda: self._emit(self.discarded))
         self.hide()
 
     def show_entries(self, entries: list[Entry]) -> None:
+        """Newest first."""
         self.setVisible(bool(entries))
         if entries == self._entries:
             return
         self._entries = entries
         keys = {(entry.job, entry.index) for entry in entries}
-        self._icons = {key: icon for key, icon in self._icons.items() if key in keys}
+        self._thumbnails = {key: image for key, image in self._thumbnails.items() if key in keys}
         self._strip.clear()
         for entry in entries:
-            item = QtWidgets.QListWidgetItem(self._icon(entry), "")
+            icon = widgets.framed(
+                self._thumbnail(entry), self.palette(), entry.state == "shown", entry.state == "applied"
+            )
+            item = QtWidgets.QListWidgetItem(QtGui.QIcon(icon), "")
             item.setData(_IDENTITY, (entry.job, entry.index))
             item.setToolTip(entry.tip)
-            if entry.state == "applied":
-                item.setText("\u2713")
             self._strip.addItem(item)
-            if entry.state == "shown" and self._strip.currentItem() is None:
-                self._strip.setCurrentItem(item)
-        is_shown = any(entry.state == "shown" for entry in entries)
-        self._apply.setEnabled(is_shown)
+        self._apply.setEnabled(any(entry.state == "shown" for entry in entries))
 
-    def _icon(self, entry: Entry) -> QtGui.QIcon:
+    def _thumbnail(self, entry: Entry) -> QtGui.QImage:
         key = entry.job, entry.index
-        if key not in self._icons:
-            self._icons[key] = QtGui.QIcon(QtGui.QPixmap.fromImage(self._picture(*key)))
-        return self._icons[key]
-
-    def _current(self) -> tuple[str, int] | None:
-        item = self._strip.currentItem()
-        return tuple(item.data(_IDENTITY)) if item is not None else None
-
-    def _choose(self) -> None:
-        current = self._current()
-        if current is not None:
-            self.chosen.emit(*current)
+        if key not in self._thumbnails:
+            self._thumbnails[key] = self._picture(*key)
+        return self._thumbnails[key]
 
     def _emit(self, signal) -> None:
-        current = self._current() or ((self._entries[0].job, 0) if self._entries else None)
-        if current is not None:
-            signal.emit(current[0])
+        shown = [entry for entry in self._entries if entry.state == "shown"] or self._entries
+        if shown:
+            signal.emit(shown[0].job)

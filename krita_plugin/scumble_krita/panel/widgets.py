@@ -16,29 +16,15 @@ class Fold(QtWidgets.QWidget):
         self._button = QtWidgets.QToolButton()
         self._button.setObjectName(name)
         self._button.setText(title)
-        self._button.setCheckable(True)
         self._button.setAutoRaise(True)
         self._button.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        expanding = QtWidgets.QSizePolicy.Policy.Expanding
-        self._button.setSizePolicy(expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._button.clicked.connect(lambda *_: self._open(self._content.isHidden()))
         self._content = content
         column = vertical(self, self._button, content)
         column.setSpacing(2)
-        self._button.toggled.connect(self._set_open)
-        self._set_open(False)
+        self._open(False)
 
-    @property
-    def is_open(self) -> bool:
-        return self._button.isChecked()
-
-    @is_open.setter
-    def is_open(self, value: bool) -> None:
-        self._button.setChecked(value)
-
-    def set_title(self, title: str) -> None:
-        self._button.setText(title)
-
-    def _set_open(self, value: bool) -> None:
+    def _open(self, value: bool) -> None:
         arrow = QtCore.Qt.ArrowType
         self._button.setArrowType(arrow.DownArrow if value else arrow.RightArrow)
         self._content.setVisible(value)
@@ -140,13 +126,15 @@ def button(name: str, text: str, tip: str = "") -> QtWidgets.QPushButton:
 
 
 def label(text: str = "", name: str = "", faint: bool = False) -> QtWidgets.QLabel:
-    """Text that wraps. `faint`: less important."""
+    """Text that wraps. `faint`: less important, so smaller; paler text is not to be read in all of Krita's themes."""
     made = QtWidgets.QLabel(text)
     made.setObjectName(name)
     made.setWordWrap(True)
     made.setTextFormat(QtCore.Qt.TextFormat.PlainText)
     if faint:
-        made.setForegroundRole(QtGui.QPalette.ColorRole.PlaceholderText)
+        font = made.font()
+        font.setPointSizeF(font.pointSizeF() * 0.9)
+        made.setFont(font)
     return made
 
 
@@ -157,3 +145,23 @@ def picture(width: int, height: int, pixels: bytes, side: int) -> QtGui.QImage:
     if max(width, height) > 4 * side:
         image = image.scaled(4 * side, 4 * side, keep, mode.FastTransformation)
     return image.scaled(side, side, keep, mode.SmoothTransformation).copy()
+
+
+def framed(image: QtGui.QImage, palette: QtGui.QPalette, chosen: bool, kept: bool) -> QtGui.QPixmap:
+    """A thumbnail in the middle of a square, with a frame where it is chosen and a tick where it is kept."""
+    square = QtGui.QPixmap(THUMBNAIL + 4, THUMBNAIL + 4)
+    square.fill(QtCore.Qt.GlobalColor.transparent)
+    painter = QtGui.QPainter(square)
+    left, top = (square.width() - image.width()) // 2, (square.height() - image.height()) // 2
+    painter.drawImage(left, top, image)
+    highlight = palette.color(QtGui.QPalette.ColorRole.Highlight)
+    if chosen:
+        painter.setPen(QtGui.QPen(highlight, 4))
+        painter.drawRect(left, top, image.width() - 1, image.height() - 1)
+    if kept:
+        corner = QtCore.QRect(left + image.width() - 20, top + image.height() - 20, 20, 20)
+        painter.fillRect(corner, highlight)
+        painter.setPen(palette.color(QtGui.QPalette.ColorRole.HighlightedText))
+        painter.drawText(corner, QtCore.Qt.AlignmentFlag.AlignCenter, "\u2713")
+    painter.end()
+    return square

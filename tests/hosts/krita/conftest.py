@@ -23,13 +23,16 @@ WHEELS = REPOSITORY / ".test-env" / "wheels"
 
 @pytest.fixture(scope="session")
 def plugin_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_zip(tmp_path_factory.mktemp("plugin"))
+
+
+def build_zip(folder: Path) -> Path:
     """What packaging/build_plugins.py gives away."""
     sys.path.insert(0, str(REPOSITORY / "packaging"))
     try:
         from build_plugins import PLUGINS, fetch_websockets, make_bundle, write_zip
     finally:
         sys.path.remove(str(REPOSITORY / "packaging"))
-    folder = tmp_path_factory.mktemp("plugin")
     WHEELS.mkdir(parents=True, exist_ok=True)
     kept = sorted(WHEELS.glob("websockets-15*.whl"))
     wheel = kept[0] if kept else fetch_websockets(Path(sys.executable), WHEELS)

@@ -12,15 +12,21 @@ from ..krita_host import KritaHost
 
 Pixels = NDArray[np.uint8]
 START = """
-dock, = [d for d in window.findChildren(QtWidgets.QDockWidget) if d.objectName() == "scumble_docker"]
-for other in window.findChildren(QtWidgets.QDockWidget):
-    if other is not dock and other.objectName() != "KisLayerBox":
-        other.hide()
-dock.setFloating(False)
-dock.show()
-dock.raise_()
-layer_box, = [d for d in window.findChildren(QtWidgets.QDockWidget) if d.objectName() == "KisLayerBox"]
-window.resizeDocks([layer_box, dock], [150, 750], QtCore.Qt.Orientation.Vertical)
+docks = {d.objectName(): d for d in window.findChildren(QtWidgets.QDockWidget)}
+dock = docks["scumble_docker"]
+
+def arrange(name=""):
+    # The docker gets the room below the layers (some Kritas show others again later on), and scrolls to the named part.
+    shown = [d for d in docks.values() if d.isVisible() and not d.isFloating() and d.windowTitle() != "Toolbox"]
+    if {d.objectName() for d in shown} != {"scumble_docker", "KisLayerBox"}:
+        for other in docks.values():
+            other.setVisible(other.objectName() in ("scumble_docker", "KisLayerBox", "ToolBox"))
+        window.resizeDocks([docks["KisLayerBox"], dock], [150, 750], QtCore.Qt.Orientation.Vertical)
+        QtWidgets.QApplication.processEvents()
+    if name:
+        scroll, = [area for area in dock.findChildren(QtWidgets.QScrollArea) if type(area) is QtWidgets.QScrollArea]
+        scroll.ensureWidgetVisible(part(name))
+        QtWidgets.QApplication.processEvents()
 
 def part(name):
     found = [w for w in dock.findChildren(QtWidgets.QWidget) if w.objectName() == name]
@@ -32,13 +38,14 @@ def layers(node=None):
     return [child for child in children if child.type() in ("paintlayer", "grouplayer")]
 
 def shows(name):
-    return part(name).isVisible()
+    return part(name).isVisibleTo(dock)  # Krita 6 hides all dockers while no document is open
 
 def pick(name, text):
     box = part(name)
     box.setCurrentIndex([box.itemText(i).split(":")[0] for i in range(box.count())].index(text))
 
-QtWidgets.QApplication.processEvents()
+dock.setFloating(False)
+arrange()
 """
 
 
@@ -73,7 +80,12 @@ class Docker:
 
     def generate(self) -> None:
         """A real click on the main button."""
-        self.krita.click("part('scumble_generate')")
+        self.click("scumble_generate")
+
+    def click(self, name: str) -> None:
+        """A real click."""
+        self.krita.run(f"arrange({name!r})")
+        self.krita.click(f"part({name!r})")
 
     def press(self, name: str) -> None:
         """A click on a button that may lie in a closed fold."""
