@@ -20,7 +20,7 @@ from .lib.scumble.client.document import Document, Edges, Mark, NewLayer
 from .lib.scumble.protocol.errors import BadRequest
 from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
-from .placement import Seen, shift_between
+from .placement import Layer, Seen, shift_since
 from .qt import QtCore
 from .slots import guarded
 
@@ -31,7 +31,7 @@ PLAIN_PROFILES = (SRGB, "sRGB-elle-V4-srgbtrc.icc", "sRGB built-in")
 ACTIVATION = (0, 50, 200)
 """Milliseconds after which Krita has made a new layer the active one, sooner or later."""
 SAMPLES = 16
-"""Rows of a selection that are looked at to foretell the mode."""
+"""Rows of a selection or picture that are looked at where all of it would take too long."""
 
 
 class Space(NamedTuple):
@@ -64,7 +64,7 @@ class KritaDocument(Document):
         super().__init__()
         self.from_layer = False
         self._handle, self._identity = handle, identity
-        self._seen: Seen = {}
+        self._seen: Seen | None = None
         self._grown = Edges()
         self._growths: dict[str, tuple[Edges, Size]] = {}
         self._shown: dict[tuple[str, int], bytes] = {}
@@ -97,7 +97,7 @@ class KritaDocument(Document):
             return self._convert(data, bounds, _space_of(node), PLAIN)
         if _space_of(self._open).is_plain:
             return self._open.pixelData(*bounds).data()
-        return _bytes_of(self._open.projection(*bounds))
+        return self._visible(bounds)
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
@@ -188,11 +188,9 @@ class KritaDocument(Document):
         bounds = frame if found is None else found[1].intersect(frame)
         if bounds.is_empty:
             return Situation(found is not None, False, True)
-        rows = sorted({bounds.top + (bounds.height - 1) * part // (SAMPLES - 1) for part in range(SAMPLES)})
         empty, transparent = True, False
-        for row in rows:
-            strip = Bounds(bounds.x, row, bounds.width, 1)
-            alpha = _bytes_of(self._open.projection(*strip))[3::4]
+        for strip in _spread(bounds):
+            alpha = self._visible(strip)[3::4]
             empty = empty and not any(alpha)
             if found is not None and not transparent:
                 transparent = touches_empty(found[0].pixelData(*strip).data(), strip, alpha, strip)
@@ -217,20 +215,29 @@ class KritaDocument(Document):
     # ---- where is what was at (x, y)? --------------------------------------------------------------------------------
 
     def mark(self) -> Mark:
-        canvas, before = self.canvas, self._seen
-        self._seen = {
-            node.uniqueId().toString(): (node.position().x(), node.position().y(), _bounds_of(node))
-            for node in _walk(self._open.rootNode())
-        }
-        if self._expected is not None and canvas != self._expected:
-            shift = shift_between(before, self._seen, self._expected, canvas)
+        canvas, layers = self.canvas, self._paint_layers()
+        if self._seen is not None and canvas not in (self._expected, self._seen.canvas):
+            shift = shift_since(self._seen, canvas, layers, self._visible)
             if shift is not None:
                 self._moved(*shift)
+        rows = _spread(Bounds.of_size(canvas))
+        self._seen = Seen(canvas, layers, {strip.y: self._visible(strip) for strip in rows})
         return super().mark()
 
     def grow_canvas(self, edges: Edges) -> None:
         super().grow_canvas(edges)
-        self._seen = {}  # known only until now: the layers have moved with the canvas
+        self._seen = None  # known only until now: the layers have moved with the canvas
+        self.mark()
+
+    def _paint_layers(self) -> dict[str, Layer]:
+        return {
+            node.uniqueId().toString(): Layer(node.position().x(), node.position().y(), _bounds_of(node))
+            for node in _walk(self._open.rootNode())
+            if node.type() == "paintlayer"
+        }
+
+    def _visible(self, bounds: Bounds) -> bytes:
+        return _bytes_of(self._open.projection(*bounds))
 
     def _moved(self, dx: int, dy: int) -> None:
         self._mark = Mark(self._mark.epoch, self._mark.left + dx, self._mark.top + dy)
@@ -378,6 +385,12 @@ def _bounds_of(node: Any) -> Bounds:
 def _bytes_of(image: Any) -> bytes:
     bits = image.constBits()
     return bits.asstring(image.width() * image.height() * 4) if bits is not None else b""
+
+
+def _spread(bounds: Bounds) -> list[Bounds]:
+    """Some rows, evenly spread, the first and the last among them."""
+    rows = sorted({bounds.top + (bounds.height - 1) * part // (SAMPLES - 1) for part in range(SAMPLES)})
+    return [Bounds(bounds.x, row, bounds.width, 1) for row in rows]
 
 
 def _walk(node: Any) -> Iterator[Any]:

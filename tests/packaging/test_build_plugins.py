@@ -71,6 +71,14 @@ def test_bundles_protocol_runs_alone(sources: dict[str, Path], websockets: Path,
     assert Path(done.stdout.strip()) == library / "scumble" / "__init__.py"
 
 
+def test_kritas_packages_find_their_own_websockets(sources: dict[str, Path], websockets: Path, tmp_path: Path) -> None:
+    """All plug-ins of Krita share one interpreter, and another one may have brought its own."""
+    library = make_bundle("Krita", sources["Krita"], websockets, tmp_path / "krita") / "scumble_krita" / "lib"
+    text = (library / "scumble" / "client" / "connection.py").read_text()
+    assert "from ...websockets.sync.client import" in text
+    assert not any("\nfrom websockets" in path.read_text() for path in (library / "scumble").rglob("*.py"))
+
+
 def test_zip_has_folder_entries_and_is_the_same_each_time(
     sources: dict[str, Path], websockets: Path, tmp_path: Path
 ) -> None:

@@ -201,6 +201,23 @@ def test_the_source_may_be_the_active_layer(docker: Docker) -> None:
     assert (np.abs(painted - [0, 255, 0]).max(1) > 60).mean() > 0.9  # not the green that covers it
 
 
+def test_a_document_brings_its_prompt_back(docker: Docker) -> None:
+    docker.krita.new_document(picture())
+    select(docker)
+    docker.set("a lake at dawn", strength=70, steps=1)
+    docker.generate()
+    docker.wait_layers(2)
+    file = str(docker.krita.work / "saved.kra")
+    docker.krita.run("document.saveAs(file); document.waitForDone(); document.close()", file=file)
+    docker.krita.new_document(picture(64, 48))
+    docker.set("another")
+    docker.krita.run(
+        "document = app.openDocument(file); document.setBatchmode(True); app.activeWindow().addView(document)"
+    )
+    docker.krita.wait_until("part('scumble_prompt').toPlainText() == 'a lake at dawn'", 20)
+    assert docker.krita.get("part('scumble_strength').value()") == 70
+
+
 def test_nothing_raised_into_krita(docker: Docker) -> None:
     assert docker.krita.dialogs() == []
     assert not list((docker.krita.work.parent / "scumble" / "logs").glob("krita.log"))

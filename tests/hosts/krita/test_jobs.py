@@ -127,6 +127,16 @@ def test_the_layer_follows_a_canvas_that_is_resized_meanwhile(slow: Docker) -> N
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (96, 213, 146, 303)
 
 
+def test_the_layer_follows_a_crop_of_a_picture_with_one_layer(slow: Docker) -> None:
+    begin(slow, "slow", steps=10)
+    slow.krita.run("document.crop(40, 30, 300, 220); document.waitForDone()")
+    slow.wait_layers(2)
+    alpha = slow.layer()[..., 3]
+    assert alpha.shape == (220, 300)
+    rows, columns = np.nonzero(alpha)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (51, 168, 81, 238)
+
+
 def test_a_canvas_that_is_scaled_meanwhile_asks(slow: Docker) -> None:
     begin(slow, "slow", steps=10)
     slow.krita.run("document.scaleImage(800, 600, 72, 72, 'Bicubic'); document.waitForDone()")
@@ -211,6 +221,8 @@ def test_a_killed_krita_finds_its_result_at_the_next_start(
         krita.crash()
     with open_krita(krita_install, plugin_zip, home, tmp_path / "again") as krita:
         docker = Docker(krita)
+        docker.ready_or_told()
+        assert krita.get("part('scumble_steps').value()") == 15  # remembered for all documents
         krita.new_document(picture())
         docker.wait_notice("earlier session.*Insert")
         docker.click("scumble_notice_help")
