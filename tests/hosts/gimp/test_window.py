@@ -21,7 +21,7 @@ from tests.conftest import REPOSITORY
 from tests.server.process import process
 
 from ..driver import Driver, wait_for
-from ..gimp_host import GimpHost
+from ..gimp_host import IMAGE_WINDOW, GimpHost
 from ..installs import Install
 
 PLUGIN = "scumble-gimp"
@@ -78,6 +78,17 @@ def write(panel: Driver, prompt: str, **numbers: float) -> None:
         panel.run(f"named({name!r}).set_value(value)", value=value)
 
 
+def click(gimp: GimpHost, plugin: Driver, widget: str) -> None:
+    """A click once the widget has stopped moving: what has just been shown or unfolded pushes others around."""
+    place = f"list({widget}.translate_coordinates({widget}.get_toplevel(), 0, 0) or [])"
+    places: list[object] = []
+    while len(places) < 3 or places[-1] == [] or any(other != places[-1] for other in places[-3:]):
+        places.append(plugin.get(place))
+        time.sleep(0.1)
+        assert len(places) < 100, places
+    gimp.click(plugin, widget)
+
+
 def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
     with start(slow_home) as gimp:
         prepare(gimp, picture)
@@ -94,7 +105,7 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
             wait_for(lambda: len(runs(gimp)) == 1, 30, "the second run to end")
 
             # One variant goes into the picture at once, at its place, and is taken back by one Ctrl+Z.
-            gimp.click(panel, "named('generate')")
+            click(gimp, panel, "named('generate')")
             gimp.wait_until("len(image.get_layers()) == 2", 60)
             gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (100, 70)", 10)
             gimp.wait_until("[layer.get_name() for layer in image.get_selected_layers()] == ['base']", 10)
@@ -103,17 +114,17 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
 
             # Progress with seconds left and a preview, then Cancel.
             write(panel, "slow wall", steps=100)
-            gimp.click(panel, "named('generate')")
+            click(gimp, panel, "named('generate')")
             panel.wait_until("named('preview').get_visible()", 60)
             panel.wait_until("'left' in named('progress').get_text()", 60)
             gimp.screenshot("panel-running")
-            gimp.click(panel, "named('cancel')")
+            click(gimp, panel, "named('cancel')")
             panel.wait_until("not named('cancel').get_mapped()", 20)
             assert layers(gimp) == ["base"]
 
             # The canvas grows while an edit runs: its layer follows.
             write(panel, "slow gate", steps=10)
-            gimp.click(panel, "named('generate')")
+            click(gimp, panel, "named('generate')")
             panel.wait_until("named('cancel').get_mapped()", 30)
             gimp.run("image.resize(340, 266, 20, 10); Gimp.displays_flush()")
             gimp.wait_until("len(image.get_layers()) == 2", 60)
@@ -131,19 +142,19 @@ def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
 
             # Several variants wait to be chosen from, even if the picture is closed meanwhile.
             write(panel, "an old door", steps=6, count=3)
-            gimp.click(panel, "named('generate')")
+            click(gimp, panel, "named('generate')")
             panel.wait_until("len(named('variants').get_children()) == 5", 60)
             gimp.screenshot("panel-results")
-            gimp.click(panel, "named('apply')")
+            click(gimp, panel, "named('apply')")
             gimp.wait_until("len(image.get_layers()) == 2", 30)
             gimp.run("image.clean_all(); display.delete(); before = len(Gimp.get_images())")
             gimp.wait_until("len(Gimp.get_images()) == 0", 30)
             panel.wait_until("named('target').get_text().startswith('No image')", 30)
             panel.run("named('variants').select_child(named('variants').get_children()[1])")
-            gimp.click(panel, "named('apply')")
+            click(gimp, panel, "named('apply')")
             panel.wait_until("'has been closed' in named('notice-words').get_text()", 30)
             gimp.screenshot("panel-error")
-            gimp.click(panel, "named('notice-button')")
+            click(gimp, panel, "named('notice-button')")
             gimp.wait_until("len(Gimp.get_images()) == 1", 30)
             gimp.wait_until("len(Gimp.get_images()[0].get_layers()) == 1", 30)
             assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
@@ -164,7 +175,7 @@ def test_extend_by_dialog_is_one_undo_step(start, backend_home: Home, picture: n
             dialog.wait_until("any(isinstance(w, Gtk.Label) and w.get_text() == 'Ready.' for w in widgets())", 60)
             gimp.screenshot("dialog")
             dialog.run("button, = [w for w in widgets() if isinstance(w, Gtk.Button) and w.get_label() == '_Extend']")
-            gimp.click(dialog, "button")
+            click(gimp, dialog, "button")
         gimp.wait_until("image.get_width() == 368 and len(image.get_layers()) == 2", 90)
         wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
         np.testing.assert_array_equal(gimp.pixels("layer", 0, 0, 320, 256), picture)
@@ -184,7 +195,7 @@ def test_cancel_of_gimp_leaves_nothing_running(start, slow_home: Home, picture: 
             dialog.run("entry = [w for w in widgets() if isinstance(w, Gtk.Entry) and w.get_mapped()][0]")
             dialog.run("entry.set_text('slow hang')")
             dialog.run("button, = [w for w in widgets() if isinstance(w, Gtk.Button) and w.get_label() == '_Fill']")
-            gimp.click(dialog, "button")
+            click(gimp, dialog, "button")
         wait_for(lambda: any(role == "progress bar" for _, role, _ in gimp.tree("GIMP$")), 30, "a progress bar")
         time.sleep(1)
         gimp.screenshot("gimp-progress")
@@ -218,19 +229,21 @@ def test_sample_picture(start, backend_home: Home, tmp_path: Path) -> None:
         with gimp.plugin(PLUGIN) as panel:
             panel.run(NAMED)
             panel.wait_until("not named('notice').get_visible()", 60)
-            panel.run("named('generate').get_toplevel().move(1130, 90)")
+            gimp.display.resize(gimp.window(IMAGE_WINDOW), 1150, 860)  # the panel beside it
+            panel.run("named('generate').get_toplevel().move(1155, 30)")
             assert panel.get("named('generate').get_label()") == "_Remove"
-            gimp.click(panel, "named('generate')")
+            click(gimp, panel, "named('generate')")
             gimp.wait_until("len(image.get_layers()) == 2", 90)
             gimp.run("Gimp.Selection.none(image); Gimp.displays_flush()")
             panel.run("named('extend').set_expanded(True); named('right').set_value(192)")
             panel.wait_until("named('generate').get_label() == '_Extend'", 30)
-            gimp.click(panel, "named('generate')")
+            click(gimp, panel, "named('generate')")
             gimp.wait_until("image.get_width() == 960 and len(image.get_layers()) == 3", 90)
             panel.wait_until("not named('cancel').get_mapped()", 30)
             gimp.run("everything = Gimp.Layer.new_from_visible(image, image, 'everything')")
             result = gimp.pixels("everything", 0, 0, 960, 512)
             gimp.run("everything.delete()")
+            gimp.display.activate(gimp.window(IMAGE_WINDOW))
             gimp.display.keys("ctrl+shift+j")
             time.sleep(2)  # the picture fits itself into the window
             gimp.screenshot("sample")
