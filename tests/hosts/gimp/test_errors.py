@@ -96,12 +96,16 @@ def test_doctor_mends_the_plugin(
         module = folder / "scumble_gimp" / "commands.py"
         module.unlink()
         module.symlink_to("/nowhere")
+    if damage == "wrong name":
+        assert offered(gimp, home, gimp_install) == "[False]"
     words = said(gimp)
     assert ("Scumble cannot start" in words) if damage == "unreadable module" else (words == "[]")
     (found,) = doctor(gimp, home, gimp_install)
     assert found["level"] == "problem", found
     (found,) = doctor(gimp, home, gimp_install, "--fix")
     assert found["level"] == "ok", found
+    if damage == "wrong name":
+        assert offered(gimp, home, gimp_install) == "[True]"
     assert "Nothing is selected." in said(gimp)
 
 
@@ -119,12 +123,27 @@ def said(gimp: GimpConsole) -> str:
 
 def doctor(gimp: GimpConsole, home: Home, install: Install, *arguments: str) -> list[dict[str, str]]:
     """What `scumble doctor` says of GIMP where that and its folders are the host's."""
+    output = run_beside(gimp, home, install, "-m", "scumble", "doctor", "--json", *arguments)
+    return [finding for finding in json.loads(output) if finding["what"].startswith("GIMP")]
+
+
+def offered(gimp: GimpConsole, home: Home, install: Install) -> str:
+    """What the installer hears when it asks each GIMP for the panel's procedure."""
+    code = (
+        "from scumble.client.hosts import find_hosts, gimp_offers, this_machine as machine;"
+        "print([gimp_offers(machine(), host, 'scumble-panel') for host in find_hosts(machine()) if host.program == 'GIMP'])"
+    )
+    return run_beside(gimp, home, install, "-c", code).strip()
+
+
+def run_beside(gimp: GimpConsole, home: Home, install: Install, *arguments: str) -> str:
+    """The output of this Python on a machine that has the host as its GIMP, with its folders."""
     programs = gimp.work / "bin"
     programs.mkdir(exist_ok=True)
-    program = programs / "gimp"
-    inside = " ".join(install.command(["gimp-console"], [gimp.work]))
-    program.write_text(f'#!/bin/sh\nexec {inside} "$@"\n')
-    program.chmod(0o755)
+    inside = " ".join(install.command(["/usr/bin/gimp-console"], [gimp.work]))
+    for name in ("gimp", "gimp-console"):
+        (programs / name).write_text(f'#!/bin/sh\nexec {inside} "$@"\n')
+        (programs / name).chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{programs}:/usr/bin:/bin",
@@ -132,8 +151,12 @@ def doctor(gimp: GimpConsole, home: Home, install: Install, *arguments: str) -> 
         "GIMP3_DIRECTORY": str(gimp.home / "gimp"),
         "SCUMBLE_HOME": str(home.root),
     }
-    command = [sys.executable, "-m", "scumble", "doctor", "--json", *arguments]
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        [sys.executable, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
-    return [finding for finding in json.loads(done.stdout) if finding["what"].startswith("GIMP")]
+    return done.stdout
