@@ -19,7 +19,7 @@ from .panel.notice import NoticePanel
 from .panel.progress import PREVIEW, ProgressPanel
 from .panel.results import Entry, ResultsPanel
 from .panel.settings import SettingsPanel
-from .qt import QtCore, QtGui, QtWidgets
+from .qt import QtCore, QtGui, QtWidgets, is_deleted
 from .slots import connect, guarded, listeners
 
 LOOK_EVERY = 400
@@ -254,6 +254,9 @@ class ScumbleDocker(DockWidget):
     def _refresh(self) -> None:
         """Shows the workshop as it is now."""
         workshop = backstage.workshop
+        if is_deleted(self):  # its window has been closed
+            workshop.views.remove(self._refresh)
+            return
         self._connection.show_link(workshop.link.state, workshop.link.words, workshop.link.detail)
         if (workshop.models, workshop.samplers) != self._seen_models:
             self._seen_models = workshop.models, workshop.samplers
@@ -310,7 +313,9 @@ class ScumbleDocker(DockWidget):
         return widgets.picture(size.width, size.height, pixels, widgets.THUMBNAIL)
 
     def _show_error(self, error: Any) -> None:
-        if backstage.workshop is not None:
+        if is_deleted(self):
+            listeners.remove(self._show_error)
+        elif backstage.workshop is not None:
             backstage.workshop.notify(error)
         else:
             self._notice.show_notice(error.message, error.hint, "")

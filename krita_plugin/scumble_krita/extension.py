@@ -8,6 +8,7 @@ from krita import Extension, Krita
 
 from .backstage import backstage
 from .docker import ScumbleDocker, dockers
+from .qt import is_deleted
 from .slots import connect
 
 ACTIONS = (
@@ -43,7 +44,5 @@ def _active_docker() -> ScumbleDocker | None:
     """The docker of the active window."""
     window = Krita.instance().activeWindow()
     main = window.qwindow() if window is not None else None
-    for docker in dockers:
-        if docker.parent() is main:
-            return docker
-    return dockers[-1] if dockers else None
+    alive = [docker for docker in dockers if not is_deleted(docker)]
+    return next((docker for docker in alive if docker.parent() is main), alive[-1] if alive else None)

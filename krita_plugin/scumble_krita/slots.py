@@ -45,7 +45,7 @@ def report(error: Exception) -> None:
         error = Internal(
             "Something went wrong in the plug-in.", "Try again; logs/krita.log in Scumble's folder says more."
         )
-    for listener in listeners:
+    for listener in list(listeners):
         try:
             listener(error)
         except Exception:

@@ -84,15 +84,24 @@ def slow_backend(home: Home) -> Iterator[Process]:
         yield backend
 
 
-@pytest.fixture
-def slow(
-    krita_install: Install, plugin_zip: Path, home: Home, slow_backend: Process, tmp_path: Path
-) -> Iterator[Docker]:
-    """Krita with the plug-in, connected to the slow backend."""
-    with open_krita(krita_install, plugin_zip, home, tmp_path / "krita") as krita:
+@pytest.fixture(scope="module")
+def slow(krita_install: Install, plugin_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
+    """Krita with the plug-in, connected to such a backend of its own; the same one for all tests of a file."""
+    work = tmp_path_factory.mktemp("slow")
+    home = Home(work / "scumble")
+    home.root.mkdir()
+    with process(home), open_krita(krita_install, plugin_zip, home, work / "krita") as krita:
         docker = Docker(krita)
         docker.ready()
         yield docker
+
+
+@pytest.fixture(autouse=True)
+def tidy(request: pytest.FixtureRequest) -> None:
+    """No notice is left from the test before."""
+    for name in {"real", "slow"} & set(request.fixturenames):
+        docker = request.getfixturevalue(name)
+        docker.krita.run("part('scumble_notice_dismiss').click() if shows('scumble_notice') else None")
 
 
 def open_krita(install: Install, plugin: Path, home: Home, work: Path, settings: str = "") -> KritaHost:

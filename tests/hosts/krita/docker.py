@@ -58,6 +58,10 @@ class Docker:
         self.krita.wait_until("'Ready' in part('scumble_connection').text() or shows('scumble_notice')", 90)
         assert self.notice() == ""
 
+    def ready_or_told(self) -> None:
+        """Connected, maybe with something to say."""
+        self.krita.wait_until("'Ready' in part('scumble_connection').text()", 90)
+
     def set(
         self, prompt: str = "", strength: int = 100, count: int = 1, mode: str = "Automatic", steps: int = 0
     ) -> None:

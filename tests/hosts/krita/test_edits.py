@@ -14,8 +14,6 @@ AT = (120, 80, 160, 120)
 
 @pytest.fixture
 def docker(real: Docker) -> Docker:
-    """With no notice from before."""
-    real.krita.run("part('scumble_notice_dismiss').click() if shows('scumble_notice') else None")
     return real
 
 
