@@ -204,7 +204,7 @@ def test_cancel_of_gimp_leaves_nothing_running(start, slow_home: Home, picture: 
         assert layers(gimp) == ["base"]
         began = time.monotonic()
         edit_elsewhere(slow_home)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 30  # without the cancel it would hang for more than 40
         gimp.run("image.clean_all()")
 
 
