@@ -189,8 +189,9 @@ class KritaDocument(Document):
         if bounds.is_empty:
             return Situation(found is not None, False, True)
         empty, transparent = True, False
+        handle = self._open
         for strip in _spread(bounds):
-            alpha = self._visible(strip)[3::4]
+            alpha = _bytes_of(handle.projection(*strip))[3::4]
             empty = empty and not any(alpha)
             if found is not None and not transparent:
                 transparent = touches_empty(found[0].pixelData(*strip).data(), strip, alpha, strip)
@@ -220,8 +221,9 @@ class KritaDocument(Document):
             shift = shift_since(self._seen, canvas, layers, self._visible)
             if shift is not None:
                 self._moved(*shift)
-        rows = _spread(Bounds.of_size(canvas))
-        self._seen = Seen(canvas, layers, {strip.y: self._visible(strip) for strip in rows})
+        handle = self._open
+        rows = {strip.y: _bytes_of(handle.projection(*strip)) for strip in _spread(Bounds.of_size(canvas))}
+        self._seen = Seen(canvas, layers, rows)
         return super().mark()
 
     def grow_canvas(self, edges: Edges) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scumble.client.area import bounds_to_send, edges_around, is_blank, mask_of_edges, touches_empty
+from scumble.client.area import bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
 from scumble.client.document import Edges
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
@@ -94,3 +94,10 @@ def test_blank() -> None:
 
 def test_nothing_needs_no_room() -> None:
     assert edges_around(Size(8, 8), Bounds(-5, 20, 0, 3)) == Edges()
+
+
+def test_empty_pixels_have_no_alpha_whatever_their_colour() -> None:
+    assert is_empty(b"")
+    assert is_empty(b"\xff\xff\xff\0" * 40_000)
+    assert not is_empty(b"\xff\xff\xff\0" * 40_000 + b"\0\0\0\1")
+    assert not is_empty(b"\0\0\0\1" + b"\xff\xff\xff\0" * 40_000)

@@ -15,6 +15,8 @@ LONGEST_STRIP = 4
 """Models are never shown a picture longer than this many times its width."""
 ROUNDING = 4
 """A crop becomes longer by up to one part in so many of its longest side, so that its sides fit a model's grid."""
+CHUNK = 1 << 16
+"""Bytes of pixels that are looked at in one go."""
 _SELECTED = b"\0" + b"\1" * 255
 _EMPTY = b"\1" + b"\0" * 255
 
@@ -93,6 +95,11 @@ def touches_empty(mask: bytes, mask_bounds: Bounds, alpha: bytes, alpha_bounds: 
             ):
                 return True
     return False
+
+
+def is_empty(pixels: bytes) -> bool:
+    """True when all pixels (4 bytes, alpha last) are entirely transparent. Ends at the first piece that is not."""
+    return all(is_blank(pixels[start + 3 : start + CHUNK : 4]) for start in range(0, len(pixels), CHUNK))
 
 
 def is_blank(plane: bytes) -> bool:

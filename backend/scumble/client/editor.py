@@ -11,7 +11,7 @@ from typing import Dict, List, Optional, Set, Tuple
 from ..protocol.errors import BadRequest, ScumbleError
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import MAX_SEED, EditRequest, Mode, ModelKind, Prefill, Result, replace
-from .area import bounds_to_send, edges_around, is_blank, mask_of_edges, touches_empty
+from .area import bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
 from .client import Client
 from .document import Document, Edges, Mark, NewLayer
 from .events import Finished
@@ -77,14 +77,13 @@ def prepare(
         pixels = document.read(image)
     mode = settings.mode
     if mode is None:
-        alpha = pixels[3::4]
         mode = choose_mode(
             selected=selected is not None,
             strength=settings.strength,
             prompt=settings.prompt,
             model=model,
-            empty=is_blank(alpha),
-            transparent=selected is not None and touches_empty(selected[1], selected[0], alpha, image),
+            empty=is_empty(pixels),
+            transparent=selected is not None and touches_empty(selected[1], selected[0], pixels[3::4], image),
             grows=edges is not None,
         )
     request = EditRequest(

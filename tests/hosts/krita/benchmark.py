@@ -56,7 +56,7 @@ def slot(name):
             return original(*arguments)
         finally:
             whole = time.perf_counter() - began
-            slots.append((whole * 1000, (whole - spent["copies"] + copies) * 1000))
+            slots.append((whole * 1000, (whole - spent["copies"] + copies) * 1000, name))
     setattr(w.Workshop, name, call)
 
 for name in ("read", "selection", "insert_layer"):
@@ -106,10 +106,10 @@ def measure_stalls(docker: Docker) -> None:
         while time.monotonic() < end and not krita.get("bool(inserted)"):
             time.sleep(1)
         time.sleep(3)
-    whole = krita.get("max(slot[0] for slot in slots)")
-    own = krita.get("max(slot[1] for slot in slots)")
+    whole, own = krita.get("[max(slots, key=lambda slot: slot[which]) for which in (0, 1)]")
     print(f"  4096 x 4096: longest gap {busy.milliseconds:.0f} ms, with nothing going on {idle.milliseconds:.0f} ms")
-    print(f"  longest slot {whole:.0f} ms with host copies (goal 250), {own:.1f} ms without (goal 50)")
+    print(f"  longest slot with host copies {whole[0]:.0f} ms, {whole[2]} (goal 250)")
+    print(f"  longest slot without them {own[1]:.0f} ms, {own[2]} (goal 50)")
     close(krita)
 
 
@@ -119,23 +119,27 @@ def measure_latency(docker: Docker, canvas: tuple[int, int], size: tuple[int, in
     krita.select(soft_mask(*size), (canvas[0] - size[0]) // 2, (canvas[1] - size[1]) // 2)
     docker.set("x", steps=1)
     docker.says("Fill")
-    taken = []
+    taken, parts = [], []
     for _ in range(RUNS):
         krita.run("inserted.clear(); started = []; document.waitForDone(); later(clicked)")
         end = time.monotonic() + 60
         while time.monotonic() < end and not krita.get("bool(inserted)"):
             time.sleep(0.3)
         time.sleep(0.5)
-        engine = krita.run(
+        timings = krita.run(
             "shop = scumble_krita.backstage.backstage.workshop\n"
-            "result = shop._editor.result(shop.outcomes[-1].job).timings['generate']"
+            "result = shop._editor.result(shop.outcomes[-1].job).timings"
         )
-        taken.append((krita.get("inserted[0] - started[0]") - engine) * 1000)
+        taken.append((krita.get("inserted[0] - started[0]") - timings["generate"]) * 1000)
+        parts.append({name: timings[name] * 1000 for name in timings if name not in ("encode", "denoise", "decode")})
     median, worst = statistics.median(taken[1:]), max(taken[1:])
     print(
         f"  {size[0]} x {size[1]} in {canvas[0]} x {canvas[1]}: {median:.0f} ms, worst {worst:.0f} ms,"
-        f" first {taken[0]:.0f} ms (goal {goal})"
+        f" first {taken[0]:.0f} ms (goal {goal}); in the worker (median): "
+        + ", ".join(f"{name} {statistics.median(part.get(name, 0) for part in parts):.0f}" for name in parts[0])
     )
+    slots = krita.run("result = [slot for slot in slots[-20:]]")
+    print("    slots of the plug-in:", ", ".join(f"{name} {whole:.0f}/{own:.0f}" for whole, own, name in slots[-6:]))
     close(krita)
 
 
