@@ -73,15 +73,15 @@ def build_bundles(python: Path, into: Path, wheels: Path | None = None) -> dict[
 def make_bundle(program: str, sources: Path, websockets: Path, bundle: Path) -> Path:
     """Puts one plug-in together in the folder `bundle`, in place of any that is there."""
     shutil.rmtree(bundle, ignore_errors=True)
-    without_caches = shutil.ignore_patterns("__pycache__", "*.pyc", "screenshot.png")
+    only_what_runs = shutil.ignore_patterns("__pycache__", "*.pyc", "screenshot.png")
     # Krita unpacks what lies beside its .desktop file; GIMP wants all in one folder with the script's name.
     root = bundle if program == "Krita" else bundle / "scumble-gimp"
-    shutil.copytree(sources, root, ignore=without_caches)
+    shutil.copytree(sources, root, ignore=only_what_runs)
     folder = root / "scumble_krita" if program == "Krita" else root
     for name in CLIENT:
         source, target = REPOSITORY / "backend" / "scumble" / name, folder / "lib" / "scumble" / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=without_caches)
+            shutil.copytree(source, target, ignore=only_what_runs)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
