@@ -41,7 +41,8 @@ class Install:
             return list(arguments)
         shared = {Path("/tmp"), REPOSITORY, *visible}
         return [
-            *("bwrap", "--bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev", "--dev-bind", "/", str(MACHINE)),
+            *("bwrap", "--bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev"),
+            *("--dev-bind", "/", str(MACHINE)),
             *(part for path in sorted(shared) for part in ("--bind", str(path), str(path))),
             *("--cap-add", "ALL", "--die-with-parent", "--"),
             *arguments,
