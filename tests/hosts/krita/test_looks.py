@@ -40,7 +40,7 @@ class Album:
 
     def keep(self, state: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.docker.krita.run("QtWidgets.QApplication.processEvents()")
+        self.docker.krita.run("arrange(); QtWidgets.QApplication.processEvents()")
         self.docker.krita.screenshot("look").save(self.folder / f"{self.name}-{state}.png")
         assert self.docker.krita.run(CUT_OFF) == [], state
 
