@@ -69,6 +69,7 @@ class KritaDocument(Document):
         self._growths: dict[str, tuple[Edges, Size]] = {}
         self._shown: dict[tuple[str, int], bytes] = {}
         self._replaced: tuple[str, int] | None = None
+        self._newest: Any = None
 
     # ---- the contract of Document ------------------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ class KritaDocument(Document):
                     group.addChildNode(sibling, None)
             node.remove()
             group.addChildNode(node, None)
-        self._shown = {}
+        self._shown, self._newest = {}, None
         self._open.setActiveNode(node)
 
     # ---- what the panel wants to know --------------------------------------------------------------------------------
@@ -278,12 +279,15 @@ class KritaDocument(Document):
     def _add(self, node: Any) -> None:
         active = self._open.activeNode()
         self._open.rootNode().addChildNode(node, None)
+        self._newest = node
         if active is not None:
             for delay in ACTIVATION:
                 QtCore.QTimer.singleShot(delay, guarded(lambda: self._give_back(active, node)))
 
     def _give_back(self, active: Any, new: Any) -> None:
         """Krita makes a new layer the active one, but the artist may be painting on another."""
+        if self._newest is not new:
+            return  # it has been applied meanwhile
         if (
             self.is_open
             and self._handle.activeNode() == new
