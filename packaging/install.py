@@ -160,6 +160,13 @@ def install_package(python: Path, wheels: Path | None) -> None:
         pip_install(python, "-q", "--force-reinstall", "--no-deps", str(wheel), wheels=wheels)
 
 
+FIRST_USE = {
+    "GIMP": "restart GIMP, then Filters > Scumble",
+    "Krita": "restart Krita, switch Scumble on under Settings > Configure Krita > Python Plugin Manager, restart again",
+}
+"""Krita keeps which plug-ins are on in its own settings, and writes them back when it ends: not ours to edit."""
+
+
 def install_plugins(home: Home) -> None:
     hosts = find_hosts(this_machine())
     if not hosts:
@@ -173,7 +180,7 @@ def install_plugins(home: Home) -> None:
         else:
             try:
                 install_plugin(host, bundle)
-                say(f"{host.name}: installed in {host.plugins}; restart {host.program} to see it")
+                say(f"{host.name}: installed in {host.plugins}; {FIRST_USE[host.program]}")
                 if host.program == "GIMP" and gimp_offers(this_machine(), host, "scumble-panel") is False:
                     say(f"{host.name} does not see the plug-in; to find out why, run: scumble doctor --fix")
             except OSError as error:

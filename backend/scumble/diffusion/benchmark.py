@@ -66,7 +66,7 @@ def make_model(folder: Path) -> dict[str, Any]:
     pipeline = StableDiffusionInpaintPipeline(
         vae=vae,
         text_encoder=text,
-        tokenizer=CLIPTokenizer.from_pretrained(str(FILES / "tokenizer")),
+        tokenizer=CLIPTokenizer.from_pretrained(str(FILES / "tokenizer"), model_max_length=77),
         unet=unet,
         scheduler=scheduler,
         safety_checker=None,
