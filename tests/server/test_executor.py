@@ -35,10 +35,11 @@ def silent(payload: bytes | str) -> None:
 
 
 def workers() -> list[psutil.Process]:
+    """What executors of this process have spawned; other tests keep backends of their own for the whole run."""
     return [
         child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
     ]
 
 
