@@ -84,7 +84,7 @@ def plain(model: Path, size: Size, steps: int) -> dict[str, Any]:
     from PIL import Image
 
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(
-        str(model), safety_checker=None, requires_safety_checker=False
+        str(model), safety_checker=None, requires_safety_checker=False, dtype=torch.float32
     )
     pipeline.set_progress_bar_config(disable=True)
     image, mask = _picture(size)
