@@ -52,7 +52,7 @@ def engine(model: Any, home: Home) -> DiffusionEngine:
 
 
 def encode(model: Any, text: str, **options: Any) -> Tensor:
-    return model.encode_prompt(parse(text), **options)
+    return model.encode_prompt(parse(text), **options).tokens
 
 
 def equal(one: Tensor, other: Tensor) -> bool:
@@ -119,9 +119,9 @@ def test_all_prompts_of_a_batch_are_equally_long(engine: DiffusionEngine, model:
     long = "abcde " * 40
     positive, negative = engine.encode_prompts((parse("a boat"), parse(long)))
     nothing = encode(model, "")
-    assert equal(positive, torch.cat([encode(model, "a boat"), nothing, nothing], dim=1))
-    assert equal(negative, encode(model, long))
-    assert [each.shape[1] for each in engine.encode_prompts((parse(long), Prompt()))] == [3 * CHUNK] * 2
+    assert equal(positive.tokens, torch.cat([encode(model, "a boat"), nothing, nothing], dim=1))
+    assert equal(negative.tokens, encode(model, long))
+    assert [each.tokens.shape[1] for each in engine.encode_prompts((parse(long), Prompt()))] == [3 * CHUNK] * 2
     assert run(engine, prompt="a boat", negative=long)[0].std() > 1
 
 
@@ -250,22 +250,22 @@ def test_an_embedding_of_a_words_own_vectors_is_that_word(model: Any, home: Home
     save(home.embeddings / "sub" / "My-Style.safetensors", emb_params=table[ids].clone())
     for text in ("a {0} here", "a ({0}:1.3), {0}"):
         (ours,) = engine.encode_prompts([parse(text.format("My-Style"))])
-        assert equal(ours, encode(model, text.format("boat")))
+        assert equal(ours.tokens, encode(model, text.format("boat")))
     # Unlike a word, it is not torn apart at the end of a chunk.
     (ours,) = engine.encode_prompts([parse("abcde " * 14 + "xy my-style")])
-    assert equal(ours, torch.cat([encode(model, "abcde " * 14 + "xy"), encode(model, "boat")], dim=1))
+    assert equal(ours.tokens, torch.cat([encode(model, "abcde " * 14 + "xy"), encode(model, "boat")], dim=1))
     (plain,) = engine.encode_prompts([parse("my-style-2")])
-    assert equal(plain, encode(model, "my-style-2"))
+    assert equal(plain.tokens, encode(model, "my-style-2"))
 
 
 def test_a_file_that_changed_is_read_again(home: Home, engine: DiffusionEngine) -> None:
     path, prompt = home.embeddings / "style.safetensors", parse("a style")
-    encoded = [engine.encode_prompts([prompt])[0]]
+    encoded = [engine.encode_prompts([prompt])[0].tokens]
     for vectors in (torch.ones(1, WIDTH), torch.ones(2, WIDTH) * 5):
         save(path, emb_params=vectors)
-        encoded.append(engine.encode_prompts([prompt])[0])
+        encoded.append(engine.encode_prompts([prompt])[0].tokens)
     path.unlink()
-    encoded.append(engine.encode_prompts([prompt])[0])
+    encoded.append(engine.encode_prompts([prompt])[0].tokens)
     assert equal(encoded[0], encoded[3])
     assert len({each.numpy().tobytes() for each in encoded}) == 3
 

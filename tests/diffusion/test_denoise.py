@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from scumble.diffusion.conditioning import Conditioning
 from scumble.diffusion.denoise import Held, denoise, guided, noised, pure_noise
 from scumble.diffusion.samplers import SAMPLERS, make_schedule
 from torch import Tensor
@@ -137,6 +138,10 @@ def test_a_stop_ends_within_the_step(stop: int):
     assert len(calls) == stop
 
 
+def words(value: float) -> Conditioning:
+    return Conditioning(torch.full((1, 7, 2), value))
+
+
 class Recorder:
     """A model that answers the mean of its conditioning, and remembers what it was given."""
 
@@ -146,15 +151,15 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[SimpleNamespace] = []
 
-    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Tensor) -> Tensor:
+    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
         self.calls.append(SimpleNamespace(latents=latents, conditioning=conditioning))
-        return conditioning.mean((1, 2)).reshape(-1, 1, 1, 1).expand(-1, 4, 8, 8).to(self.dtype)
+        return conditioning.tokens.mean((1, 2)).reshape(-1, 1, 1, 1).expand(-1, 4, 8, 8).to(self.dtype)
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
 def test_without_guidance_one_call_that_never_sees_the_negative_prompt(guidance: float):
     model: Any = Recorder()
-    answer = guided(model, torch.full((1, 7, 2), 2.0), torch.full((1, 7, 2), 5.0), guidance)(randn(1), torch.tensor(9))
+    answer = guided(model, words(2.0), words(5.0), guidance)(randn(1), torch.tensor(9))
     assert torch.equal(answer, torch.full(SHAPE, 2.0))
     (call,) = model.calls
     assert call.latents.shape == SHAPE
@@ -164,7 +169,7 @@ def test_without_guidance_one_call_that_never_sees_the_negative_prompt(guidance:
 def test_guidance_leads_away_from_the_negative_prompt_in_one_batch():
     model: Any = Recorder()
     condition = torch.full((1, 5, 8, 8), 3.0)
-    predict = guided(model, torch.full((1, 7, 2), 2.0), torch.full((1, 7, 2), 5.0), 4.0, condition)
+    predict = guided(model, words(2.0), words(5.0), 4.0, condition)
     answer = predict(randn(1), torch.tensor(9))
     assert torch.equal(answer, torch.full(SHAPE, 5.0 + 4.0 * (2.0 - 5.0)))
     assert answer.dtype == torch.float32

@@ -208,8 +208,8 @@ def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(
     )
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(
-        prompt_embeds=model.encode_prompt(parse("a boat")),
-        negative_prompt_embeds=model.encode_prompt(Prompt()),
+        prompt_embeds=model.encode_prompt(parse("a boat")).tokens,
+        negative_prompt_embeds=model.encode_prompt(Prompt()).tokens,
         image=original,
         mask_image=torch.from_numpy(block())[None, None] / 255,
         masked_image_latents=engine.encode(visible),

@@ -16,6 +16,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from scumble.diffusion.conditioning import Conditioning
 from scumble.diffusion.denoise import Held, denoise, guided, noised, pure_noise
 from scumble.diffusion.samplers import SAMPLERS, make_schedule, make_scheduler
 from torch import Tensor
@@ -89,10 +90,10 @@ class Oracle:
         model: Any = SimpleNamespace(
             device=torch.device("cpu"),
             dtype=torch.float32,
-            predict=lambda latents, timestep, conditioning: self.unet(latents, timestep, conditioning).sample,
+            predict=lambda latents, timestep, conditioning: self.unet(latents, timestep, conditioning.tokens).sample,
         )
         with torch.inference_mode():
-            predict = guided(model, self.positive, self.negative, guidance, condition)
+            predict = guided(model, Conditioning(self.positive), Conditioning(self.negative), guidance, condition)
             return denoise(predict, schedule, start, held, generator)
 
 

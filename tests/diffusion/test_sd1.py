@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from scumble.diffusion.conditioning import Conditioning, Residuals
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.families import FAMILIES, find_family, identify, sd1
@@ -167,7 +168,7 @@ def pipeline(folder: Path) -> Any:
 def test_prompts_are_encoded_as_by_diffusers(model: Model, pipeline: Any, prompt: str) -> None:
     expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, do_classifier_free_guidance=False)
     assert expected.shape == (1, 77, 32)
-    torch.testing.assert_close(model.encode_prompt(parse(prompt)), expected)
+    torch.testing.assert_close(model.encode_prompt(parse(prompt)).tokens, expected)
 
 
 def test_images_are_encoded_and_decoded_as_by_diffusers(model: Model, pipeline: Any) -> None:
@@ -186,7 +187,26 @@ def test_the_denoiser_is_that_of_diffusers(model: Model, pipeline: Any) -> None:
     latents, conditioning = torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 77, 32, generator=generator)
     with torch.no_grad():
         expected = pipeline.unet(latents, 500, conditioning).sample
-    torch.testing.assert_close(model.predict(latents, torch.tensor(500), conditioning), expected)
+    torch.testing.assert_close(model.predict(latents, torch.tensor(500), Conditioning(conditioning)), expected)
+
+
+def test_the_denoiser_adds_the_residuals_of_control_networks_as_diffusers_does(model: Model, pipeline: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    latents, conditioning = torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 77, 32, generator=generator)
+    sides = [8, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1, 1]
+    widths = [32] * 6 + [32] + [64] * 5
+    down = tuple(
+        torch.randn(2, width, side, side, generator=generator) for width, side in zip(widths, sides, strict=True)
+    )
+    mid = torch.randn(2, 64, 1, 1, generator=generator)
+    with torch.no_grad():
+        expected = pipeline.unet(
+            latents, 500, conditioning, down_block_additional_residuals=down, mid_block_additional_residual=mid
+        ).sample
+        plain = pipeline.unet(latents, 500, conditioning).sample
+    ours = model.predict(latents, torch.tensor(500), Conditioning(conditioning), Residuals(down, mid))
+    torch.testing.assert_close(ours, expected)
+    assert (ours - plain).abs().max() > 0.01
 
 
 def test_an_inpaint_denoiser_takes_nine_channels(tmp_path: Path) -> None:
@@ -251,7 +271,7 @@ def test_bfloat16_channels_last_stays_near(folder: Path, model: Model, tmp_path:
     outputs = []
     for each in (model, quick):
         conditioning = each.encode_prompt(parse("a red circle"))
-        assert conditioning.dtype == each.dtype
+        assert conditioning.tokens.dtype == each.dtype
         outputs.append(each.predict(latents.to(each.dtype), torch.tensor(500), conditioning).float())
     assert (outputs[1] - outputs[0]).norm() < 0.02 * outputs[0].norm()
 
@@ -292,7 +312,7 @@ def test_a_single_file_holds_the_same_model_as_the_folder(
     assert_same_weights(model, expected)
     assert model.scheduler_config["prediction_type"] == prediction
     torch.testing.assert_close(
-        model.encode_prompt(parse("a red circle")), expected.encode_prompt(parse("a red circle"))
+        model.encode_prompt(parse("a red circle")).tokens, expected.encode_prompt(parse("a red circle")).tokens
     )
 
 
@@ -336,7 +356,7 @@ def test_nothing_touches_the_network(folder: Path, tmp_path: Path, monkeypatch: 
     else:
         path = make_sd1_single_file(tmp_path / "model.safetensors")
         model = load(path, tmp_path / "cache", Identity("sd1", "single", False, "epsilon", 512))
-    assert model.encode_prompt(parse("a red circle")).shape == (1, 77, 32)
+    assert model.encode_prompt(parse("a red circle")).tokens.shape == (1, 77, 32)
 
 
 def test_nothing_is_printed(copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -98,13 +98,15 @@ def test_a_whole_model_can_be_painted_with(stand_in: HubStandIn, hub: Hub, home:
 def assert_paints(model: ModelFile, home: Home) -> None:
     """Loads it, tokenizer and all, and lets it denoise a step."""
     import torch
+    from scumble.diffusion.conditioning import Conditioning
     from scumble.diffusion.device import Device
     from scumble.diffusion.families import find_family
 
     assert model.identity is not None
     family = find_family(model.identity.family)
     loaded = family.load(model.path, model.identity, Device("cpu", torch.float32, False), home.cache)
-    predicted = loaded.predict(torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 77, 32))
+    words = Conditioning(torch.randn(1, 77, 32))
+    predicted = loaded.predict(torch.randn(1, 4, 8, 8), torch.tensor([500]), words)
     assert predicted.isfinite().all()
     assert loaded.decode_latents(predicted).shape == (1, 3, 64, 64)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .conditioning import Conditioning, batch
 from .samplers import Schedule
 
 if TYPE_CHECKING:
@@ -84,22 +85,26 @@ def noised(schedule: Schedule, original: Tensor, noise: Tensor) -> Tensor:
 
 
 def guided(
-    model: Model, positive: Tensor, negative: Tensor, guidance: float, condition: Tensor | None = None
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    guidance: float,
+    condition: Tensor | None = None,
 ) -> Predict:
     """The model with classifier-free guidance (Ho and Salimans, 2022) as one batch of two; with guidance <= 1 a batch of
     one that never sees the negative prompt.
 
-    positive, negative  (1, tokens, width) conditioning
+    positive, negative  of one prompt each, equally many tokens
     condition           (1, 5, h, w) mask and masked image for an inpaint denoiser, else None
     """
-    batch = 2 if guidance > 1 else 1
-    conditioning = torch.cat([negative, positive]) if batch == 2 else positive
+    count = 2 if guidance > 1 else 1
+    conditioning = batch([negative, positive]) if count == 2 else positive
 
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
         inputs = latents if condition is None else torch.cat([latents, condition], dim=1)
-        inputs = inputs.to(model.dtype).expand(batch, -1, -1, -1)
+        inputs = inputs.to(model.dtype).expand(count, -1, -1, -1)
         output = model.predict(inputs, timestep.to(model.device), conditioning).float()
-        if batch == 1:
+        if count == 1:
             return output
         without, with_prompt = output.chunk(2)
         return without + guidance * (with_prompt - without)

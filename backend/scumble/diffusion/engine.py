@@ -16,6 +16,7 @@ from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
 from ..protocol.errors import BadRequest, Internal
 from ..protocol.messages import MAX_SEED, MAX_SIDE
+from .conditioning import Conditioning
 from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .device import choose_device
 from .embeddings import Embedding, find_embeddings, read_embedding
@@ -45,7 +46,7 @@ class DiffusionEngine:
         self.family = family
         self._lists = read_lists(home.wildcards if home else None)
         self._embeddings = home.embeddings if home else None
-        self._prompts: Recent[tuple[Prompt, int, tuple[Embedding, ...]], Tensor] = Recent(32)
+        self._prompts: Recent[tuple[Prompt, int, tuple[Embedding, ...]], Conditioning] = Recent(32)
         self._latents: Recent[bytes, Tensor] = Recent(16)
 
     @property
@@ -77,25 +78,25 @@ class DiffusionEngine:
             raise BadRequest("The prompt names a LoRA, which Scumble cannot use yet.", "Take <lora:...> out of it.")
         return prompt
 
-    def encode_prompts(self, prompts: Sequence[Prompt], clip_skip: int = 1) -> list[Tensor]:
-        """(1, tokens, width) conditioning of each; the shorter ones go on with chunks that say nothing, so that all are
+    def encode_prompts(self, prompts: Sequence[Prompt], clip_skip: int = 1) -> list[Conditioning]:
+        """Each on its own; the shorter ones go on with chunks that say nothing, so that all are
         equally long and can be denoised as one batch."""
         encoded = [self._encode_prompt(prompt, clip_skip) for prompt in prompts]
-        length = max(each.shape[1] for each in encoded)
+        length = max(each.tokens.shape[1] for each in encoded)
         return [self._prolonged(each, length, clip_skip) for each in encoded]
 
-    def _encode_prompt(self, prompt: Prompt, clip_skip: int) -> Tensor:
+    def _encode_prompt(self, prompt: Prompt, clip_skip: int) -> Conditioning:
         used = find_embeddings(self._embeddings, prompt)
 
-        def encode() -> Tensor:
+        def encode() -> Conditioning:
             embeddings = {embedding.word: read_embedding(embedding.path) for embedding in used}
             return self.model.encode_prompt(prompt, clip_skip, embeddings)
 
         return self._prompts.get((prompt, clip_skip, used), encode)
 
-    def _prolonged(self, conditioning: Tensor, length: int, clip_skip: int) -> Tensor:
-        while conditioning.shape[1] < length:
-            conditioning = torch.cat([conditioning, self._encode_prompt(Prompt(), clip_skip)], dim=1)
+    def _prolonged(self, conditioning: Conditioning, length: int, clip_skip: int) -> Conditioning:
+        while conditioning.tokens.shape[1] < length:
+            conditioning = conditioning.followed_by(self._encode_prompt(Prompt(), clip_skip))
         return conditioning
 
     def encode(self, image: Pixels) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..conditioning import Conditioning, Residuals
     from ..device import Device
     from ..prompts import Prompt
 
@@ -69,8 +70,8 @@ class Model(Protocol):
 
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
-    ) -> Tensor:
-        """(1, n * tokens, width) conditioning of a prompt in n chunks; that of `Prompt()` is the unconditional one.
+    ) -> Conditioning:
+        """A prompt in n chunks as (1, n * tokens, width); that of `Prompt()` is the unconditional one.
 
         clip_skip   which of the text encoder's layers to take, counted from the end; 1 = the last
         embeddings  the words of the prompt that are textual inversions -> the tensors of their files
@@ -86,9 +87,23 @@ class Model(Protocol):
 
     def decode_latents(self, latents: Tensor) -> Tensor: ...
 
-    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Tensor) -> Tensor:
-        """The denoiser's raw output (n, c, h, w). `latents` has 9 channels for an inpaint model: latents, mask, masked
-        image (the order of Stable Diffusion's own inpainting weights)."""
+    def predict(
+        self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
+    ) -> Tensor:
+        """The denoiser's raw output (n, c, h, w).
+
+        latents       (n, c, h, w); 9 channels for an inpaint model: latents, mask, masked image (the order of Stable
+                      Diffusion's own inpainting weights)
+        timestep      ()
+        conditioning  of n prompts. What an architecture asks for beside them it takes from the latents: SDXL is told the
+                      size of the picture, h * scale by w * scale
+        residuals     what control networks add, in the model's dtype; only ever given to architectures with a UNet
+        """
+        ...
+
+    def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
+        """What the denoiser is called with beside latents and timestep, by the names of diffusers' UNets: a control
+        network of the same architecture is called with the very same."""
         ...
 
     def preview(self, latents: Tensor) -> Tensor:

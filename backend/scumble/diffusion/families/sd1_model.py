@@ -16,6 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ...protocol.errors import ModelUnreadable
 from ..cache import States, converted
+from ..conditioning import Conditioning, Residuals
 from ..contents import read_contents, read_header, read_json, weight_files
 from ..convert import read_folder, read_original
 from ..device import Device
@@ -63,9 +64,9 @@ class Sd1Model:
 
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
-    ) -> Tensor:
+    ) -> Conditioning:
         vectors = {word: _vectors(word, tensors) for word, tensors in embeddings.items()}
-        return self._text.encode(prompt, clip_skip, vectors)
+        return Conditioning(self._text.encode(prompt, clip_skip, vectors))
 
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,9 +90,20 @@ class Sd1Model:
         return image
 
     @torch.no_grad()
-    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Tensor) -> Tensor:
-        output: Tensor = self._unet(latents, timestep, encoder_hidden_states=conditioning).sample
+    def predict(
+        self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
+    ) -> Tensor:
+        output: Tensor = self._unet(
+            latents,
+            timestep,
+            **self.told(latents, conditioning),
+            down_block_additional_residuals=None if residuals is None else residuals.down,
+            mid_block_additional_residual=None if residuals is None else residuals.mid,
+        ).sample
         return output
+
+    def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
+        return {"encoder_hidden_states": conditioning.tokens}
 
     @torch.no_grad()
     def preview(self, latents: Tensor) -> Tensor:

@@ -1,0 +1,44 @@
+"""What a denoiser is told beside its latents: the prompt, and what control networks see. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Prompts as a denoiser takes them in. All of a batch have equally many tokens.
+
+    tokens  (n, tokens, width): what it attends to; a prompt in several chunks has them one after the other
+    pooled  (n, width): the prompt as a whole, for architectures that ask for it (SDXL); else None
+    """
+
+    tokens: Tensor
+    pooled: Tensor | None = None
+
+    def followed_by(self, other: Conditioning) -> Conditioning:
+        """The same prompts with further tokens; the whole stays that of the first chunk."""
+        return Conditioning(torch.cat([self.tokens, other.tokens], dim=1), self.pooled)
+
+
+def batch(parts: Sequence[Conditioning]) -> Conditioning:
+    """Prompts of equally many tokens as one batch, in this order."""
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    return Conditioning(torch.cat([part.tokens for part in parts]), torch.cat(pooled) if pooled else None)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What control networks add inside a UNet, already weighted and summed over the networks.
+
+    down  one tensor (n, c, h, w) for each skip connection, in the order in which the UNet makes them (the first is that
+          of its first convolution)
+    mid   (n, c, h, w), added to what its middle block gives
+    """
+
+    down: tuple[Tensor, ...]
+    mid: Tensor
