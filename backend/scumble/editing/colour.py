@@ -9,6 +9,8 @@ from .masks import Field
 
 LEAST_SAMPLES = 64
 """Fewer pixels say nothing about colours."""
+MOST_SAMPLES = 1 << 15
+"""More pixels, evenly spread, change nothing."""
 STRONGEST_GAIN = 1.25
 """A contrast that differs by more belongs to another content, not to another tint."""
 
@@ -19,10 +21,15 @@ def match_colours(painted: Field, truth: Field, sample: NDArray[np.bool_]) -> Fi
     Both are taken over `sample` only: pixels outside the mask, which the model's picture and the document both show.
     Reinhard et al., Color Transfer between Images, 2001, per channel in sRGB.
     """
-    if np.count_nonzero(sample) < LEAST_SAMPLES:
+    chosen = np.flatnonzero(sample)
+    if chosen.size < LEAST_SAMPLES:
         return painted
-    ours, theirs = painted[sample], truth[sample]
-    gain = np.maximum(theirs.std(axis=0), 1) / np.maximum(ours.std(axis=0), 1)
+    chosen = chosen[:: -(-chosen.size // MOST_SAMPLES)]
+    ours, theirs = (np.ascontiguousarray(values.reshape(-1, 3)[chosen].T) for values in (painted, truth))
+    gain = np.maximum(theirs.std(axis=1), 1) / np.maximum(ours.std(axis=1), 1)
     gain = np.clip(gain, 1 / STRONGEST_GAIN, STRONGEST_GAIN)
-    matched: Field = (painted - ours.mean(axis=0)) * gain + theirs.mean(axis=0)
-    return matched
+    offset = theirs.mean(axis=1) - ours.mean(axis=1) * gain
+    # Whole rows at a time: numpy is slow along three channels.
+    height, width = painted.shape[:2]
+    matched: Field = painted.reshape(height, -1) * np.tile(gain, width) + np.tile(offset, width)
+    return matched.reshape(painted.shape)

@@ -27,7 +27,7 @@ class CompositedLayer(NamedTuple):
 
 
 def composite(plan: Plan, images: list[Pixels]) -> list[CompositedLayer]:
-    """A layer for each of the engine's (plan.size.height, plan.size.width, 3) pictures.
+    """A layer for each of the engine's (H, W, 3) pictures of the crop, at whatever scale.
 
     A layer has the bounds of the grown selection. Its alpha is at most the selection's (C1); where it is 0, so are the
     colours, which packs well and hides nothing.
@@ -50,15 +50,21 @@ def _layer(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
     truth = plan.image[part.slices()].astype(np.float32)
     if plan.request.color_match:
         painted = match_colours(painted, truth, known & (mask == 0))
+    # From here on the rim is enough.
+    near = selected.pad(RIM).intersect(part)
+    inside = near.relative_to(part).slices()
+    painted, truth, mask, known = painted[inside], truth[inside], mask[inside], known[inside]
     if plan.request.membrane:
         painted = fit_seam(painted, truth, mask > 0, known)
-    # Nothing lies below where the document knows nothing: a fade there would leave a transparent edge.
-    share = np.where(known, feathered(mask, plan.request.feather), mask.astype(np.float32) / 255)
-    rgba = np.dstack([as_bytes(painted), as_bytes(share * 255)])
-    rgba[rgba[..., 3] == 0] = 0
-    return np.ascontiguousarray(rgba[selected.relative_to(part).slices()])
+    alpha = mask
+    if plan.request.feather:
+        # Nothing lies below where the document knows nothing: a fade there would leave a transparent edge.
+        alpha = np.where(known, as_bytes(feathered(mask, plan.request.feather) * 255), mask)
+    rgba = np.dstack([as_bytes(painted), alpha])
+    rgba.view(np.uint32)[alpha == 0] = 0
+    return np.ascontiguousarray(rgba[selected.relative_to(near).slices()])
 
 
 def _at_canvas_scale(plan: Plan, image: Pixels, part: Bounds) -> Pixels:
-    across, down = plan.size.width / plan.crop.width, plan.size.height / plan.crop.height
+    across, down = image.shape[1] / plan.crop.width, image.shape[0] / plan.crop.height
     return resize(image, part.size, (part.left * across, part.top * down, part.right * across, part.bottom * down))

@@ -84,3 +84,9 @@ def as_bytes(values: NDArray[np.floating]) -> Pixels:
     """Rounded to the nearest of 0..255."""
     rounded: Pixels = np.clip(values + 0.5, 0, 255).astype(np.uint8)
     return rounded
+
+
+def mixed(below: Pixels, above: Pixels, share: Pixels) -> Pixels:
+    """(h, w, 3) pixels, from `below` where the (h, w) share is 0 to `above` where it is 255."""
+    images = (Image.fromarray(np.ascontiguousarray(part)) for part in (above, below, share))
+    return np.asarray(Image.composite(*images))

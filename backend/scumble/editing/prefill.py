@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..protocol.geometry import Bounds
 from ..protocol.messages import EditRequest, Prefill
+from .masks import tight_bounds
 from .membrane import spread
-from .pixels import as_bytes
+from .pixels import as_bytes, mixed
 from .plan import Pixels
 
 NEUTRAL = 128
+LEAST_AROUND = 32
+"""Px of surroundings that a blur continues at least."""
 
 
 def choose_prefill(request: EditRequest) -> Prefill:
@@ -29,17 +33,25 @@ def prefill(image: Pixels, known: NDArray[np.bool_], mask: Pixels, kind: Prefill
 
     `known` says which pixels of the surroundings may be continued; those under the mask never are.
     """
-    if kind == "none" or not mask.any():
+    hole = tight_bounds(mask)
+    if kind == "none" or hole.is_empty:
         return image
     around = known & (mask == 0)
-    if kind == "neutral" or not around.any():
-        fill = np.full_like(image, NEUTRAL)
+    # What is further away says little about a blur; along its row or column the nearest known pixel may be anywhere.
+    whole = Bounds(0, 0, mask.shape[1], mask.shape[0])
+    near = hole.pad(max(hole.size) // 8 + LEAST_AROUND).intersect(whole) if kind == "blur" else whole
+    if not around[near.slices()].any():
+        near = whole
+    part = near.slices()
+    if kind == "neutral" or not around[part].any():
+        fill = np.full_like(image[part], NEUTRAL)
     elif kind == "border":
         fill = continue_border(image, around)
     else:
-        fill = continue_smoothly(image, around)
-    share = mask.astype(np.float32)[..., None] / 255
-    return as_bytes(image + (fill.astype(np.float32) - image) * share)
+        fill = as_bytes(spread(image[part].astype(np.float32), around[part].astype(np.float32)))
+    result = image.copy()
+    result[part] = mixed(image[part], fill, mask[part])
+    return result
 
 
 def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.floating]) -> Pixels:
