@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scumble.protocol import messages
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Buffer, EditRequest
+from scumble.protocol.messages import Buffer, Control, EditRequest, LoraUse
 
 JOB = "0123456789abcdef0123456789abcdef"
 REQUEST = EditRequest("fill", Size(64, 48), Bounds(0, 0, 4, 3), Bounds(1, 1, 2, 1), prompt="a red circle", seed=7)
+CONTROL = Control("c" * 16, Bounds(0, 0, 2, 2), "canny", 0.8, 0.0, 0.5)
 IMAGE = pack("image", 4, 3, "rgba8", bytes(range(48)))
 MASK = pack("mask", 2, 1, "gray8", b"\xff\x80")
 
@@ -45,6 +46,19 @@ requests = st.builds(
     color_match=st.booleans(),
     membrane=st.booleans(),
     clip_skip=st.integers(1, 32),
+    loras=st.lists(st.builds(LoraUse, text, st.floats(-10, 10)), max_size=2).map(tuple),
+    controls=st.lists(
+        st.builds(
+            Control,
+            text,
+            bounds,
+            st.sampled_from(get_args(messages.Preprocessor)),
+            st.floats(0, 10),
+            st.floats(0, 0.4),
+            st.floats(0.5, 1),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from scumble.protocol import frames
 from scumble.protocol.errors import BadRequest, ScumbleError, TooLarge, UnsupportedVersion
 from scumble.protocol.frames import decode, encode, pack, unpack
-from scumble.protocol.messages import Buffer, Cancel, Hello, Progress, Submit
+from scumble.protocol.messages import Buffer, Cancel, Hello, LoraUse, Progress, Submit, replace
 
-from .examples import IMAGE, JOB, MASK, REQUEST, any_message, frames_with_buffers
+from .examples import CONTROL, IMAGE, JOB, MASK, REQUEST, any_message, frames_with_buffers
 
 GOLDEN_HEADER = (
     '{"type":"submit","job":"0123456789abcdef0123456789abcdef","request":{"mode":"fill","canvas":[64,48],'
     '"image":[0,0,4,3],"mask":[1,1,2,1],"model":null,"prompt":"a red circle","negative":"","strength":1.0,"steps":null,'
     '"guidance":null,"sampler":null,"seed":7,"count":1,"grow":0,"feather":0,"context":null,"prefill":"auto",'
-    '"color_match":true,"membrane":true,"clip_skip":1},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
+    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[]},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
     '"encoding":"raw","bytes":48},{"role":"mask","width":2,"height":1,"format":"gray8","encoding":"raw","bytes":2}]}'
 )
 
@@ -31,6 +31,21 @@ def test_golden_binary_frame() -> None:
     golden = b"SCM1" + struct.pack("<I", len(head)) + head + bytes(range(48)) + b"\xff\x80"
     assert encode(Submit(JOB, REQUEST), [IMAGE, MASK]) == golden
     assert decode(golden) == (Submit(JOB, REQUEST), (IMAGE, MASK))
+
+
+def test_golden_loras_and_controls() -> None:
+    """Each control has a buffer of its own, after the mask."""
+    request = replace(REQUEST, loras=(LoraUse("f" * 16, 0.5),), controls=(CONTROL, CONTROL))
+    buffer = pack("control", 2, 2, "rgba8", bytes(16))
+    payload = encode(Submit(JOB, request), [IMAGE, MASK, buffer, buffer])
+    assert (
+        b'"loras":[{"id":"ffffffffffffffff","weight":0.5}],"controls":[{"id":"cccccccccccccccc","image":[0,0,2,2],'
+        b'"preprocessor":"canny","weight":0.8,"start":0.0,"end":0.5},{"id"' in payload
+    )
+    assert decode(payload) == (Submit(JOB, request), (IMAGE, MASK, buffer, buffer))
+    for wrong in ([IMAGE, MASK], [IMAGE, MASK, buffer], [IMAGE, buffer, MASK, buffer], [IMAGE, MASK, *[buffer] * 3]):
+        with pytest.raises(BadRequest):
+            decode(encode(Submit(JOB, request), wrong))
 
 
 def test_golden_text_frames() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from scumble.protocol.errors import ERRORS, BadRequest, Internal, OutOfMemory, error_from_code
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest, History, Submit, replace
+from scumble.protocol.messages import Control, EditRequest, History, LoraUse, Submit, replace
+from scumble.protocol.schema import from_json, to_json
 
 from .examples import JOB, REQUEST
 
@@ -44,6 +45,38 @@ def test_numbers_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:
         replace(REQUEST, **changes)
     assert caught.value.message.endswith(".")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image": Bounds(0, 0, 0, 1)},
+        {"image": Bounds(-40_000, 0, 1, 1)},
+        {"weight": -0.1},
+        {"weight": math.inf},
+        {"start": -0.1},
+        {"end": 1.1},
+        {"start": 0.5, "end": 0.5},
+    ],
+)
+def test_controls_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:
+    with pytest.raises(BadRequest) as caught:
+        Control(**{"id": "c", "image": Bounds(0, 0, 1, 1), **changes})
+    assert caught.value.message.endswith(".")
+
+
+@pytest.mark.parametrize("weight", [-10.1, 11.0, math.nan])
+def test_weights_of_loras_are_bounded(weight: float) -> None:
+    assert LoraUse("a", -10.0).weight == -10
+    with pytest.raises(BadRequest):
+        LoraUse("a", weight)
+
+
+def test_an_unknown_preprocessor_is_refused() -> None:
+    value = to_json(Control("c", Bounds(0, 0, 1, 1)))
+    assert from_json(Control, value) == Control("c", Bounds(0, 0, 1, 1))
+    with pytest.raises(BadRequest, match="canny"):
+        from_json(Control, {**value, "preprocessor": "guess"})
 
 
 @pytest.mark.parametrize("mode", ["img2img", "txt2img"])

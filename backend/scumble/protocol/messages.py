@@ -29,6 +29,8 @@ Role = Literal["image", "mask", "control", "layer", "preview"]
 Format = Literal["rgba8", "rgba16", "gray8"]
 Encoding = Literal["raw", "zlib", "png", "webp"]
 ModelKind = Literal["fill", "diffusion"]
+AdapterKind = Literal["lora", "control"]
+Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance"]
 
 MODES_WITHOUT_MASK = ("img2img", "txt2img")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -44,6 +46,43 @@ class Buffer:
     format: Format
     encoding: Encoding
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LoraUse:
+    """A LoRA (an AdapterInfo's id) and how strong it is; 0 = not at all, negative = away from it."""
+
+    id: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _within("weight of a LoRA", self.weight, -10.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A picture that a ControlNet (an AdapterInfo's id) follows.
+
+    image         where its buffer lies on the canvas. What is transparent in it, or not reached by it, holds nothing
+    preprocessor  what is made of it first (`editing/preprocess.py`); none = it is what the network expects already
+    weight        how strictly it is followed; 0 = not at all
+    start, end    the part of the denoising steps in which it counts, 0 <= start < end <= 1
+    """
+
+    id: str
+    image: Bounds
+    preprocessor: Preprocessor = "none"
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        _placed("control", self.image)
+        _within("weight of a control", self.weight, 0.0, 10.0)
+        _within("start of a control", self.start, 0.0, 1.0)
+        _within("end of a control", self.end, 0.0, 1.0)
+        if self.start >= self.end:
+            raise BadRequest("A control ends before it starts.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +106,8 @@ class EditRequest:
     prefill    what lies under the mask before denoising, auto = by mode
     color_match, membrane   the two steps that fit the result's colours to its surroundings
     clip_skip  which layer of the text encoder the prompts are taken from, counted from the end; 1 = the last
+    loras      beside those that the prompt names; one that is named more than once counts with the sum of its weights
+    controls   each with a buffer of its own, in this order
     """
 
     mode: Mode
@@ -89,17 +130,15 @@ class EditRequest:
     color_match: bool = True
     membrane: bool = True
     clip_skip: int = 1
+    loras: Tuple[LoraUse, ...] = ()
+    controls: Tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         _within("canvas width", self.canvas.width, 1, MAX_SIDE)
         _within("canvas height", self.canvas.height, 1, MAX_SIDE)
         for name, bounds in (("image", self.image), ("mask", self.mask)):
-            if bounds is None:
-                continue
-            _within(f"{name} width", bounds.width, 1, MAX_SIDE)
-            _within(f"{name} height", bounds.height, 1, MAX_SIDE)
-            _within(f"{name} x", bounds.x, -MAX_SIDE, MAX_SIDE)
-            _within(f"{name} y", bounds.y, -MAX_SIDE, MAX_SIDE)
+            if bounds is not None:
+                _placed(name, bounds)
         if self.mask is None and self.mode not in MODES_WITHOUT_MASK:
             raise BadRequest(f"The mode {self.mode} needs a selection.", "Select what to change.")
         _within("strength", self.strength, 0.0, 1.0)
@@ -127,6 +166,13 @@ def _within(name: str, value: float, low: float, high: float) -> None:
         raise BadRequest(f"The {name} is not between {low:g} and {high:g}.")
 
 
+def _placed(name: str, bounds: Bounds) -> None:
+    _within(f"{name} width", bounds.width, 1, MAX_SIDE)
+    _within(f"{name} height", bounds.height, 1, MAX_SIDE)
+    _within(f"{name} x", bounds.x, -MAX_SIDE, MAX_SIDE)
+    _within(f"{name} y", bounds.y, -MAX_SIDE, MAX_SIDE)
+
+
 def _job_id(value: str) -> None:
     if not _JOB_ID.fullmatch(value):
         raise BadRequest("A job id is not 32 hexadecimal digits.")
@@ -149,8 +195,8 @@ class Hello:
 
 @dataclass(frozen=True)
 class Submit:
-    """Binary message with the buffers image, then mask when the request has one. Sending the same job id again is
-    answered with what is known of it. Lower `priority` numbers run later."""
+    """Binary message with the buffers image, then mask when the request has one, then a control for each of the request's.
+    Sending the same job id again is answered with what is known of it. Lower `priority` numbers run later."""
 
     job: str
     request: EditRequest
@@ -212,6 +258,8 @@ class Limits:
     max_count: int = 16
     max_steps: int = 200
     max_prompt: int = 8000
+    max_loras: int = 16
+    max_controls: int = 8
     max_queued: int = 100
 
 
@@ -234,6 +282,19 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class AdapterInfo:
+    """What is added to a model: never a path. `family` is the one of the models that it is made for; empty where its file
+    does not say."""
+
+    id: str
+    name: str
+    kind: AdapterKind
+    family: str
+    bytes: int
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Welcome:
     version: int
     server: str
@@ -242,6 +303,7 @@ class Welcome:
     models: Tuple[ModelInfo, ...]
     samplers: Tuple[str, ...]
     modes: Tuple[str, ...]
+    adapters: Tuple[AdapterInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -323,6 +385,7 @@ class HistoryList:
 @dataclass(frozen=True)
 class ModelList:
     models: Tuple[ModelInfo, ...]
+    adapters: Tuple[AdapterInfo, ...] = ()
 
 
 Message = Union[
@@ -354,7 +417,8 @@ NAMES: Dict[Type[Message], str] = {kind: name for name, kind in MESSAGES.items()
 def roles_of(message: Message) -> Tuple[Tuple[str, ...], ...]:
     """The sequences of buffer roles that may go with a message: one must match."""
     if isinstance(message, Submit):
-        return (("image",),) if message.request.mask is None else (("image", "mask"),)
+        mask = () if message.request.mask is None else ("mask",)
+        return (("image", *mask, *("control",) * len(message.request.controls)),)
     if isinstance(message, Progress):
         return ((), ("preview",))
     if isinstance(message, Result):

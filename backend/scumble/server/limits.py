@@ -8,7 +8,7 @@ from ..protocol.errors import BadRequest, TooLarge
 from ..protocol.geometry import Bounds
 from ..protocol.messages import Buffer, EditRequest, Limits
 
-FORMATS = {"image": ("rgba8", "rgba16"), "mask": ("gray8",)}
+FORMATS = {"image": ("rgba8", "rgba16"), "mask": ("gray8",), "control": ("rgba8", "rgba16")}
 
 
 def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits) -> None:
@@ -25,12 +25,22 @@ def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits
         raise TooLarge(f"More than {limits.max_steps} steps are asked for.", "Choose fewer steps.")
     if max(len(request.prompt), len(request.negative)) > limits.max_prompt:
         raise TooLarge(f"The prompt is longer than {limits.max_prompt} characters.", "Shorten the prompt.")
-    for buffer in buffers:
-        _check_buffer(buffer, request.mask if buffer.role == "mask" else request.image)
+    if len(request.loras) > limits.max_loras or len(request.controls) > limits.max_controls:
+        most = f"{limits.max_loras} LoRAs and {limits.max_controls} controls"
+        raise TooLarge(f"An edit takes at most {most}.", "Take some away.")
+    if any(control.image.area > limits.max_pixels for control in request.controls):
+        raise TooLarge(f"A control covers more than {limits.max_pixels} pixels.")
+    places = [
+        request.image,
+        *([request.mask] if request.mask else []),
+        *(control.image for control in request.controls),
+    ]
+    for buffer, bounds in zip(buffers, places, strict=True):  # frames.roles_of has seen to their order
+        _check_buffer(buffer, bounds)
 
 
-def _check_buffer(buffer: Buffer, bounds: Bounds | None) -> None:
-    if bounds is None or (buffer.width, buffer.height) != bounds.size:
+def _check_buffer(buffer: Buffer, bounds: Bounds) -> None:
+    if (buffer.width, buffer.height) != bounds.size:
         raise BadRequest(f"The {buffer.role} is not of the size that the request names.")
     if buffer.format not in FORMATS[buffer.role]:
         raise BadRequest(f"The {buffer.role} is not in a format that can be used.")
