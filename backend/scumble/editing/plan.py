@@ -34,6 +34,7 @@ class Traits:
     max_area    most px of one input (memory, or where composition falls apart)
     prompt      it follows a prompt (False: it only continues surroundings)
     reach       px, at its own scale, that it can invent from a known edge in one pass
+    refine_area most px of a second pass over what was composed smaller; 0 = it does none
     """
 
     native: int
@@ -41,6 +42,27 @@ class Traits:
     max_area: int
     prompt: bool
     reach: int
+    refine_area: int = 0
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A plan's second pass: the first one's picture, enlarged, painted over in part. All (H, W) arrays are of `size`.
+
+    size      of the picture; crop maps onto it by resampling, corner to corner
+    image     (H, W, 3) the document
+    known     (H, W) bool, True where it shows opaque pixels of the document only
+    mask      (H, W) 255 = change; soft
+    tiles     overlapping windows in px of this pass, to be denoised as one picture
+    strength  0..1, how far to go from the first pass's picture
+    """
+
+    size: Size
+    image: Pixels = field(repr=False)
+    known: NDArray[np.bool_] = field(repr=False)
+    mask: Pixels = field(repr=False)
+    tiles: tuple[Bounds, ...]
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +78,9 @@ class Plan:
       size        of the model's picture; crop maps onto it by resampling, corner to corner
       work_image  (H, W, 3) the crop with the prefill under the mask
       work_mask   (H, W) the mask, 255 = change; soft
-      tiles       inputs for the model in order, in model-scale px; each sees what the ones before painted
+      tiles       inputs for the model, in model-scale px. Without a prompt: in order, each sees what the ones before
+                  painted. With a prompt: overlapping windows, to be denoised as one picture
+      refinement  the second pass, where one picture at `size` would lose detail; else None
     """
 
     request: EditRequest
@@ -68,6 +92,7 @@ class Plan:
     work_image: Pixels = field(repr=False)
     work_mask: Pixels = field(repr=False)
     tiles: tuple[Bounds, ...]
+    refinement: Refinement | None = None
 
 
 class Cancelled(Exception):
@@ -92,7 +117,7 @@ class Engine(Protocol):
     def traits(self) -> Traits: ...
 
     def generate(self, plan: Plan, report: Report) -> list[Pixels]:
-        """request.count pictures of (plan.size.height, plan.size.width, 3). Same plan, same bytes (C3).
+        """request.count pictures (H, W, 3), of the size of the plan's last pass. Same plan, same bytes (C3).
 
         Raises OutOfMemory, Cancelled.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
 from .masks import covered, grown, tight_bounds, window
+from .passes import KEEPS_COMPOSITION, refined_size, refinement, windows
 from .pixels import resize
 from .plan import Pixels, Plan, Source, Traits
 from .prefill import choose_prefill, continue_smoothly, prefill
@@ -33,6 +35,14 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
     _check_sizes(request, source)
     selection, lies_at = _selection(request, source.mask)
     crop, size = choose_crop(request, lies_at, traits)
+    large = refined_size(crop.size, size, traits)
+    if large and request.mode != "txt2img" and request.strength <= KEEPS_COMPOSITION:
+        crop, size = choose_crop(request, lies_at, replace(traits, max_area=traits.refine_area))
+        large = None
+    elif large:
+        # What a second pass enlarges is best composed at the very size that the model was trained on.
+        crop, size = choose_crop(request, lies_at, replace(traits, max_area=traits.native**2))
+        large = refined_size(crop.size, size, traits)
     mask = window(selection, lies_at, crop)
     sent = window(source.image, request.image, crop)
     known = sent[..., 3] == 255
@@ -50,7 +60,8 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         size=size,
         work_image=prefill(resize(image, size), work_known, replaced, choose_prefill(request)),
         work_mask=work_mask,
-        tiles=order_tiles(work_mask, traits),
+        tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
+        refinement=refinement(image, known, mask, large, traits) if large else None,
     )
 
 
