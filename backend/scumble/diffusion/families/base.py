@@ -65,6 +65,9 @@ class Model(Protocol):
     latent_channels: int
     scale: int
     """Pixels of the image for each latent pixel of a side (8 for Stable Diffusion)."""
+    parts: Mapping[str, Any]
+    """The modules that LoRAs change, by the names of diffusers ("unet", "text_encoder", ...). Control networks are made to
+    the measure of the one named "unet"."""
     scheduler_config: Mapping[str, Any]
     """The model's own scheduler configuration; prediction type and betas come from here."""
 
