@@ -1,18 +1,51 @@
-"""Where everything has gone when the canvas has changed its size without our doing. Pure."""
+"""Where everything has gone when GIMP's canvas has changed its size without our doing. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from scumble.protocol.geometry import Bounds
+from scumble.client.placement import (
+    Looks,
+    Placement,
+    are_alike,
+    find_rows,
+    is_scaling,
+    layers_scaled,
+    layers_shift,
+    scaling,
+)
+from scumble.protocol.geometry import Bounds, Size
 
 
-def shift_between(before: Mapping[int, Bounds], after: Mapping[int, Bounds]) -> tuple[int, int] | None:
-    """By how many px all layers (by id) have moved; None where that cannot be told.
+class Seen(NamedTuple):
+    """An image at one moment: its size, its layers by id, and a region of the visible picture: some rows, its looks."""
 
-    GIMP moves every layer when the canvas is resized; where it is cropped or scaled they change their sizes.
+    canvas: Size
+    layers: Mapping[int, Bounds]
+    region: Bounds
+    rows: Mapping[Bounds, bytes]
+    looks: Looks
+
+
+def placement_since(
+    before: Seen,
+    canvas: Size,
+    layers: Mapping[int, Bounds],
+    read: Callable[[Bounds], bytes],
+    look: Callable[[Bounds], Looks],
+) -> Placement | None:
+    """Where everything has gone on the present `canvas` and `layers`; None where that cannot be told for certain.
+
+    GIMP moves every layer when the canvas is resized; where it is cropped it cuts them off; where it is scaled they change
+    their sizes alike. `read` and `look` show the picture as it is now.
     """
-    pairs = [(before[layer], after[layer]) for layer in before if layer in after]
-    shifts = {(new.x - old.x, new.y - old.y) for old, new in pairs}
-    same_size = all(new.size == old.size for old, new in pairs)
-    return shifts.pop() if same_size and len(shifts) == 1 else None
+    turned = canvas == before.canvas[::-1]  # layers may keep their sizes when the image is rotated
+    shift = None if turned else layers_shift(before.layers, layers)
+    shift = shift or find_rows(before.rows, canvas, read)
+    if shift is not None:
+        return Placement(*shift)
+    placement = scaling(before.canvas, canvas)
+    place = placement.of(before.region)
+    is_scaled = is_scaling(placement) and layers_scaled(before.layers, layers, placement)
+    return placement if is_scaled and are_alike(before.looks, look(place)) else None

@@ -17,10 +17,10 @@ from krita import Krita
 
 from .lib.scumble.client.area import edges_around, touches_empty
 from .lib.scumble.client.document import Document, Edges, Mark, NewLayer
+from .lib.scumble.client.placement import Layer, Placement, Seen, shift_since
 from .lib.scumble.protocol.errors import BadRequest
 from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
-from .placement import Layer, Seen, shift_since
 from .qt import QtCore
 from .slots import guarded
 
@@ -243,8 +243,7 @@ class KritaDocument(Document):
         return _bytes_of(self._open.projection(*bounds))
 
     def _moved(self, dx: int, dy: int) -> None:
-        self._mark = Mark(self._mark.epoch, self._mark.left + dx, self._mark.top + dy)
-        self._expected = self.canvas
+        self.follow(Placement(dx, dy))
 
     # ---- under the bonnet --------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def kinds() -> dict[str, Image.Image]:
 def layer(bounds: Bounds, colour: tuple[int, int, int] = (200, 30, 90), alpha: Any = 255) -> NewLayer:
     pixels = np.empty((bounds.height, bounds.width, 4), np.uint8)
     pixels[..., :3], pixels[..., 3] = colour, alpha
-    return NewLayer(bounds, pixels.tobytes(), "name", "0" * 32, 0, REQUEST)
+    return NewLayer(bounds, pixels.tobytes(), "name", "0" * 32, 0, REQUEST, bounds.size)
 
 
 def write(image: Image.Image, path: Path, **options: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from scumble.client.client import Client
 from scumble.client.document import Edges
 from scumble.client.editor import CanvasChanged, Editor, EditSettings, layer_name, prepare
 from scumble.client.events import Finished
+from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
@@ -212,6 +214,23 @@ def test_a_result_is_never_misplaced_silently(editor: Editor, client: QuietClien
     assert client.said[-1][0] == "submit"  # not acknowledged: it is not lost
     assert editor.insert(job, anyway=True)
     assert document.layers[0].bounds == SELECTED[0]
+
+
+def test_a_result_follows_a_picture_that_was_cropped_and_scaled(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    job, request = start(editor, client, document)
+    wide, wide_request = start(editor, client, document, Edges(left=10))
+    finish(editor, job, request, SELECTED[0])
+    finish(editor, wide, wide_request, wide_request.mask)
+    document.size = Size(60, 40)
+    document.follow(Placement(-4, -2))
+    document.size = Size(30, 20)
+    document.follow(scaling(Size(60, 40), Size(30, 20)))
+    assert editor.insert(job)
+    placed = Placement(-2, -1, Fraction(1, 2), Fraction(1, 2)).of(SELECTED[0])
+    assert (document.layers[0].bounds, document.layers[0].size) == (placed, SELECTED[0].size)
+    assert editor.insert(wide)
+    assert document.growths == [Edges(left=7)]  # 10 beyond what was cropped by 4, at half the size; no other side
 
 
 def test_an_edit_begun_after_the_canvas_changed_is_placed(editor: Editor, client: QuietClient) -> None:

@@ -34,7 +34,7 @@ def layer(index: int = 0, value: int = 99, x: int = 8, y: int = 4) -> Any:
 
     bounds = Bounds(x, y, 5, 3)
     request = EditRequest("fill", Size(64, 48), Bounds(0, 0, 64, 48), bounds)
-    return NewLayer(bounds, bytes([value, 0, 0, 255]) * bounds.area, f"layer {index}", JOB, index, request)
+    return NewLayer(bounds, bytes([value, 0, 0, 255]) * bounds.area, f"layer {index}", JOB, index, request, bounds.size)
 
 
 def names(handle: fakes.Document) -> list[str]:
@@ -139,11 +139,11 @@ def test_discard_takes_the_grown_canvas_back(document: Any, handle: fakes.Docume
 
     mark = document.mark()
     document.grow_canvas(Edges(left=16, top=0, right=0, bottom=8))
-    assert document.moved_since(mark) == (16, 0)
+    assert document.moved_since(mark) == (16, 0, 1, 1)
     document.insert_layer(layer())
     document.remove_layer(JOB, 0)
     assert handle.size == (64, 48)
-    assert document.moved_since(mark) == (0, 0)
+    assert document.moved_since(mark) == (0, 0, 1, 1)
 
 
 def test_a_canvas_resized_by_the_artist_is_followed(document: Any, handle: fakes.Document) -> None:
@@ -152,7 +152,7 @@ def test_a_canvas_resized_by_the_artist_is_followed(document: Any, handle: fakes
     handle.root.addChildNode(dot, None)
     mark = document.mark()
     handle.resizeImage(-7, -5, 90, 70)
-    assert document.moved_since(mark) == (7, 5)
+    assert document.moved_since(mark) == (7, 5, 1, 1)
     handle.size = (180, 140)  # scaled: no origin has moved, but nothing is where it was
     for node in (handle.base, dot):
         node.plane = node.plane.repeat(2, 0).repeat(2, 1)[fakes.Node.MARGIN :, fakes.Node.MARGIN :]

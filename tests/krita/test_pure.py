@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,49 +85,3 @@ def test_a_form_leaves_open_what_is_automatic() -> None:
     assert EditSettings(**Form().to_settings()) == EditSettings()
     assert EditSettings(**Form(seed=5).to_settings()).seed is None
     assert EditSettings(**Form(seed=5, seed_locked=True, strength=50).to_settings()).strength == 0.5
-
-
-def test_layers_that_agree_tell_where_everything_has_gone() -> None:
-    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
-    from scumble_krita.placement import Layer, Seen, shift_since
-
-    base, dot = Layer(0, 0, Bounds(0, 0, 400, 300)), Layer(0, 0, Bounds(30, 40, 10, 10))
-    before, now = Seen(Size(400, 300), {"base": base, "dot": dot}, {}), Size(500, 400)
-    moved = {"base": Layer(25, 15, Bounds(0, 0, 500, 400)), "dot": Layer(25, 15, Bounds(55, 55, 10, 10))}
-    scaled = {"base": Layer(0, 0, Bounds(0, 0, 500, 400)), "dot": Layer(0, 0, Bounds(38, 53, 12, 13))}
-    apart = {"base": moved["base"], "dot": dot}
-
-    def shift(layers: dict[str, Layer], seen: Seen = before) -> tuple[int, int] | None:
-        return shift_since(seen, now, layers, lambda place: b"")
-
-    assert shift(moved) == (25, 15)
-    assert shift(scaled) is None
-    assert shift(apart) is None
-    assert shift({"base": moved["base"]}, Seen(Size(400, 300), {"base": base}, {})) is None
-    assert shift({}) is None
-
-
-def test_rows_of_the_picture_tell_a_crop_from_a_scaling() -> None:
-    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
-    from scumble_krita.placement import Layer, Seen, shift_since
-
-    def picture(scale: int, dx: int, dy: int, colours: int = 251) -> Callable[[Bounds], bytes]:
-        def read(place: Bounds) -> bytes:
-            across = range(place.left - dx, place.right - dx)
-            return b"".join(
-                bytes(4) if colours == 1 else bytes([(x * scale * 7 + (y - dy) * scale * 3) % colours] * 4)
-                for y in range(place.top, place.bottom)
-                for x in across
-            )
-
-        return read
-
-    def seen(colours: int = 251) -> Seen:
-        row = {y: picture(1, 0, 0, colours)(Bounds(0, y, 80, 1)) for y in (0, 20, 40, 59)}
-        return Seen(Size(80, 60), {"base": Layer(0, 0, Bounds(0, 0, 80, 60))}, row)
-
-    cropped, layers = Size(40, 30), {"base": Layer(-10, -15, Bounds(0, 0, 40, 30))}
-    assert shift_since(seen(), cropped, layers, picture(1, -10, -15)) == (-10, -15)
-    scaled = {"base": Layer(0, 0, Bounds(0, 0, 40, 30))}
-    assert shift_since(seen(), cropped, scaled, picture(2, 0, 0)) is None
-    assert shift_since(seen(1), cropped, layers, picture(1, -10, -15, 1)) is None  # one colour proves nothing

@@ -15,6 +15,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
+from .placement import Placement
 
 
 class Edges(NamedTuple):
@@ -31,7 +32,9 @@ class NewLayer:
     """A finished layer.
 
     bounds   where it belongs on the present canvas
-    pixels   rgba8 of the bounds
+    size     of the picture in `pixels`; other than that of the bounds, which it is to be scaled to, only where the
+             document was scaled meanwhile (`Document.mark`)
+    pixels   rgba8
     name     for the layers panel
     job      id of its job: with `index`, its identity
     index    which of the job's images it is
@@ -44,14 +47,14 @@ class NewLayer:
     job: str
     index: int
     request: EditRequest
+    size: Size
 
 
 class Mark(NamedTuple):
-    """The canvas at one moment: how often it had changed for unknown reasons, and by how much its origin had moved."""
+    """The canvas at one moment: how often it had changed in unknown ways, and where everything had gone since."""
 
     epoch: int
-    left: int
-    top: int
+    placement: Placement
 
 
 class Document(ABC):
@@ -59,7 +62,7 @@ class Document(ABC):
 
     def __init__(self) -> None:
         self._expected: Optional[Size] = None
-        self._mark = Mark(0, 0, 0)
+        self._mark = Mark(0, Placement())
 
     # ---- what the host implements ------------------------------------------------------------------------------------
 
@@ -106,21 +109,25 @@ class Document(ABC):
         """Grows the canvas and remembers it, so that results of other edits still find their place."""
         self.mark()
         self.resize_canvas(edges)
-        self._mark = Mark(self._mark.epoch, self._mark.left + edges.left, self._mark.top + edges.top)
+        self.follow(Placement(edges.left, edges.top))
+
+    def follow(self, placement: Placement) -> None:
+        """Remembers where everything has gone from where it was until now; the canvas has its present size because of
+        that."""
+        self._mark = Mark(self._mark.epoch, self._mark.placement.then(placement))
         self._expected = self.canvas
 
     def mark(self) -> Mark:
-        """The canvas as it is now, for `moved_since`. A host that can follow what the artist does to the canvas (crop,
-        scale) overrides both; here any change of size that was not made by `grow_canvas` ends what is known."""
+        """The canvas as it is now, for `moved_since`. A host that can tell what the artist has done to the canvas (crop,
+        scale) overrides it and calls `follow`; here any change of size that was not made by `grow_canvas` ends what is
+        known."""
         if self.canvas != self._expected:
             if self._expected is not None:
-                self._mark = Mark(self._mark.epoch + 1, 0, 0)
+                self._mark = Mark(self._mark.epoch + 1, Placement())
             self._expected = self.canvas
         return self._mark
 
-    def moved_since(self, mark: Mark) -> Optional[Tuple[int, int]]:
-        """By how many px (x, y) everything has moved since the mark; None when that cannot be told."""
+    def moved_since(self, mark: Mark) -> Optional[Placement]:
+        """Where everything that was on the canvas at the mark is now; None when that cannot be told."""
         now = self.mark()
-        if now.epoch != mark.epoch:
-            return None
-        return now.left - mark.left, now.top - mark.top
+        return now.placement.since(mark.placement) if now.epoch == mark.epoch else None

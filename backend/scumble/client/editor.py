@@ -16,6 +16,7 @@ from .client import Client
 from .document import Document, Edges, Mark, NewLayer
 from .events import Finished
 from .modes import choose_mode
+from .placement import Placement
 
 
 class CanvasChanged(ScumbleError):
@@ -190,18 +191,19 @@ class Editor:
         if there or (there is None and (job, index) in self._inserted):
             self._settle(job, index)
             return False
-        dx, dy = self._moved(document, place, result.request, anyway)
+        moved = self._moved(document, place, result.request, anyway)
         single = replace(result.request, seed=min(layer.seed, MAX_SEED), count=1)
-        edges = edges_around(document.canvas, _growth(result.request).translate(dx, dy))
+        edges = _growth(result.request, document.canvas, moved)
         name = layer_name(single, layer.seed)
+        if place is None:
+            # From now on its other images follow this document too.
+            self._places[job] = _Place(document, document.mark())
         with document.undo_group(f"Scumble: {name}"):
             if any(edges):
                 document.grow_canvas(edges)
-            bounds = layer.bounds.translate(dx + edges.left, dy + edges.top)
-            document.insert_layer(NewLayer(bounds, buffer.data, name, job, index, single))
-        if place is None:
-            # From now on its other images follow this document too.
-            self._places[job] = _Place(document, _shifted(document.mark(), -dx - edges.left, -dy - edges.top))
+            bounds = moved.of(layer.bounds).translate(edges.left, edges.top)
+            size = Size(buffer.width, buffer.height)
+            document.insert_layer(NewLayer(bounds, buffer.data, name, job, index, single, size))
         self._settle(job, index)
         return True
 
@@ -218,25 +220,21 @@ class Editor:
             self._client.acknowledge(job)
         self._inserted.add((job, index))
 
-    def _moved(
-        self, document: Document, place: Optional[_Place], request: EditRequest, anyway: bool
-    ) -> Tuple[int, int]:
-        """By how many px the result's coordinates have moved since the edit began."""
+    def _moved(self, document: Document, place: Optional[_Place], request: EditRequest, anyway: bool) -> Placement:
+        """Where everything has gone since the edit began."""
         if place is not None and place.document is document:
             moved = document.moved_since(place.mark)
         else:
-            moved = (0, 0) if document.canvas == request.canvas else None
+            moved = Placement() if document.canvas == request.canvas else None
         if moved is None and not anyway:
             raise CanvasChanged("The canvas was changed while this edit ran, so its place is unknown.")
-        return moved or (0, 0)
+        return moved or Placement()
 
 
-def _growth(request: EditRequest) -> Bounds:
-    """What the canvas must hold when it is to grow, even where alpha came out 0; else empty, within the canvas."""
-    if request.mask is None or Bounds.of_size(request.canvas).contains(request.mask):
-        return Bounds(0, 0, 0, 0)
-    return request.mask
-
-
-def _shifted(mark: Mark, dx: int, dy: int) -> Mark:
-    return Mark(mark.epoch, mark.left + dx, mark.top + dy)
+def _growth(request: EditRequest, canvas: Size, moved: Placement) -> Edges:
+    """By how much the present canvas must grow to hold all of the mask, even where alpha came out 0: only on the sides on
+    which it was to grow."""
+    if request.mask is None:
+        return Edges()
+    asked, needed = edges_around(request.canvas, request.mask), edges_around(canvas, moved.of(request.mask))
+    return Edges(*(there if side else 0 for side, there in zip(asked, needed)))

@@ -41,8 +41,9 @@ class Images:
         looks = {number: _look_at(self._documents[number]) for number in images}
         self._current = followed(self._current, self._looks, looks)
         for number in looks:
-            if looks[number] != self._looks.get(number):
-                self._documents[number].mark()  # so that several changes of the canvas are seen one by one
+            document = self._documents[number]
+            if document.is_watched and looks[number] != self._looks.get(number):
+                document.mark()  # so that several changes of the canvas are seen one by one
         self._looks = looks
 
     def follow(self, number: int) -> None:
