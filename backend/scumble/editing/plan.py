@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest, Stage
+from .adapters import Adapter
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3 or 4) colour or (height, width) mask, 0..255."""
@@ -19,10 +20,15 @@ Pixels = NDArray[np.uint8]
 @dataclass(frozen=True)
 class Source:
     """What the document sent, decoded. `image` is (h, w, 4) RGBA and lies at request.image; `mask` is (h, w) and lies at
-    request.mask, None where the request has none."""
+    request.mask, None where the request has none; `controls` are (h, w, 4) RGBA, one for each of request.controls.
+
+    `adapters` are those that there are, for the request and its prompt to choose from.
+    """
 
     image: Pixels = field(repr=False)
     mask: Pixels | None = field(repr=False, default=None)
+    controls: tuple[Pixels, ...] = field(repr=False, default=())
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Plan:
       tiles       inputs for the model, in model-scale px. Without a prompt: in order, each sees what the ones before
                   painted. With a prompt: overlapping windows, to be denoised as one picture
       refinement  the second pass, where one picture at `size` would lose detail; else None
+    adapters      the source's
     """
 
     request: EditRequest
@@ -93,6 +100,7 @@ class Plan:
     work_mask: Pixels = field(repr=False)
     tiles: tuple[Bounds, ...]
     refinement: Refinement | None = None
+    adapters: tuple[Adapter, ...] = ()
 
 
 class Cancelled(Exception):

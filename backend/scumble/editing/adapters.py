@@ -1,0 +1,59 @@
+"""What may be added to a model for an edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..protocol.errors import BadRequest, ModelMissing
+from ..protocol.messages import AdapterInfo, AdapterKind
+
+WORDS: dict[AdapterKind, str] = {"lora": "LoRA", "control": "ControlNet"}
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA or a ControlNet and where it is: one .safetensors file, that of a folder of diffusers lies beside its
+    config.json."""
+
+    info: AdapterInfo
+    path: Path
+
+
+def by_id(adapters: Iterable[Adapter], kind: AdapterKind, id: str, family: str) -> Adapter:
+    """Raises ModelMissing, and BadRequest where it is made for another family of models."""
+    found = next((adapter for adapter in adapters if (adapter.info.kind, adapter.info.id) == (kind, id)), None)
+    if found is None:
+        raise ModelMissing(f"The chosen {WORDS[kind]} is not here any more.", "Choose another, or none.")
+    return _fitting([found], family)
+
+
+def by_name(adapters: Iterable[Adapter], kind: AdapterKind, name: str, family: str) -> Adapter:
+    """The one that is called so, in capitals or not; among several one for this family of models. Raises as `by_id`."""
+    wanted = name.removesuffix(".safetensors").casefold()
+    found = [each for each in adapters if each.info.kind == kind and each.info.name.casefold() == wanted]
+    if not found:
+        raise ModelMissing(
+            f"There is no {WORDS[kind]} with the name {name}.",
+            "Add its file with: scumble models add, or take it out of the prompt.",
+        )
+    return _fitting(found, family)
+
+
+def _fitting(found: Sequence[Adapter], family: str) -> Adapter:
+    # Those that say what they are made for come before those that do not.
+    for wanted in (family, ""):
+        for adapter in found:
+            if adapter.info.family == wanted:
+                return adapter
+    raise other_kind(found[0].info)
+
+
+def other_kind(adapter: AdapterInfo) -> BadRequest:
+    """What is said of an adapter that does not fit the model."""
+    what = WORDS[adapter.kind]
+    return BadRequest(
+        f"The {what} {adapter.name} is made for another kind of model.",
+        f"Choose a model that it is made for, or another {what}.",
+    )
