@@ -13,7 +13,7 @@ PER_DOCUMENT = ("prompt", "negative", "mode", "strength", "count", "seed", "seed
 class Form:
     """The fields as the artist sees them: strength in percent; "", 0 and -1 leave a choice to the backend.
 
-    `seed` counts only when locked. `context` in px, -1 = chosen.
+    `seed` counts only when locked. `context` and `resolution` in px; -1 and 0 = chosen.
     """
 
     prompt: str = ""
@@ -31,6 +31,8 @@ class Form:
     grow: int = 0
     feather: int = 0
     context: int = -1
+    resolution: int = 0
+    clip_skip: int = 1
 
     def to_settings(self) -> dict[str, Any]:
         """The arguments of EditSettings."""
@@ -48,6 +50,8 @@ class Form:
             "grow": self.grow,
             "feather": self.feather,
             "context": None if self.context < 0 else self.context,
+            "resolution": self.resolution or None,
+            "clip_skip": self.clip_skip,
         }
 
 
@@ -86,4 +90,6 @@ def form_of_request(request: Any, base: Form) -> Form:
         grow=request.grow,
         feather=request.feather,
         context=-1 if request.context is None else request.context,
+        resolution=request.resolution or 0,
+        clip_skip=request.clip_skip,
     )

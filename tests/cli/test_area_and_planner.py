@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scumble.client.area import bounds_to_send
 from scumble.editing.plan import Traits
-from scumble.editing.planner import choose_crop
+from scumble.editing.planner import at_resolution, choose_crop
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest
 
@@ -31,14 +31,21 @@ traits = st.builds(
 )
 
 
-@given(selections(), traits, st.sampled_from([0, 40]), st.sampled_from([None, 0, 100, 3000]))
+@given(
+    selections(),
+    traits,
+    st.sampled_from([0, 40]),
+    st.sampled_from([None, 0, 100, 3000]),
+    st.sampled_from([None, 200, 1500]),
+)
 def test_the_model_sees_the_same_as_if_the_whole_document_had_been_sent(
-    selection: tuple[Bounds, Size], traits: Traits, grow: int, context: int | None
+    selection: tuple[Bounds, Size], traits: Traits, grow: int, context: int | None, resolution: int | None
 ) -> None:
     mask, canvas = selection
     frame = Bounds.of_size(canvas)
-    sent = bounds_to_send(mask, canvas, grow, context or 0)
+    sent = bounds_to_send(mask, canvas, grow, context or 0, resolution or 0)
     selected = mask.pad(grow).intersect(frame.union(mask))
+    traits = at_resolution(traits, resolution)
     crops = [
         choose_crop(EditRequest("fill", canvas, image, mask, grow=grow, context=context), selected, traits)
         for image in (sent, frame)

@@ -129,10 +129,10 @@ def test_outpaint_grows_and_keeps_the_picture(here: Path) -> None:
 
 
 def test_img2img_paints_the_whole_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["img2img", "photo.png", "--prompt", "a cat", "--strength", 0.5, "--clip-skip", 2]
+    command = ["img2img", "photo.png", "--prompt", "a cat", "--strength", 0.5, "--clip-skip", 2, "--resolution", 256]
     assert edit(*command, "-o", "out.png", "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["request"]["clip_skip"] == 2
+    assert (said["request"]["clip_skip"], said["request"]["resolution"]) == (2, 256)
     assert (said["mode"], said["bounds"]) == ("img2img", [0, 0, 400, 300])
 
 
@@ -159,6 +159,7 @@ INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-
         ([*INPAINT, "--sampler", "magic"], 2, "sampler"),
         ([*INPAINT, "--seed", "-1"], 2, "seed"),
         ([*INPAINT, "--clip-skip", "0"], 2, "clip skip"),
+        ([*INPAINT, "--resolution", "9"], 2, "resolution"),
         ([*INPAINT, "--model", "nonsense"], 4, "model"),
         ([*INPAINT, "--count", "60"], 4, "images"),
         (["outpaint", "photo.png", "-o", "out.png"], 2, "does not grow"),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scumble.editing.plan import Source, Traits
-from scumble.editing.planner import choose_crop, plan_edit
+from scumble.editing.planner import at_resolution, choose_crop, plan_edit
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest
@@ -105,6 +108,24 @@ def test_small_selections_zoom_in_and_large_ones_scale_down():
     assert scale(380) == 1
     assert 0.4 < scale(900) < 0.45
     assert scale(200, context=40) == pytest.approx(512 / 280, rel=0.02)
+
+
+def test_the_artist_may_choose_the_size_that_the_model_is_given():
+    canvas = Size(4000, 4000)
+    selected = Bounds(1500, 1500, 900, 900)
+    request = EditRequest(mode="fill", canvas=canvas, image=Bounds.of_size(canvas), mask=selected)
+    for resolution in (256, 512, 1024, 2048):
+        crop, size = choose_crop(request, selected, at_resolution(DIFFUSION, resolution))
+        assert crop.contains(selected)
+        assert 0.9 * resolution <= math.sqrt(size.area) <= 1.5 * resolution
+        assert (size.width % DIFFUSION.multiple, size.height % DIFFUSION.multiple) == (0, 0)
+        assert choose_crop(request, selected, at_resolution(FILL, resolution))[1].area <= resolution**2
+    assert at_resolution(DIFFUSION, None) is DIFFUSION
+    twice = replace(DIFFUSION, refine_area=1400**2)
+    small, usual = (plan_of(photo(1500, 1500), disc(1000), (250, 250), twice, resolution=side) for side in (256, None))
+    assert usual.refinement is not None
+    assert small.refinement is None, "a second pass overruled the choice"
+    assert small.size.area <= 2.25 * 256**2
 
 
 @pytest.mark.parametrize(("width", "height"), [(500, 500), (1, 1), (768, 512), (2000, 1000), (9000, 30)])

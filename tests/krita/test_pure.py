@@ -84,4 +84,6 @@ def test_a_form_leaves_open_what_is_automatic() -> None:
 
     assert EditSettings(**Form().to_settings()) == EditSettings()
     assert EditSettings(**Form(seed=5).to_settings()).seed is None
+    chosen = EditSettings(**Form(resolution=768, clip_skip=2).to_settings())
+    assert (chosen.resolution, chosen.clip_skip) == (768, 2)
     assert EditSettings(**Form(seed=5, seed_locked=True, strength=50).to_settings()).strength == 0.5

@@ -42,6 +42,7 @@ requests = st.builds(
     grow=st.integers(0, 4096),
     feather=st.integers(0, 4096),
     context=st.none() | st.integers(0, messages.MAX_SIDE),
+    resolution=st.none() | st.integers(64, 4096),
     prefill=st.sampled_from(get_args(messages.Prefill)),
     color_match=st.booleans(),
     membrane=st.booleans(),

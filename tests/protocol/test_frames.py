@@ -19,7 +19,7 @@ from .examples import CONTROL, IMAGE, JOB, MASK, REQUEST, any_message, frames_wi
 GOLDEN_HEADER = (
     '{"type":"submit","job":"0123456789abcdef0123456789abcdef","request":{"mode":"fill","canvas":[64,48],'
     '"image":[0,0,4,3],"mask":[1,1,2,1],"model":null,"prompt":"a red circle","negative":"","strength":1.0,"steps":null,'
-    '"guidance":null,"sampler":null,"seed":7,"count":1,"grow":0,"feather":0,"context":null,"prefill":"auto",'
+    '"guidance":null,"sampler":null,"seed":7,"count":1,"grow":0,"feather":0,"context":null,"resolution":null,"prefill":"auto",'
     '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[]},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
     '"encoding":"raw","bytes":48},{"role":"mask","width":2,"height":1,"format":"gray8","encoding":"raw","bytes":2}]}'
 )

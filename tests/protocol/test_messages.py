@@ -36,6 +36,8 @@ from .examples import JOB, REQUEST
         {"grow": -1},
         {"feather": 10**6},
         {"context": -1},
+        {"resolution": 63},
+        {"resolution": 4097},
         {"clip_skip": 0},
         {"clip_skip": 33},
     ],

@@ -124,6 +124,7 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = ()) -> No
     command.add_argument("--grow", type=int, default=0, metavar="PX", help="grow the mask")
     command.add_argument("--feather", type=int, default=0, metavar="PX", help="fade inside the mask's edge")
     command.add_argument("--context", type=int, metavar="PX", help="surroundings that the model sees")
+    command.add_argument("--resolution", type=int, metavar="PX", help="side of what the model is given (its own)")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png", help="the merged picture")
     command.add_argument("--layer", type=Path, metavar="LAYER.png", help="also the new layer alone")
     command.add_argument("--json", action="store_true", help="one line of JSON: timings, seed, model, crop, bounds")

@@ -130,6 +130,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         grow=args.grow,
         feather=args.feather,
         context=args.context,
+        resolution=args.resolution,
         clip_skip=args.clip_skip,
     )
 

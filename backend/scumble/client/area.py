@@ -21,17 +21,18 @@ _SELECTED = b"\0" + b"\1" * 255
 _EMPTY = b"\1" + b"\0" * 255
 
 
-def bounds_to_send(mask: Bounds, canvas: Size, grow: int = 0, context: int = 0) -> Bounds:
+def bounds_to_send(mask: Bounds, canvas: Size, grow: int = 0, context: int = 0, resolution: int = 0) -> Bounds:
     """The part of the canvas that any model may want to see for a mask with these bounds; empty when the mask lies far
     beyond the canvas.
 
     Around the mask at least max(longest side / 16, mean side / 2) px (as the backend's planner takes), and as much as it
-    takes for a small mask to be seen at a model's native size. Depends on the mask, not on the canvas, save at its edges.
+    takes for a small mask to be seen at a model's native size, or at the `resolution`. Depends on the mask, not on the
+    canvas, save at its edges.
     """
     frame = Bounds.of_size(canvas)
     grown = mask.pad(grow)
     wanted = grown.pad(max(max(grown.size) // 16, sum(grown.size) // 4, LEAST_CONTEXT, context) + 1)
-    least = max(LARGEST_NATIVE, max(wanted.size) // LONGEST_STRIP)
+    least = max(LARGEST_NATIVE, resolution, max(wanted.size) // LONGEST_STRIP)
     extra = max(wanted.size) // ROUNDING
     room = frame.union(mask)
     x, width = _widen(wanted.x, wanted.width, max(wanted.width + extra, least), room.x, room.width)

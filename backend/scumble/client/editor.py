@@ -44,6 +44,7 @@ class EditSettings:
     grow: int = 0
     feather: int = 0
     context: Optional[int] = None
+    resolution: Optional[int] = None
     prefill: Prefill = "auto"
     color_match: bool = True
     membrane: bool = True
@@ -74,7 +75,7 @@ def prepare(
     if selected is None:
         image, pixels = _whole(document, settings)
     else:
-        image = bounds_to_send(selected[0], canvas, settings.grow, settings.context or 0)
+        image = bounds_to_send(selected[0], canvas, settings.grow, settings.context or 0, settings.resolution or 0)
         pixels = document.read(image)
     mode = settings.mode
     if mode is None:

@@ -33,6 +33,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
     Raises BadRequest where nothing is selected and where buffers and request disagree.
     """
     _check_sizes(request, source)
+    traits = at_resolution(traits, request.resolution)
     selection, lies_at = _selection(request, source.mask)
     crop, size = choose_crop(request, lies_at, traits)
     large = refined_size(crop.size, size, traits)
@@ -62,6 +63,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         work_mask=work_mask,
         tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
         refinement=refinement(image, known, mask, large, traits) if large else None,
+        adapters=source.adapters,
     )
 
 
@@ -88,6 +90,20 @@ def _selection(request: EditRequest, mask: Pixels | None) -> tuple[Pixels, Bound
     around = selected.pad(request.grow)
     larger = grown(window(mask[tight.slices()], selected, around), request.grow)
     return window(larger, around, reach), reach
+
+
+def at_resolution(traits: Traits, resolution: int | None) -> Traits:
+    """The traits with the artist's choice of size (px, see EditRequest) in place of what the model was trained on.
+
+    A second pass would overrule the choice, so there is none. A model without a prompt keeps its view, of one size only:
+    what it gets to see through it becomes larger or smaller.
+    """
+    if resolution is None:
+        return traits
+    side = max(resolution // traits.multiple, 1) * traits.multiple
+    if not traits.prompt:
+        return replace(traits, max_area=side**2)
+    return replace(traits, native=side, max_area=side**2 * traits.max_area // traits.native**2, refine_area=0)
 
 
 def choose_crop(request: EditRequest, selected: Bounds, traits: Traits) -> tuple[Bounds, Size]:

@@ -103,6 +103,7 @@ class EditRequest:
     count      images (layers) to return
     grow       px by which the mask is grown; `feather` px over which it fades inside its edge
     context    px of surroundings that the model sees around the mask, None = chosen
+    resolution   px along a side of a square picture of the size that the model is given, None = what it was trained on
     prefill    what lies under the mask before denoising, auto = by mode
     color_match, membrane   the two steps that fit the result's colours to its surroundings
     clip_skip  which layer of the text encoder the prompts are taken from, counted from the end; 1 = the last
@@ -126,6 +127,7 @@ class EditRequest:
     grow: int = 0
     feather: int = 0
     context: Optional[int] = None
+    resolution: Optional[int] = None
     prefill: Prefill = "auto"
     color_match: bool = True
     membrane: bool = True
@@ -154,6 +156,8 @@ class EditRequest:
             _within("seed", self.seed, 0, MAX_SEED)
         if self.context is not None:
             _within("context", self.context, 0, MAX_SIDE)
+        if self.resolution is not None:
+            _within("resolution", self.resolution, 64, 4096)
 
 
 MAX_SIDE = 32768

@@ -74,6 +74,19 @@ class SettingsPanel(QtWidgets.QWidget):
             special=AUTOMATIC,
             step=16,
         )
+        self._resolution = widgets.spin(
+            "scumble_resolution",
+            "The size at which the model paints, along a side of a square. Less is quicker, more shows more detail;\n"
+            "far from the size that it was trained on, things repeat themselves or break.",
+            0,
+            4096,
+            " px",
+            special=AUTOMATIC,
+            step=64,
+        )
+        self._clip_skip = widgets.spin(
+            "scumble_clip_skip", "Which layer of the text encoder counts, from the end: 1 is the last.", 1, 12
+        )
         self._source = widgets.combo("scumble_source", "What the model sees of your picture.")
         self._source.addItem("Visible picture", False)
         self._source.addItem("Active layer or group", True)
@@ -86,6 +99,8 @@ class SettingsPanel(QtWidgets.QWidget):
         form.addRow("Grow", self._grow)
         form.addRow("Feather", self._feather)
         form.addRow("Context", self._context)
+        form.addRow("Resolution", self._resolution)
+        form.addRow("Clip skip", self._clip_skip)
         return page
 
     def _connect(self) -> None:
@@ -96,7 +111,8 @@ class SettingsPanel(QtWidgets.QWidget):
             *(edit.textChanged for edit in (self._prompt, self._negative, self._seed)),
             *(box.currentIndexChanged for box in (self._mode, self._model, self._sampler, self._source)),
             *(box.valueChanged for box in (
-                self._percent, self._count, self._steps, self._guidance, self._grow, self._feather, self._context
+                self._percent, self._count, self._steps, self._guidance, self._grow, self._feather, self._context,
+                self._resolution, self._clip_skip,
             )),
             self._lock.toggled,
         ):  # fmt: skip
@@ -123,6 +139,8 @@ class SettingsPanel(QtWidgets.QWidget):
             grow=self._grow.value(),
             feather=self._feather.value(),
             context=self._context.value(),
+            resolution=self._resolution.value(),
+            clip_skip=self._clip_skip.value(),
         )
 
     @form.setter
@@ -140,6 +158,8 @@ class SettingsPanel(QtWidgets.QWidget):
             self._grow.setValue(form.grow)
             self._feather.setValue(form.feather)
             self._context.setValue(form.context)
+            self._resolution.setValue(form.resolution)
+            self._clip_skip.setValue(form.clip_skip)
             for box, value in (
                 (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
                 (self._source, form.from_layer),
