@@ -15,9 +15,10 @@ import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionInpaintPipeline
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device, choose_device
-from scumble.diffusion.engine import DiffusionEngine, inpaint_condition, latent_mask, load_engine, pixels
+from scumble.diffusion.engine import DiffusionEngine, load_engine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
+from scumble.diffusion.latents import inpaint_condition, latent_mask, pixels
 from scumble.diffusion.prompts import Prompt, parse
 from scumble.diffusion.recent import Recent
 from scumble.editing.plan import Cancelled, Pixels, Plan

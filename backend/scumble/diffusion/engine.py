@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
 from ..protocol.errors import BadRequest, Internal
-from ..protocol.messages import MAX_SEED, MAX_SIDE
+from ..protocol.messages import MAX_SIDE
 from .conditioning import Conditioning
-from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .device import choose_device
 from .embeddings import Embedding, find_embeddings, read_embedding
 from .families import find_family
 from .families.base import Family, Identity, Model
+from .latents import pixels
 from .memory import memory_errors
+from .picture import Picture
 from .prompts import Prompt, parse
 from .recent import Recent
-from .samplers import executed_steps, make_schedule
 from .wildcards import draw, read_lists
+
+REFINE_AREA = {"cpu": 4, "gpu": 16}
+"""Native areas that a second pass works over at most: two, or four times the native side. Beyond, it is a matter of minutes
+(of an hour on a CPU), and one of upscaling."""
 
 
 def load_engine(path: Path, identity: Identity, home: Home) -> DiffusionEngine:
@@ -53,23 +56,25 @@ class DiffusionEngine:
     def traits(self) -> Traits:
         native = self.model.identity.native
         # Half as large again as in training keeps one composition (768 x 512 for 512); a GPU is quick enough for more.
-        share = 1.5 if torch.device(self.model.device).type == "cpu" else 2.25
+        kind = "cpu" if torch.device(self.model.device).type == "cpu" else "gpu"
+        share = 1.5 if kind == "cpu" else 2.25
         return Traits(
             native=native,
             multiple=self.family.multiple,
             max_area=int(native**2 * share),
             prompt=True,
-            reach=MAX_SIDE,  # a prompt needs no surroundings: all of what the model sees is painted at once, in one tile
+            reach=MAX_SIDE,  # a prompt needs no surroundings
+            refine_area=REFINE_AREA[kind] * native**2,
         )
 
     def generate(self, plan: Plan, report: Report) -> list[Pixels]:
-        """request.count pictures of (plan.size.height, plan.size.width, 3); picture i is that of seed + i alone.
+        """request.count pictures of (H, W, 3), of the size of the plan's last pass; picture i is that of seed + i alone.
 
         Outside the mask they show what the model made of the surroundings, so that the compositor can measure how far its
         colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, a LoRA, ...), Internal (not a number).
         """
         with torch.inference_mode(), memory_errors():
-            return [_Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
+            return [Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
 
     def read_prompt(self, text: str, seed: str) -> Prompt:
         """What a prompt says once its wildcards are drawn. Raises BadRequest for a LoRA."""
@@ -121,101 +126,3 @@ class DiffusionEngine:
     def _tensor(self, image: Pixels) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.model.device).permute(2, 0, 1)[None]
         return (tensor.float() / 127.5 - 1).to(self.model.dtype)
-
-
-class _Picture:
-    """One picture of a plan in the making."""
-
-    def __init__(self, engine: DiffusionEngine, plan: Plan, index: int, report: Report) -> None:
-        self.engine, self.model, self.plan, self.report = engine, engine.model, plan, report
-        request, defaults = plan.request, engine.family.defaults
-        self.steps = request.steps or defaults.steps
-        self.guidance = defaults.guidance if request.guidance is None else request.guidance
-        self.sampler = request.sampler or defaults.sampler
-        self.strength = 1.0 if request.mode == "txt2img" else request.strength
-        self.seed = ((request.seed or 0) + index) % (MAX_SEED + 1)
-        self.generator = torch.Generator("cpu").manual_seed(self.seed)
-        # Progress counts the steps of all pictures.
-        executed = executed_steps(self.steps, self.strength)
-        self.done, self.total = index * executed, request.count * executed
-
-    def paint(self) -> Pixels:
-        """Encode, denoise, decode."""
-        self.report("encoding")
-        engine, model, size = self.engine, self.model, self.plan.size
-        predict = self._predict()
-        schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, self.strength)
-        shape = (1, model.latent_channels, size.height // model.scale, size.width // model.scale)
-        noise = torch.randn(shape, generator=self.generator).to(model.device)
-        start = pure_noise(schedule, noise) if self._from_nothing() else noised(schedule, self._original(), noise)
-        held = self._held(noise)
-        self.report("denoising", self.done, self.total)
-        latents = denoise(predict, schedule, start, held, self.generator, self._on_step)
-        self.report("decoding")
-        return engine.decode(latents)
-
-    def _from_nothing(self) -> bool:
-        """Whether the start is noise alone, as with diffusers at full strength, or the picture under as much noise.
-
-        At its noisiest step Stable Diffusion 1.x still sees 7 % of a picture (Lin et al. 2024, Common Diffusion Noise
-        Schedules and Sample Steps Are Flawed), and takes from it how bright and of what tint all is. So where a plain
-        denoiser fills a mask it starts from the prefill, which has the tint of the surroundings, and not from mid-grey.
-        Inpaint denoisers are told their surroundings, and start as they do elsewhere.
-        """
-        return self.strength == 1 and (self.model.identity.inpaint or self.plan.request.mask is None)
-
-    def _original(self) -> Tensor:
-        return self.engine.encode(self.plan.work_image)
-
-    def _held(self, noise: Tensor) -> Held | None:
-        mask = latent_mask(self.plan.work_mask, self.model.scale).to(self.model.device)
-        if self.model.identity.inpaint:
-            # Its conditioning tells it what to keep; only pixels that are to change in part are held.
-            mask = torch.where(mask > 0, mask, 1.0)
-        return Held(self._original(), noise, mask) if mask.min() < 1 else None
-
-    def _predict(self) -> Predict:
-        request, engine = self.plan.request, self.engine
-        # Each has a draw of its own: what is drawn for one must not follow from the other's options.
-        positive = negative = engine.read_prompt(request.prompt, f"{self.seed}")
-        if self.guidance > 1:
-            negative = engine.read_prompt(request.negative, f"{self.seed} negative")
-        encoded = engine.encode_prompts((positive, negative), request.clip_skip)
-        condition = None
-        if self.model.identity.inpaint:
-            hole, visible = inpaint_condition(self.plan.work_image, self.plan.work_mask)
-            places = latent_mask(hole, self.model.scale).to(self.model.device)
-            condition = torch.cat([places, engine.encode(visible)], dim=1)
-        return guided(self.model, encoded[0], encoded[1], self.guidance, condition)
-
-    def _on_step(self, step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
-        def preview() -> Pixels:
-            return pixels(self.model.preview(estimate().to(self.model.dtype)).float())
-
-        self.report("denoising", self.done + step, self.total, preview)
-
-
-def inpaint_condition(image: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
-    """What an inpaint denoiser is told: the (h, w) hole, 255 or 0, and the image with the hole blanked.
-
-    Such models know binary masks only. As in diffusers a soft mask is cut at one half, but at half of its strongest value:
-    a faint selection must not vanish. Blank is the middle of the range, 0 in -1..1.
-    """
-    hole = mask >= max(int(mask.max()) / 2, 1)
-    visible = np.where(hole[..., None], np.uint8(128), image)
-    return np.where(hole, np.uint8(255), np.uint8(0)), visible
-
-
-def latent_mask(mask: Pixels, scale: int) -> Tensor:
-    """(1, 1, h / scale, w / scale) in 0..1 of a (h, w) mask: the strongest value of each latent pixel's square.
-
-    Not the mean: with it a selection thinner than a square (a wire, a hair) would never be let go in time to change, and
-    the rim of every selection would keep a ghost of what it is to replace. What is changed too much the compositor drops.
-    """
-    values = torch.from_numpy(np.ascontiguousarray(mask))[None, None].float() / 255
-    return F.max_pool2d(values, scale)
-
-
-def pixels(image: Tensor) -> Pixels:
-    """(h, w, 3) bytes of a (1, 3, h, w) image in -1..1."""
-    return ((image[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

@@ -48,9 +48,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class Defaults:
+    """`inpaint_above`: the strength (0..1) up to which inpaint weights do better as a plain denoiser: told what surrounds
+    the hole they paint it anew, however little they are to change."""
+
     steps: int
     guidance: float
     sampler: str
+    inpaint_above: float = 0.5
 
 
 class Model(Protocol):
