@@ -146,9 +146,15 @@ def _buffers(entries: Any, payload: bytes, offset: int) -> Tuple[Buffer, ...]:
 
 
 def pack(role: str, width: int, height: int, format: str, pixels: bytes, encoding: str = "raw") -> Buffer:
-    """A buffer from raw pixels (rows without padding), coded as "raw" or "zlib" (level 1: speed over size)."""
-    data = zlib.compress(pixels, 1) if encoding == "zlib" else bytes(pixels)
+    """A buffer from raw pixels (rows without padding), coded as "raw" or "zlib"."""
+    data = _deflate(pixels) if encoding == "zlib" else bytes(pixels)
     return Buffer(role, width, height, format, encoding, data)  # type: ignore[arg-type]
+
+
+def _deflate(pixels: bytes) -> bytes:
+    """By runs only: twice as quick as level 1 on pictures, which hold little else that repeats (3 to 30 % larger)."""
+    coder = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    return coder.compress(pixels) + coder.flush()
 
 
 def unpack(buffer: Buffer) -> bytes:
