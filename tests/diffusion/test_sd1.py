@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.families import FAMILIES, find_family, identify, sd1
 from scumble.diffusion.families.base import Contents, Identity, Model, Prediction
+from scumble.diffusion.families.latent import TOKENIZER
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.prompts import parse
 from scumble.protocol.errors import ModelUnreadable
@@ -93,7 +95,7 @@ def test_a_single_file_may_say_that_it_predicts_v(changes: Any) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {ATTENTION: (320, 1024)},  # Stable Diffusion 2
+        {ATTENTION: (320, 1280)},  # of no text encoder that is known
         {ATTENTION: None},  # SDXL has none there
         {FIRST: (320, 8, 3, 3)},  # InstructPix2Pix
         {FIRST: (320, 5, 3, 3)},  # depth
@@ -120,7 +122,7 @@ def test_a_single_file_without_all_parts_is_refused_by_name(part: str, name: str
     ("file", "changes"),
     [
         ("unet/config.json", {"cross_attention_dim": 33}),
-        ("unet/config.json", {"use_linear_projection": True}),
+        ("unet/config.json", {"use_linear_projection": True, "addition_embed_type": "image"}),
         ("unet/config.json", {"in_channels": 8}),
         ("unet/config.json", {"sample_size": "64"}),
         ("unet/config.json", {"sample_size": -1}),
@@ -283,11 +285,12 @@ def test_bfloat16_channels_last_stays_near(folder: Path, model: Model, tmp_path:
 def shipped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Configurations of the tiny model in the place of those that we ship for single files."""
     files = tmp_path / "files"
-    shutil.copytree(folder / "tokenizer", files / "tokenizer")
+    files.mkdir()
     for part in ("unet", "vae", "text_encoder"):
         shutil.copy(folder / part / "config.json", files / f"{part}.json")
     shutil.copy(folder / "scheduler" / "scheduler_config.json", files / "scheduler.json")
     monkeypatch.setattr(sd1, "FILES", files)
+    monkeypatch.setattr(sd1, "TOKENIZER", folder / "tokenizer")
 
 
 def parameters(model: Any) -> dict[str, torch.Tensor]:
@@ -318,9 +321,11 @@ def test_a_single_file_holds_the_same_model_as_the_folder(
 
 def test_the_shipped_descriptions_are_those_of_stable_diffusion() -> None:
     """859.52, 83.65 and 123.06 million parameters, in as many tensors as the published files have."""
-    from scumble.diffusion.families.sd1_model import _build, _configs
+    from scumble.diffusion.families.unet_model import _build, _configs
 
-    modules = _build(_configs(Path(), Identity("sd1", "single", False, "epsilon", 512), sd1.FILES))
+    components = ("unet", "vae", "text_encoder")
+    identity = Identity("sd1", "single", False, "epsilon", 512)
+    modules = _build(_configs(Path(), identity, components, sd1.FILES), components)
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
     assert counts == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
     assert {name: len(module.state_dict()) for name, module in modules.items()} == {
@@ -328,14 +333,14 @@ def test_the_shipped_descriptions_are_those_of_stable_diffusion() -> None:
         "vae": 248,
         "text_encoder": 196,
     }
-    inpaint = _build(_configs(Path(), Identity("sd1", "single", True, "epsilon", 512), sd1.FILES))["unet"]
-    assert inpaint.conv_in.weight.shape == (320, 9, 3, 3)
+    configs = _configs(Path(), replace(identity, inpaint=True), components, sd1.FILES)
+    assert _build(configs, ("unet",))["unet"].conv_in.weight.shape == (320, 9, 3, 3)
 
 
 def test_the_shipped_tokenizer_is_that_of_clip() -> None:
-    from scumble.diffusion.families.sd1_model import _tokenizer
+    from scumble.diffusion.families.unet_model import _tokenizer
 
-    assert _tokenizer(sd1.FILES / "tokenizer")("a Photo of a\n cat").input_ids == [
+    assert _tokenizer(TOKENIZER)("a Photo of a\n cat").input_ids == [
         49406, 320, 1125, 539, 320, 2368, 49407
     ]  # fmt: skip
 

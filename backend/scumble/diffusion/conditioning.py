@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,22 +13,30 @@ from torch import Tensor
 class Conditioning:
     """Prompts as a denoiser takes them in. All of a batch have equally many tokens.
 
-    tokens  (n, tokens, width): what it attends to; a prompt in several chunks has them one after the other
-    pooled  (n, width): the prompt as a whole, for architectures that ask for it (SDXL); else None
+    tokens    (n, tokens, width): what it attends to; a prompt in several chunks has them one after the other
+    pooled    (n, width): the prompt as a whole, for architectures that ask for it (SDXL); else None
+    guidance  for denoisers that are told it (`Model.told_guidance`); else None
     """
 
     tokens: Tensor
     pooled: Tensor | None = None
+    guidance: float | None = None
 
     def followed_by(self, other: Conditioning) -> Conditioning:
         """The same prompts with further tokens; the whole stays that of the first chunk."""
-        return Conditioning(torch.cat([self.tokens, other.tokens], dim=1), self.pooled)
+        return replace(self, tokens=torch.cat([self.tokens, other.tokens], dim=1))
+
+    def zeroed(self) -> Conditioning:
+        """As many tokens that are all 0."""
+        pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
+        return replace(self, tokens=torch.zeros_like(self.tokens), pooled=pooled)
 
 
 def batch(parts: Sequence[Conditioning]) -> Conditioning:
-    """Prompts of equally many tokens as one batch, in this order."""
+    """Prompts of equally many tokens, and of one guidance, as one batch, in this order."""
     pooled = [part.pooled for part in parts if part.pooled is not None]
-    return Conditioning(torch.cat([part.tokens for part in parts]), torch.cat(pooled) if pooled else None)
+    tokens = torch.cat([part.tokens for part in parts])
+    return Conditioning(tokens, torch.cat(pooled) if pooled else None, parts[0].guidance)
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,27 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..editing.adapters import by_id, by_name
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
-from ..protocol.errors import BadRequest, Internal
+from ..protocol.errors import Internal
 from ..protocol.messages import MAX_SIDE
+from .adapters import Loras
 from .conditioning import Conditioning
 from .device import choose_device
-from .embeddings import Embedding, find_embeddings, read_embedding
+from .embeddings import find_embeddings, read_embedding
 from .families import find_family
 from .families.base import Family, Identity, Model
 from .latents import pixels
 from .memory import memory_errors
 from .picture import Picture
-from .prompts import Prompt, parse
+from .prompts import BLANK, Prompt, parse
 from .recent import Recent
 from .wildcards import draw, read_lists
 
@@ -49,7 +52,8 @@ class DiffusionEngine:
         self.family = family
         self._lists = read_lists(home.wildcards if home else None)
         self._embeddings = home.embeddings if home else None
-        self._prompts: Recent[tuple[Prompt, int, tuple[Embedding, ...]], Conditioning] = Recent(32)
+        self._loras = Loras(model.parts)
+        self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[bytes, Tensor] = Recent(16)
 
     @property
@@ -71,24 +75,36 @@ class DiffusionEngine:
         """request.count pictures of (H, W, 3), of the size of the plan's last pass; picture i is that of seed + i alone.
 
         Outside the mask they show what the model made of the surroundings, so that the compositor can measure how far its
-        colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, a LoRA, ...), Internal (not a number).
+        colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, ...), ModelMissing (a LoRA that is not
+        there), Internal (not a number).
         """
         with torch.inference_mode(), memory_errors():
             return [Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
 
     def read_prompt(self, text: str, seed: str) -> Prompt:
-        """What a prompt says once its wildcards are drawn. Raises BadRequest for a LoRA."""
-        prompt = parse(draw(text, Random(seed), self._lists))  # noqa: S311 - no secret
-        if prompt.loras:
-            raise BadRequest("The prompt names a LoRA, which Scumble cannot use yet.", "Take <lora:...> out of it.")
-        return prompt
+        """What a prompt says once its wildcards are drawn."""
+        return parse(draw(text, Random(seed), self._lists))  # noqa: S311 - no secret
+
+    def use_loras(self, plan: Plan, prompt: Prompt) -> None:
+        """Puts those of the request and of its prompt onto the model, and takes all others off.
+
+        Raises ModelMissing, BadRequest (made for another kind of model), ModelUnreadable.
+        """
+        family = self.family.name
+        chosen = [(by_id(plan.adapters, "lora", use.id, family), use.weight) for use in plan.request.loras]
+        named = [(by_name(plan.adapters, "lora", lora.name, family), lora.weight) for lora in prompt.loras]
+        self._loras.use([*chosen, *named])
 
     def encode_prompts(self, prompts: Sequence[Prompt], clip_skip: int = 1) -> list[Conditioning]:
         """Each on its own; the shorter ones go on with chunks that say nothing, so that all are
         equally long and can be denoised as one batch."""
         encoded = [self._encode_prompt(prompt, clip_skip) for prompt in prompts]
         length = max(each.tokens.shape[1] for each in encoded)
-        return [self._prolonged(each, length, clip_skip) for each in encoded]
+        # What conditions nothing (with SDXL no encoded text but zeros) goes on as it is.
+        fillers = [BLANK if any(prompt.sections) else prompt for prompt in prompts]
+        return [
+            self._prolonged(each, filler, length, clip_skip) for each, filler in zip(encoded, fillers, strict=True)
+        ]
 
     def _encode_prompt(self, prompt: Prompt, clip_skip: int) -> Conditioning:
         used = find_embeddings(self._embeddings, prompt)
@@ -97,11 +113,11 @@ class DiffusionEngine:
             embeddings = {embedding.word: read_embedding(embedding.path) for embedding in used}
             return self.model.encode_prompt(prompt, clip_skip, embeddings)
 
-        return self._prompts.get((prompt, clip_skip, used), encode)
+        return self._prompts.get((prompt, clip_skip, used, self._loras.active), encode)
 
-    def _prolonged(self, conditioning: Conditioning, length: int, clip_skip: int) -> Conditioning:
+    def _prolonged(self, conditioning: Conditioning, filler: Prompt, length: int, clip_skip: int) -> Conditioning:
         while conditioning.tokens.shape[1] < length:
-            conditioning = conditioning.followed_by(self._encode_prompt(Prompt(), clip_skip))
+            conditioning = conditioning.followed_by(self._encode_prompt(filler, clip_skip))
         return conditioning
 
     def encode(self, image: Pixels) -> Tensor:

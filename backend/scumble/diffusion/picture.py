@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..editing.passes import OVERLAP, enlarged
 from ..editing.plan import Pixels, Plan, Refinement, Report
+from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import MAX_SEED
 from .blend import Part, blended, faded
@@ -42,7 +43,7 @@ class Picture:
 
     def __init__(self, engine: DiffusionEngine, plan: Plan, index: int, report: Report) -> None:
         self.engine, self.model, self.plan, self.report = engine, engine.model, plan, report
-        request, defaults = plan.request, engine.family.defaults
+        request, defaults = plan.request, engine.model.identity.suits or engine.family.defaults
         self.steps = request.steps or defaults.steps
         self.guidance = defaults.guidance if request.guidance is None else request.guidance
         self.sampler = request.sampler or defaults.sampler
@@ -62,6 +63,7 @@ class Picture:
     def paint(self) -> Pixels:
         """(H, W, 3), of the size of the plan's last pass."""
         self.report("encoding")
+        self.engine.use_loras(self.plan, self.engine.read_prompt(self.plan.request.prompt, f"{self.seed}"))
         latents = self._denoised(self.first)
         if second := self.plan.refinement:
             self.report("encoding")
@@ -136,9 +138,14 @@ class Picture:
         request, engine = self.plan.request, self.engine
         # Each has a draw of its own: what is drawn for one must not follow from the other's options.
         positive = negative = engine.read_prompt(request.prompt, f"{self.seed}")
-        if self.guidance > 1:
+        if self.guidance > 1 and not self.model.told_guidance:
             negative = engine.read_prompt(request.negative, f"{self.seed} negative")
+            if negative.loras:
+                raise BadRequest("A LoRA acts on the whole picture.", "Name it in the prompt, not in the negative prompt.")
         encoded = engine.encode_prompts((positive, negative), request.clip_skip)
+        if self.model.told_guidance:
+            told = replace(encoded[0], guidance=self.guidance)
+            return guided(self.model, told, told, 1.0, self._condition(work, tile))
         return guided(self.model, encoded[0], encoded[1], self.guidance, self._condition(work, tile))
 
     def _condition(self, work: Pass, tile: Bounds) -> Tensor | None:

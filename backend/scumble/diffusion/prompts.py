@@ -55,6 +55,11 @@ class Prompt:
     loras: tuple[Lora, ...] = ()
 
 
+BLANK = Prompt(((Fragment(" "),),))
+"""A chunk that says nothing. `Prompt()` says nothing too, but stands for no prompt at all: some models are trained to see
+something else then."""
+
+
 def parse(text: str) -> Prompt:
     """Reads a prompt. Never raises."""
     loras: list[Lora] = []

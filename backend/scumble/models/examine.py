@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def examine(path: Path) -> ModelFile | OtherFile:
         return _examine_fill(path)
     if suffix == ".gguf":
         return _other(path, recognise_gguf(path), {})
-    contents = read_contents(path)
+    contents = replace(read_contents(path), name=readable_name(path))
     identity = identify(contents)
     if identity is not None:
         return _model(path, identity, contents.metadata)
@@ -64,13 +64,13 @@ def examine(path: Path) -> ModelFile | OtherFile:
     if kind is None:
         raise ModelUnreadable(
             f"{printable(path.name)} is no model of a kind that Scumble knows.",
-            "Scumble runs Stable Diffusion 1.x models: a diffusers folder, or one .safetensors file with all parts.",
+            "Scumble runs Stable Diffusion 1, 2 and XL: a diffusers folder, or one .safetensors file with all parts.",
         )
     return _other(path, kind, contents.metadata)
 
 
 def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> ModelFile:
-    defaults = find_family(identity.family).defaults
+    defaults = identity.suits or find_family(identity.family).defaults
     info = ModelInfo(
         id=content_id(path),
         name=readable_name(path),

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..diffusion.families import FAMILIES
-from ..diffusion.families.base import Identity
+from ..diffusion.families.base import Defaults, Identity
 from ..diffusion.kinds import Kind
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import ModelInfo
@@ -66,5 +66,8 @@ def _outcome(path: Path, told: dict[str, Any]) -> Outcome:
         return ModelUnreadable(told["message"], told["hint"])
     if "kind" in told:
         return OtherFile(**{**told, "path": path, "kind": Kind(*told["kind"])})
-    identity = Identity(**told["identity"]) if told["identity"] else None
-    return ModelFile(ModelInfo(**told["info"]), path, identity)
+    return ModelFile(ModelInfo(**told["info"]), path, told["identity"] and _identity(told["identity"]))
+
+
+def _identity(told: dict[str, Any]) -> Identity:
+    return Identity(**{**told, "suits": told["suits"] and Defaults(**told["suits"])})

@@ -5,8 +5,10 @@ from __future__ import annotations
 from ...protocol.errors import ModelUnreadable
 from .base import Contents, Family, Identity
 from .sd1 import SD1
+from .sd2 import SD2
+from .sdxl import SDXL
 
-FAMILIES: tuple[Family, ...] = (SD1,)
+FAMILIES: tuple[Family, ...] = (SD1, SD2, SDXL)
 
 
 def identify(contents: Contents) -> Identity | None:

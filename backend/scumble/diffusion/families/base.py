@@ -27,23 +27,14 @@ class Contents:
     tensors   name -> shape of the denoiser's file (folder layout) or of the whole file (single layout)
     configs   folder layout: component name ("unet", "vae", "scheduler", "model_index", ...) -> its JSON; else empty
     metadata  the safetensors header's ``__metadata__``
+    name      what its user calls it; "" where nobody asked. Proves nothing, and counts only where nothing else tells
     """
 
     layout: Literal["diffusers", "single"]
     tensors: Mapping[str, tuple[int, ...]]
     configs: Mapping[str, Mapping[str, Any]]
     metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a model is: enough to list it, plan for it and load it. `native` is a side in px."""
-
-    family: str
-    layout: Literal["diffusers", "single"]
-    inpaint: bool
-    prediction: Prediction
-    native: int
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,27 @@ class Defaults:
     guidance: float
     sampler: str
     inpaint_above: float = 0.5
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a model is: enough to list it, plan for it and load it.
+
+    native    side in px of the pictures that it was trained on
+    trailing  its timesteps are counted from the noisiest, which it must see: models of few steps, and of `zero_snr`
+    zero_snr  its noisiest timestep is noise alone (Lin et al. 2024, Common Diffusion Noise Schedules and Sample Steps Are
+              Flawed)
+    suits     the settings that it was made for, where they are not its family's
+    """
+
+    family: str
+    layout: Literal["diffusers", "single"]
+    inpaint: bool
+    prediction: Prediction
+    native: int
+    trailing: bool = False
+    zero_snr: bool = False
+    suits: Defaults | None = None
 
 
 class Model(Protocol):
@@ -74,13 +86,18 @@ class Model(Protocol):
     the measure of the one named "unet"."""
     scheduler_config: Mapping[str, Any]
     """The model's own scheduler configuration; prediction type and betas come from here."""
+    told_guidance: bool
+    """Whether the denoiser is told the guidance and answers with it applied (`Conditioning.guidance`): such a model has
+    no use for a negative prompt."""
 
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
     ) -> Conditioning:
         """A prompt in n chunks as (1, n * tokens, width); that of `Prompt()` is the unconditional one.
 
-        clip_skip   which of the text encoder's layers to take, counted from the end; 1 = the last
+        clip_skip   which of the text encoder's layers to take, counted from the end; 1 = the last. A denoiser that was
+                    trained on an earlier one gets that one at least: as prompts are passed around, "clip skip 2" is
+                    the usual layer of SDXL, not one further
         embeddings  the words of the prompt that are textual inversions -> the tensors of their files
 
         Raises BadRequest.

@@ -7,19 +7,23 @@ around give what they gave to others:
   the other. A chunk that is full ends after its last comma where that is among its last 20 tokens.
 - The hidden states of a token are multiplied by its weight, and then all states of the chunk by one factor that gives
   them their mean back. A chunk in which every weight is 1 is left exactly as the encoder made it.
-- `clip_skip` counts layers from the end, 1 = the last; the final norm is applied to whichever is taken.
+- `clip_skip` counts layers from the end, 1 = the last; the final norm is applied to whichever is taken where the denoiser
+  was trained so (SDXL was not).
+- The prompt as a whole is that of its first chunk; weights do not touch it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...protocol.errors import BadRequest
+from ..conditioning import Conditioning
 from ..embeddings import split_words
 from ..prompts import Fragment, Prompt
 
@@ -36,22 +40,31 @@ class Token(NamedTuple):
 
 
 class ClipText:
-    """`encoder` is a CLIPTextModel on the device it is to run on."""
+    """A text encoder as one kind of denoiser uses it.
 
-    def __init__(self, encoder: Any, tokenizer: Any) -> None:
+    encoder  a CLIPTextModel, or a CLIPTextModelWithProjection where the prompt as a whole is asked for, on the device it
+             is to run on
+    layer    the layer that the denoiser was trained on, counted from the end of the encoder as it was trained
+    cut      how many of its last layers the encoder here has not
+    normed   whether the final norm is applied to the layer
+    """
+
+    def __init__(self, encoder: Any, tokenizer: Any, layer: int = 1, cut: int = 0, normed: bool = True) -> None:
         self._encoder, self._tokenizer = encoder, tokenizer
+        self._layer, self._cut, self._normed = layer, cut, normed
 
     @torch.no_grad()
-    def encode(self, prompt: Prompt, clip_skip: int, embeddings: Mapping[str, Tensor]) -> Tensor:
-        """(1, chunks * tokens of a chunk, width) hidden states.
+    def encode(self, prompt: Prompt, clip_skip: int, embeddings: Mapping[str, Tensor]) -> Conditioning:
+        """Hidden states (1, chunks * tokens of a chunk, width), and the prompt as a whole where the encoder gives it.
 
         embeddings  the words of the prompt that are textual inversions -> their (n, width) vectors
 
         Raises BadRequest (fewer layers than are to be skipped, a textual inversion that does not fit this encoder).
         """
-        layers = self._encoder.config.num_hidden_layers
+        layers = self._encoder.config.num_hidden_layers + self._cut
         if clip_skip > layers:
             raise BadRequest(f"This model's text encoder has only {layers} layers.", "Choose a smaller clip skip.")
+        layer = max(clip_skip, self._layer) - self._cut
         size = self._encoder.config.max_position_embeddings - 2
         comma = self._tokenizer.convert_tokens_to_ids(",</w>")
         self._check(embeddings, size)
@@ -59,7 +72,8 @@ class ClipText:
         for section in prompt.sections:
             units = (unit for words in section for unit in self._units(words, embeddings))
             chunks += chunked(units, size, comma)
-        return torch.cat([self._encode(chunk, size, clip_skip) for chunk in chunks], dim=1)
+        first, *rest = [self._encode(chunk, size, layer) for chunk in chunks]
+        return reduce(Conditioning.followed_by, rest, first)
 
     def _check(self, embeddings: Mapping[str, Tensor], size: int) -> None:
         for name, vectors in embeddings.items():
@@ -70,16 +84,16 @@ class ClipText:
 
     def _units(self, fragment: Fragment, embeddings: Mapping[str, Tensor]) -> Iterator[list[Token]]:
         """Tokens, those together that must not be torn apart."""
-        end = self._tokenizer.eos_token_id
+        place = self._tokenizer.bos_token_id  # never the end: there the whole is read off
         for words, name in split_words(fragment.text, embeddings):
             if name is None:
                 for token in self._tokenizer(words, add_special_tokens=False).input_ids:
                     yield [Token(token, fragment.weight)]
             else:
-                yield [Token(end, fragment.weight, vector) for vector in embeddings[name]]
+                yield [Token(place, fragment.weight, vector) for vector in embeddings[name]]
 
-    def _encode(self, chunk: Sequence[Token], size: int, clip_skip: int) -> Tensor:
-        """(1, size + 2, width) hidden states of at most `size` tokens."""
+    def _encode(self, chunk: Sequence[Token], size: int, layer: int) -> Conditioning:
+        """At most `size` tokens as size + 2 hidden states."""
         tokenizer, device = self._tokenizer, self._encoder.device
         padding = size - len(chunk)
         ids = [
@@ -93,13 +107,19 @@ class ClipText:
         positions = torch.arange(size + 2, device=device)[None]
         with _in_place(self._encoder.get_input_embeddings(), vectors):
             output = self._encoder(
-                torch.tensor([ids], device=device), position_ids=positions, output_hidden_states=clip_skip > 1
+                torch.tensor([ids], device=device),
+                position_ids=positions,
+                output_hidden_states=layer > 1 or not self._normed,
             )
         states: Tensor = output.last_hidden_state
-        if clip_skip > 1:
-            states = self._encoder.final_layer_norm(output.hidden_states[-clip_skip])
+        if not self._normed:
+            states = output.hidden_states[-layer]
+        elif layer > 1:
+            states = self._encoder.final_layer_norm(output.hidden_states[-layer])
         weights = [1.0, *(token.weight for token in chunk), *[1.0] * (padding + 1)]
-        return states if set(weights) == {1.0} else emphasised(states, torch.tensor(weights, device=device))
+        if set(weights) != {1.0}:
+            states = emphasised(states, torch.tensor(weights, device=device))
+        return Conditioning(states, output.get("text_embeds"))
 
 
 def other_kind(name: str) -> BadRequest:

@@ -1,0 +1,71 @@
+"""Stable Diffusion 2.x: the UNet of version 1 with linear projections, which attends to OpenCLIP ViT-H. It predicts v at
+768 px; the base model and the inpainting one predict noise at 512 px."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .base import Contents, Defaults, Identity
+from .latent import FIRST_KERNEL, TOKENIZER, classes, identify_file, identify_folder
+from .variants import resolution
+
+if TYPE_CHECKING:
+    from ..device import Device
+    from .base import Model
+
+FILES = Path(__file__).parent / "sd2_files"
+"""Configurations of Stable Diffusion 2.1, for single files, which bring none."""
+
+_TOKEN_WIDTH = 1024  # of OpenCLIP ViT-H/14
+_BASE, _LARGE = 512, 768  # px
+_SINGLE_PARTS = {
+    "model.diffusion_model.": "denoiser",
+    "first_stage_model.": "autoencoder",
+    "cond_stage_model.model.": "text encoder",
+}
+_FIRST_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+class Sd2:
+    name = "sd2"
+    multiple = 8
+    defaults = Defaults(steps=20, guidance=7.0, sampler="dpmpp_2m_karras")
+
+    def identify(self, contents: Contents) -> Identity | None:
+        """Raises ModelUnreadable when it is of this family and a part is missing, or is none that we can run."""
+        if contents.layout == "diffusers":
+            parts, unet = classes(contents), contents.configs.get("unet", {})
+            if parts.get("unet") != "UNet2DConditionModel" or parts.get("text_encoder_2"):
+                return None
+            if not unet.get("use_linear_projection") or unet.get("addition_embed_type"):
+                return None
+            return identify_folder(contents, self.name, self.defaults)
+        kernel, attention = contents.tensors.get(FIRST_KERNEL), contents.tensors.get(_FIRST_ATTENTION)
+        if kernel is None or attention is None or len(kernel) != 4 or attention[1:] != (_TOKEN_WIDTH,):
+            return None
+        base = kernel[1] == 9 or _is_base(contents)
+        return identify_file(
+            contents,
+            self.name,
+            self.defaults,
+            "a Stable Diffusion 2.x model",
+            _SINGLE_PARTS,
+            _BASE if base else _LARGE,
+            "epsilon" if base else "v_prediction",
+        )
+
+    def load(self, path: Path, identity: Identity, device: Device, cache: Path) -> Model:
+        from .unet_model import Sd2Model, load
+
+        return load(Sd2Model, path, identity, device, cache, FILES, TOKENIZER)
+
+
+SD2 = Sd2()
+
+
+def _is_base(contents: Contents) -> bool:
+    """Whether a file is of the base model at 512 px. The two differ in no name and no shape, so the resolution in its
+    metadata counts, then what it is called, as with the published files (`v2-1_512-ema-pruned`, `512-base-ema`)."""
+    side = resolution(contents)
+    return side < _LARGE if side else "512" in contents.name or "turbo" in contents.name.lower()

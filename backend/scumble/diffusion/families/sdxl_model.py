@@ -1,0 +1,62 @@
+"""A loaded SDXL model. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..conditioning import Conditioning
+from ..prompts import Prompt
+from .base import NO_EMBEDDINGS
+from .clip import ClipText, other_kind
+from .unet_model import Colours, UNetModel
+
+
+class SdxlModel(UNetModel):
+    """See base.Model. Both text encoders read the prompt; their states lie side by side, token by token."""
+
+    encoders = ("text_encoder", "text_encoder_2")
+    pads = ("<|endoftext|>", "!")
+    colours: ClassVar[Colours] = (
+        ((0.471, 0.471, 0.471), (-0.471, -0.039, 0.078), (0.196, 0.118, -0.039), (-0.549, -0.392, -0.275)),
+        (0.176, 0.098, 0.020),
+    )
+    """From the documentation of diffusers (Pipeline callbacks, Display image after each generation step; Apache-2.0), there
+    in 0..255."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        _, _, modules, tokenizers, configs = arguments
+        self._text_encoder_2, self._tokenizer_2 = modules["text_encoder_2"], tokenizers[1]
+        self._text_2 = ClipText(self._text_encoder_2, self._tokenizer_2, layer=2, normed=False)
+        # Where a file does not say otherwise: SDXL was trained so.
+        self._zeros = configs.get("model_index", {}).get("force_zeros_for_empty_prompt", True)
+
+    def _make_text(self) -> ClipText:
+        return ClipText(self._text_encoder, self._tokenizer, layer=2, normed=False)
+
+    def encode_prompt(
+        self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
+    ) -> Conditioning:
+        vectors = {word: _vectors(word, tensors) for word, tensors in embeddings.items()}
+        first = self._text.encode(prompt, clip_skip, {word: pair[0] for word, pair in vectors.items()})
+        second = self._text_2.encode(prompt, clip_skip, {word: pair[1] for word, pair in vectors.items()})
+        both = Conditioning(torch.cat([first.tokens, second.tokens], dim=2), second.pooled)
+        return both.zeroed() if self._zeros and not any(prompt.sections) else both
+
+    def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
+        height, width = (side * self.scale for side in latents.shape[-2:])
+        # The size before and after the crop that the picture would be in training, and where the crop began.
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], device=latents.device, dtype=torch.float32)
+        added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
+        return {**super().told(latents, conditioning), "added_cond_kwargs": added}
+
+
+def _vectors(word: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Those of each text encoder."""
+    if set(tensors) != {"clip_l", "clip_g"} or len(tensors["clip_l"]) != len(tensors["clip_g"]):
+        raise other_kind(word)
+    return tensors["clip_l"], tensors["clip_g"]

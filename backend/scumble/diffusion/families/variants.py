@@ -1,0 +1,82 @@
+"""What models of one architecture differ in: what they predict, over which timesteps, and the settings that suit them.
+
+Told by what configurations, tensors and metadata say. Where they are silent, as with most single files, the model's name
+counts: few-step models and the styles that ask for other settings are named for it (`sdxl_lightning_4step`). A wrong guess
+costs a setting that the user can change; so nothing but settings hangs on a name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .base import Contents, Defaults
+
+_SAMPLERS = {
+    "EulerDiscreteScheduler": "euler",
+    "EulerAncestralDiscreteScheduler": "euler_a",
+    "LCMScheduler": "lcm",
+    "DDIMScheduler": "ddim",
+}
+"""The samplers that few-step models are published with; others run as Euler."""
+_FEW_STEPS = 4
+_FAST = re.compile(r"(?<![a-z])(lcm|turbo|lightning|hyper(?:sd|xl)?|dmd2?)(?![a-z])")
+_STEPS = re.compile(r"(?<!\d)([1-9]|1[0-6])[ _-]?steps?(?![a-z])")
+_ANIME = re.compile("illustrious|noobai")
+_RESOLUTION = re.compile(r"(\d{3,4})x(\d{3,4})")
+
+ZERO_SNR = Defaults(steps=28, guidance=5.0, sampler="euler")
+"""Karras' spacing would spend half of its steps on noise that shows nothing yet."""
+_ANIME_SUITS = Defaults(steps=24, guidance=5.0, sampler="euler_a")
+_TOLD_GUIDANCE = 8.0  # as published with LCM (Luo et al., 2023); such a denoiser is told it
+
+
+class Variant(NamedTuple):
+    """See Identity, whose words these are."""
+
+    trailing: bool = False
+    zero_snr: bool = False
+    suits: Defaults | None = None
+
+
+def variant(contents: Contents, family: Defaults) -> Variant:
+    """How the model differs from its family."""
+    scheduler, unet = contents.configs.get("scheduler", {}), contents.configs.get("unet", {})
+    name = contents.name.lower()
+    if unet.get("time_cond_proj_dim"):  # a consistency model that is told its guidance
+        return Variant(suits=Defaults(_FEW_STEPS, _TOLD_GUIDANCE, "lcm"))
+    if _is_zero_snr(contents):
+        return Variant(trailing=True, zero_snr=True, suits=ZERO_SNR)
+    kind = _SAMPLERS.get(str(scheduler.get("_class_name")), "euler")
+    trailing = scheduler.get("timestep_spacing") == "trailing"
+    fast = _FAST.search(name)
+    if kind == "lcm" or trailing or fast:
+        steps = _STEPS.search(name)
+        sampler = kind if kind == "lcm" or trailing else "lcm" if fast and fast[1] == "lcm" else "euler"
+        return Variant(trailing=sampler != "lcm", suits=Defaults(int(steps[1]) if steps else _FEW_STEPS, 1.0, sampler))
+    if _ANIME.search(name) and family.guidance > _ANIME_SUITS.guidance:
+        return Variant(suits=_ANIME_SUITS)
+    return Variant()
+
+
+def prediction(contents: Contents) -> str | None:
+    """What the model says that it predicts, in the words of diffusers; None where it says nothing."""
+    if contents.layout == "diffusers":
+        said = contents.configs["scheduler"].get("prediction_type", "epsilon")
+        return str(said)
+    # ModelSpec 1.0 writes it into the metadata; trainers and NoobAI leave an empty tensor of that name.
+    if contents.metadata.get("modelspec.prediction_type") in ("v", "v_prediction") or "v_pred" in contents.tensors:
+        return "v_prediction"
+    return "epsilon" if contents.metadata.get("modelspec.prediction_type") in ("epsilon", "eps") else None
+
+
+def resolution(contents: Contents) -> int | None:
+    """The side in px that a single file names in its metadata (ModelSpec); None where it says nothing."""
+    said = _RESOLUTION.fullmatch(contents.metadata.get("modelspec.resolution", ""))
+    return round((int(said[1]) * int(said[2])) ** 0.5 / 64) * 64 if said else None
+
+
+def _is_zero_snr(contents: Contents) -> bool:
+    said = contents.configs.get("scheduler", {}).get("rescale_betas_zero_snr")
+    # NoobAI's files hold an empty tensor of that name; kohya's scripts write the option that was trained with.
+    return bool(said) or "ztsnr" in contents.tensors or contents.metadata.get("ss_zero_terminal_snr") == "True"
