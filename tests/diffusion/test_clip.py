@@ -207,12 +207,6 @@ def test_prompt_and_negative_prompt_draw_apart(engine: DiffusionEngine) -> None:
     assert len(draws) == 4
 
 
-def test_a_lora_is_never_passed_over(engine: DiffusionEngine) -> None:
-    for settings in ({"prompt": "a <lora:style:0.8> boat"}, {"prompt": "a boat", "negative": "<lora:style>"}):
-        with pytest.raises(BadRequest, match="LoRA"):
-            run(engine, **settings)
-
-
 # ---- textual inversion -----------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ class Loras:
     """The LoRAs of one model."""
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
-        """`parts`: the modules that LoRAs may change ("unet", "text_encoder", ...)."""
+        """`parts`: the modules that LoRAs may change, by the names of diffusers ("unet", "text_encoder", ...)."""
         self._layers: dict[Place, nn.Module] = {}
         self._places: dict[tuple[str, str], Place] = {}
         for part, module in parts.items():

@@ -102,9 +102,7 @@ class DiffusionEngine:
         length = max(each.tokens.shape[1] for each in encoded)
         # What conditions nothing (with SDXL no encoded text but zeros) goes on as it is.
         fillers = [BLANK if any(prompt.sections) else prompt for prompt in prompts]
-        return [
-            self._prolonged(each, filler, length, clip_skip) for each, filler in zip(encoded, fillers, strict=True)
-        ]
+        return [self._prolonged(each, filler, length, clip_skip) for each, filler in zip(encoded, fillers, strict=True)]
 
     def _encode_prompt(self, prompt: Prompt, clip_skip: int) -> Conditioning:
         used = find_embeddings(self._embeddings, prompt)

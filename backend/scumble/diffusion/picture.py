@@ -141,7 +141,9 @@ class Picture:
         if self.guidance > 1 and not self.model.told_guidance:
             negative = engine.read_prompt(request.negative, f"{self.seed} negative")
             if negative.loras:
-                raise BadRequest("A LoRA acts on the whole picture.", "Name it in the prompt, not in the negative prompt.")
+                raise BadRequest(
+                    "A LoRA acts on the whole picture.", "Name it in the prompt, not in the negative prompt."
+                )
         encoded = engine.encode_prompts((positive, negative), request.clip_skip)
         if self.model.told_guidance:
             told = replace(encoded[0], guidance=self.guidance)

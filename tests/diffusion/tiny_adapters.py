@@ -1,0 +1,92 @@
+"""Small random LoRAs and ControlNets for the models of tiny.py, in the layouts of the programs that write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from scumble.editing.adapters import Adapter
+from scumble.protocol.messages import AdapterInfo, AdapterKind
+from torch import Tensor, nn
+
+from .tiny import _unet_key
+
+Layout = Literal["kohya", "original", "diffusers", "early", "peft"]
+RANK = 4
+_KOHYA = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
+_NAMES: dict[Layout, tuple[str, str]] = {
+    "kohya": ("lora_down", "lora_up"),
+    "original": ("lora_down", "lora_up"),
+    "diffusers": ("lora_A", "lora_B"),
+    "early": ("lora.down", "lora.up"),
+    "peft": ("lora_A", "lora_B"),
+}
+
+
+def attention_layers(part: nn.Module) -> list[str]:
+    """What trainers of LoRAs choose: the matrices of the attention."""
+    ends = ("to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj")
+    return [name for name, layer in part.named_modules() if isinstance(layer, nn.Linear) and name.endswith(ends)]
+
+
+def all_layers(part: nn.Module) -> list[str]:
+    """What LoCon changes beside: convolutions too."""
+    return [name for name, layer in part.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+
+
+def lora_tensors(
+    parts: Mapping[str, nn.Module],
+    layout: Layout = "kohya",
+    alpha: float | None = None,
+    convolutions: bool = False,
+    seed: int = 0,
+    size: float = 0.1,
+) -> dict[str, Tensor]:
+    """A random LoRA of rank RANK for these modules ("unet", "text_encoder"), under the names of the layout."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for part, module in parts.items():
+        layers: dict[str, Any] = dict(module.named_modules())
+        for name in all_layers(module) if convolutions else attention_layers(module):
+            out, *inputs = layers[name].weight.shape
+            stem = _stem(part, name, layout)
+            down, up = _NAMES[layout]
+            if (layout, part) == ("early", "text_encoder"):
+                down, up = "lora_linear_layer.down", "lora_linear_layer.up"
+            tensors[f"{stem}.{down}.weight"] = torch.randn(RANK, *inputs, generator=generator) * size
+            tensors[f"{stem}.{up}.weight"] = (
+                torch.randn(out, RANK, *[1] * (len(inputs) - 1), generator=generator) * size
+            )
+            if alpha is not None:
+                tensors[f"{stem}.alpha"] = torch.tensor(alpha)
+    return tensors
+
+
+def _stem(part: str, name: str, layout: Layout) -> str:
+    if layout == "kohya":
+        return _KOHYA[part] + name.replace(".", "_")
+    if layout == "original":
+        bare = name if part == "text_encoder" else _unet_key(f"{name}.weight").removesuffix(".weight")
+        return _KOHYA[part] + bare.replace(".", "_")
+    if layout == "peft":
+        return f"base_model.model.{name}"
+    return f"{part}.{name}" if part == "unet" else f"{part}.text_model.{name}"
+
+
+def write_adapter(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    kind: AdapterKind = "lora",
+    family: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> Adapter:
+    """The file, and what the store would say of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, {"format": "pt", **header})
+    info = AdapterInfo(f"{kind}-{path.stem}", path.stem, kind, family, path.stat().st_size)
+    return Adapter(info, path)
