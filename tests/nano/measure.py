@@ -1,0 +1,111 @@
+"""What a nano model understands, in figures: prompts of held-out pairs, looked at by the judge and by plain colour."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from scumble.diffusion.engine import DiffusionEngine
+
+from . import world
+from .judge import Eyes, share
+from .painting import paint, tensor
+
+
+def measure(engine: DiffusionEngine, eyes: Eyes, count: int = 60) -> dict[str, float]:
+    """Shares, 0..1, each of about `count` prompts or seeds."""
+    return {
+        **_follows(engine, eyes, count),
+        **_two(engine, eyes, count),
+        **_weights(engine, count // 2),
+        **_negative(engine, count),
+    }
+
+
+def _follows(engine: DiffusionEngine, eyes: Eyes, count: int) -> dict[str, float]:
+    """Of pictures of one object of a held-out pair, how many have the colour, shape, position, background."""
+    rng = random.Random(5)
+    right: dict[str, list[bool]] = {"colour": [], "shape": [], "position": [], "background": []}
+    for seed in range(count):
+        scene = named_scene(rng)
+        thing = scene.objects[0]
+        pictures = tensor(paint(engine, sentence(scene), seed))
+        seen = eyes.objects(pictures)[0]
+        right["colour"].append(bool(seen) and seen[0].colour == thing.colour)
+        right["shape"].append(bool(seen) and seen[0].shape == thing.shape)
+        right["position"].append(bool(seen) and seen[0].position == thing.position)
+        right["background"].append(eyes.background(pictures)[0] == scene.background)
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+def _two(engine: DiffusionEngine, eyes: Eyes, count: int) -> dict[str, float]:
+    """Of pictures of two objects, how many show both, each in its own colour and shape; and in their places."""
+    rng = random.Random(6)
+    both, placed = [], []
+    for seed in range(count):
+        scene = world.sample_scene(rng, 2)
+        first, second = scene.objects
+        words = "to the left of" if first.position == "left" else "above"
+        text = f"{_named(first)} {words} {_named(second)}"
+        seen = eyes.objects(tensor(paint(engine, text, seed)))[0]
+        found = {(one.colour, one.shape): one for one in seen}
+        here, there = found.get((first.colour, first.shape)), found.get((second.colour, second.shape))
+        both.append(here is not None and there is not None)
+        placed.append(bool(here and there and ((here.x < there.x) if first.position == "left" else (here.y < there.y))))
+    return {"two objects": float(np.mean(both)), "two objects, placed": float(np.mean(placed))}
+
+
+def _weights(engine: DiffusionEngine, count: int) -> dict[str, float]:
+    """How often a weight of 1.5 on a colour gives it more area than 1, and one of 0.5 less."""
+    rng = random.Random(7)
+    more, less = [], []
+    for seed in range(count):
+        thing = named_scene(rng).objects[0]
+        ground = "meadow" if thing.colour != "green" else "brick wall"
+        texts = [f"a ({thing.colour}:{weight}) {thing.shape} on a {ground}" for weight in (0.5, 1.0, 1.5)]
+        areas = [share(paint(engine, text, seed)[0], thing.colour) for text in texts]
+        less.append(areas[0] < areas[1])
+        more.append(areas[2] > areas[1])
+    return {"weight 1.5 is more": float(np.mean(more)), "weight 0.5 is less": float(np.mean(less))}
+
+
+def _negative(engine: DiffusionEngine, count: int) -> dict[str, float]:
+    """How often a shape without a named colour is one of four colours; and is so when those are its negative prompt."""
+    colours = ("red", "yellow", "blue", "white")
+
+    def has(picture: Any) -> bool:
+        return max(share(picture, colour) for colour in colours) > 0.02
+
+    without = [has(paint(engine, "a circle on a meadow", seed)[0]) for seed in range(count)]
+    negative = ", ".join(colours)
+    against = [has(paint(engine, "a circle on a meadow", seed, negative=negative)[0]) for seed in range(count)]
+    return {"colour unasked": float(np.mean(without)), "colour against the negative": float(np.mean(against))}
+
+
+def named_scene(rng: random.Random) -> world.Scene:
+    """One object of a held-out pair on a background that has a name."""
+    while (scene := world.sample_scene(rng, 1, held_out=True)).background == world.TEXTURE:
+        pass
+    return scene
+
+
+def sentence(scene: world.Scene) -> str:
+    """The plainest full description of a scene of one object."""
+    (thing,) = scene.objects
+    preposition = {"center": "in", "top": "at", "bottom": "at"}.get(thing.position, "on")
+    place = f"{preposition} the {thing.position}"
+    ground = scene.background
+    if ground.startswith("plain "):
+        where = f"on {_article(ground[6:])} {ground[6:]} background"
+    else:
+        where = world.SCENERY_WORDS[ground][0]
+    return f"{_named(thing)} {place} {where}"
+
+
+def _named(thing: world.Object) -> str:
+    return f"{_article(thing.colour)} {thing.colour} {thing.shape}"
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeio" else "a"

@@ -1,0 +1,61 @@
+"""Pictures by a nano model through Scumble itself: request, plan, engine; what is measured is the product."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scumble.diffusion.contents import read_contents
+from scumble.diffusion.device import Device
+from scumble.diffusion.engine import DiffusionEngine
+from scumble.diffusion.families import find_family, identify
+from scumble.editing.plan import Pixels, Source
+from scumble.editing.planner import plan_edit
+from scumble.home import Home
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest
+from torch import Tensor
+
+from . import world
+
+MODELS = Path(__file__).parent / "models"
+STEPS = 16
+GUIDANCE = 5.0
+PIECE = Size(world.SIZE, world.SIZE)
+
+
+def load(folder: Path, home: Home) -> DiffusionEngine:
+    """The model on one thread of the CPU, in float32: what is measured does not depend on the machine."""
+    identity = identify(read_contents(folder))
+    assert identity is not None
+    family = find_family(identity.family)
+    device = Device("cpu", torch.float32, channels_last=False)
+    return DiffusionEngine(family.load(folder, identity, device, home.cache), family, home)
+
+
+def paint(engine: DiffusionEngine, prompt: str, seed: int = 0, count: int = 1, **settings: Any) -> NDArray[np.uint8]:
+    """(count, 128, 128, 3) pictures of a prompt, from nothing; `settings` are those of EditRequest."""
+    request = EditRequest(
+        **{
+            "mode": "txt2img",
+            "canvas": PIECE,
+            "image": Bounds.of_size(PIECE),
+            "prompt": prompt,
+            "seed": seed,
+            "count": count,
+            "steps": STEPS,
+            "guidance": GUIDANCE,
+            "sampler": "dpmpp_2m_karras",
+            **settings,
+        }
+    )
+    empty: Pixels = np.zeros((PIECE.height, PIECE.width, 4), np.uint8)
+    return np.stack(engine.generate(plan_edit(request, Source(empty), engine.traits), lambda *_, **__: None))
+
+
+def tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """(n, 3, h, w) in -1..1 of (n, h, w, 3), as the judge looks at them."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,95 @@
+"""The architectures of the nano models: Stable Diffusion's parts, narrow. Widths are set here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import scumble.diffusion.families as families
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+CLIP = Path(families.__file__).parent / "sd1_files" / "tokenizer"
+START, END, VOCABULARY = 49406, 49407, 49408
+TOKENS = 77
+
+LATENTS = 4
+LEVELS = (16, 32, 48, 64)
+"""Widths of the autoencoder; each but the last halves the sides."""
+WIDTH = 64
+"""Of a token."""
+
+SCHEDULER: dict[str, Any] = {
+    "_class_name": "PNDMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "num_train_timesteps": 1000,
+    "prediction_type": "v_prediction",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
+"""v-prediction, because with eps-prediction the text's share of the loss is so small that nothing was learnt of it."""
+
+
+def autoencoder() -> AutoencoderKL:
+    """128 x 128 px to 4 x 16 x 16 latents."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(LEVELS),
+        up_block_types=("UpDecoderBlock2D",) * len(LEVELS),
+        block_out_channels=LEVELS,
+        layers_per_block=1,
+        latent_channels=LATENTS,
+        norm_num_groups=8,
+        sample_size=128,
+    )
+
+
+def text_encoder(vocabulary: int = VOCABULARY) -> CLIPTextModel:
+    """Of three layers. With a smaller vocabulary ids are to be compact (`Vocabulary`)."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=TOKENS,
+            hidden_act="quick_gelu",
+            bos_token_id=min(START, vocabulary - 2),
+            eos_token_id=min(END, vocabulary - 1),
+            pad_token_id=1,
+        )
+    )
+
+
+def unet(channels: int = LATENTS) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=channels,
+        out_channels=LATENTS,
+        block_out_channels=(48, 96, 128),
+        layers_per_block=1,
+        norm_num_groups=16,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+
+
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(str(CLIP), local_files_only=True)
+
+
+def pixels(images: list[Any]) -> Tensor:
+    """(n, 3, h, w) in -1..1 of pictures of one size."""
+    import numpy as np
+
+    stacked = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+    return stacked.permute(0, 3, 1, 2).float().div(127.5).sub(1)
