@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scumble.protocol import messages
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Buffer, Control, EditRequest, LoraUse
+from scumble.protocol.messages import Buffer, Control, EditRequest, LoraUse, Region
 
 JOB = "0123456789abcdef0123456789abcdef"
 REQUEST = EditRequest("fill", Size(64, 48), Bounds(0, 0, 4, 3), Bounds(1, 1, 2, 1), prompt="a red circle", seed=7)
@@ -60,6 +60,8 @@ requests = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    regions=st.lists(st.builds(Region, text, bounds), max_size=2).map(tuple),
+    factor=st.integers(2, 4),
 )
 
 
@@ -119,7 +121,9 @@ def frames_with_buffers(draw: Any) -> tuple[messages.Message, tuple[Buffer, ...]
     buffers = []
     for role in roles:
         width, height = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-        layout, size = ("gray8", 1) if role == "mask" else draw(st.sampled_from([("rgba8", 4), ("rgba16", 8)]))
+        layout, size = (
+            ("gray8", 1) if role in ("mask", "region") else draw(st.sampled_from([("rgba8", 4), ("rgba16", 8)]))
+        )
         pixels = draw(st.binary(min_size=width * height * size, max_size=width * height * size))
         buffers.append(pack(role, width, height, layout, pixels, draw(st.sampled_from(["raw", "zlib"]))))
     return message, tuple(buffers)

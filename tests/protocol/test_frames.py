@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scumble.protocol import frames
 from scumble.protocol.errors import BadRequest, ScumbleError, TooLarge, UnsupportedVersion
 from scumble.protocol.frames import decode, encode, pack, unpack
-from scumble.protocol.messages import Buffer, Cancel, Hello, LoraUse, Progress, Submit, replace
+from scumble.protocol.geometry import Bounds
+from scumble.protocol.messages import Buffer, Cancel, Hello, LoraUse, Progress, Region, Submit, replace
 
 from .examples import CONTROL, IMAGE, JOB, MASK, REQUEST, any_message, frames_with_buffers
 
@@ -20,7 +21,7 @@ GOLDEN_HEADER = (
     '{"type":"submit","job":"0123456789abcdef0123456789abcdef","request":{"mode":"fill","canvas":[64,48],'
     '"image":[0,0,4,3],"mask":[1,1,2,1],"model":null,"prompt":"a red circle","negative":"","strength":1.0,"steps":null,'
     '"guidance":null,"sampler":null,"seed":7,"count":1,"grow":0,"feather":0,"context":null,"resolution":null,"prefill":"auto",'
-    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[]},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
+    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[],"regions":[],"factor":2},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
     '"encoding":"raw","bytes":48},{"role":"mask","width":2,"height":1,"format":"gray8","encoding":"raw","bytes":2}]}'
 )
 
@@ -44,6 +45,18 @@ def test_golden_loras_and_controls() -> None:
     )
     assert decode(payload) == (Submit(JOB, request), (IMAGE, MASK, buffer, buffer))
     for wrong in ([IMAGE, MASK], [IMAGE, MASK, buffer], [IMAGE, buffer, MASK, buffer], [IMAGE, MASK, *[buffer] * 3]):
+        with pytest.raises(BadRequest):
+            decode(encode(Submit(JOB, request), wrong))
+
+
+def test_golden_regions() -> None:
+    """Each region has a mask of its own, after the controls."""
+    request = replace(REQUEST, controls=(CONTROL,), regions=(Region("a star", Bounds(1, 0, 2, 2)),))
+    control, region = pack("control", 2, 2, "rgba8", bytes(16)), pack("region", 2, 2, "gray8", b"\0\1\x80\xff")
+    payload = encode(Submit(JOB, request), [IMAGE, MASK, control, region])
+    assert b'"regions":[{"prompt":"a star","mask":[1,0,2,2]}]' in payload
+    assert decode(payload) == (Submit(JOB, request), (IMAGE, MASK, control, region))
+    for wrong in ([IMAGE, MASK, control], [IMAGE, MASK, region, control]):
         with pytest.raises(BadRequest):
             decode(encode(Submit(JOB, request), wrong))
 

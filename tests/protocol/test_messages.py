@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scumble.protocol.errors import ERRORS, BadRequest, Internal, OutOfMemory, error_from_code
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, History, LoraUse, Submit, replace
+from scumble.protocol.messages import Control, EditRequest, History, LoraUse, Region, Submit, replace
 from scumble.protocol.schema import from_json, to_json
 
 from .examples import JOB, REQUEST
@@ -38,6 +38,8 @@ from .examples import JOB, REQUEST
         {"context": -1},
         {"resolution": 63},
         {"resolution": 4097},
+        {"factor": 1},
+        {"factor": 5},
         {"clip_skip": 0},
         {"clip_skip": 33},
     ],
@@ -65,6 +67,11 @@ def test_controls_out_of_range_are_refused_with_a_sentence(changes: Any) -> None
     with pytest.raises(BadRequest) as caught:
         Control(**{"id": "c", "image": Bounds(0, 0, 1, 1), **changes})
     assert caught.value.message.endswith(".")
+
+
+def test_a_region_lies_where_the_protocol_reaches() -> None:
+    with pytest.raises(BadRequest):
+        Region("a star", Bounds(0, 0, 0, 1))
 
 
 @pytest.mark.parametrize("weight", [-10.1, 11.0, math.nan])

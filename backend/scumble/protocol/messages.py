@@ -20,19 +20,19 @@ from .geometry import Bounds, Size
 
 PROTOCOL_VERSION = 1
 
-Mode = Literal["fill", "refine", "img2img", "txt2img", "outpaint", "remove"]
+Mode = Literal["fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale"]
 Prefill = Literal["auto", "blur", "border", "neutral", "none"]
 OnDisconnect = Literal["keep", "cancel"]
 State = Literal["queued", "running", "done", "delivered", "failed", "cancelled"]
 Stage = Literal["queued", "loading", "planning", "encoding", "denoising", "decoding", "compositing"]
-Role = Literal["image", "mask", "control", "layer", "preview"]
+Role = Literal["image", "mask", "control", "region", "layer", "preview"]
 Format = Literal["rgba8", "rgba16", "gray8"]
 Encoding = Literal["raw", "zlib", "png", "webp"]
-ModelKind = Literal["fill", "diffusion"]
+ModelKind = Literal["fill", "diffusion", "upscaler"]
 AdapterKind = Literal["lora", "control"]
 Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance"]
 
-MODES_WITHOUT_MASK = ("img2img", "txt2img")
+MODES_WITHOUT_MASK = ("img2img", "txt2img", "upscale")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -86,6 +86,21 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A part of the canvas with a prompt of its own, which there takes the place of the edit's. Where regions overlap their
+    prompts share; a mask in between 0 and 255 shares with the edit's prompt.
+
+    mask  where its buffer (gray8) lies on the canvas; outside it the region is not
+    """
+
+    prompt: str
+    mask: Bounds
+
+    def __post_init__(self) -> None:
+        _placed("region", self.mask)
+
+
+@dataclass(frozen=True)
 class EditRequest:
     """One edit, complete: stored with its result it repeats the edit byte for byte on the same device.
 
@@ -109,6 +124,9 @@ class EditRequest:
     clip_skip  which layer of the text encoder the prompts are taken from, counted from the end; 1 = the last
     loras      beside those that the prompt names; one that is named more than once counts with the sum of its weights
     controls   each with a buffer of its own, in this order
+    regions    each with a buffer of its own, in this order, after those of the controls
+    factor     how many times larger an upscale makes the picture. It takes the whole canvas, and its result's coordinates
+               are those of a canvas so many times larger; the other modes do not look at it
     """
 
     mode: Mode
@@ -134,6 +152,8 @@ class EditRequest:
     clip_skip: int = 1
     loras: Tuple[LoraUse, ...] = ()
     controls: Tuple[Control, ...] = ()
+    regions: Tuple[Region, ...] = ()
+    factor: int = 2
 
     def __post_init__(self) -> None:
         _within("canvas width", self.canvas.width, 1, MAX_SIDE)
@@ -158,6 +178,7 @@ class EditRequest:
             _within("context", self.context, 0, MAX_SIDE)
         if self.resolution is not None:
             _within("resolution", self.resolution, 64, 4096)
+        _within("factor", self.factor, 2, 4)
 
 
 MAX_SIDE = 32768
@@ -199,7 +220,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Submit:
-    """Binary message with the buffers image, then mask when the request has one, then a control for each of the request's.
+    """Binary message with the buffers image, then mask when the request has one, then its controls, then its regions.
     Sending the same job id again is answered with what is known of it. Lower `priority` numbers run later."""
 
     job: str
@@ -264,6 +285,7 @@ class Limits:
     max_prompt: int = 8000
     max_loras: int = 16
     max_controls: int = 8
+    max_regions: int = 16
     max_queued: int = 100
 
 
@@ -332,7 +354,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Layer:
-    """One returned image: where its buffer belongs on the canvas, and the seed that makes it alone again."""
+    """One returned image: where its buffer belongs on the canvas (an upscale's: on the enlarged one), and the seed that
+    makes it alone again."""
 
     bounds: Bounds
     seed: int
@@ -422,7 +445,8 @@ def roles_of(message: Message) -> Tuple[Tuple[str, ...], ...]:
     """The sequences of buffer roles that may go with a message: one must match."""
     if isinstance(message, Submit):
         mask = () if message.request.mask is None else ("mask",)
-        return (("image", *mask, *("control",) * len(message.request.controls)),)
+        request = message.request
+        return (("image", *mask, *("control",) * len(request.controls), *("region",) * len(request.regions)),)
     if isinstance(message, Progress):
         return ((), ("preview",))
     if isinstance(message, Result):

@@ -8,12 +8,14 @@ from ..protocol.errors import BadRequest, TooLarge
 from ..protocol.geometry import Bounds
 from ..protocol.messages import Buffer, EditRequest, Limits
 
-FORMATS = {"image": ("rgba8", "rgba16"), "mask": ("gray8",), "control": ("rgba8", "rgba16")}
+FORMATS = {"image": ("rgba8", "rgba16"), "mask": ("gray8",), "control": ("rgba8", "rgba16"), "region": ("gray8",)}
 
 
 def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits) -> None:
     """Raises TooLarge for what is above a cap, BadRequest for buffers that do not fit the request."""
     area = request.image if request.mask is None else request.image.union(request.mask)
+    if request.mode == "upscale":
+        _check_upscale(request, limits)
     for name, sides in (("document", request.canvas), ("edit", area.size)):
         if max(sides) > limits.max_side:
             raise TooLarge(f"The {name} is longer than {limits.max_side} pixels on a side.")
@@ -23,20 +25,34 @@ def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits
         raise TooLarge(f"More than {limits.max_count} images are asked for.", "Ask for fewer images at once.")
     if (request.steps or 0) > limits.max_steps:
         raise TooLarge(f"More than {limits.max_steps} steps are asked for.", "Choose fewer steps.")
-    if max(len(request.prompt), len(request.negative)) > limits.max_prompt:
+    prompts = [request.prompt, request.negative, *(region.prompt for region in request.regions)]
+    if max(map(len, prompts)) > limits.max_prompt:
         raise TooLarge(f"The prompt is longer than {limits.max_prompt} characters.", "Shorten the prompt.")
     if len(request.loras) > limits.max_loras or len(request.controls) > limits.max_controls:
         most = f"{limits.max_loras} LoRAs and {limits.max_controls} controls"
         raise TooLarge(f"An edit takes at most {most}.", "Take some away.")
     if any(control.image.area > limits.max_pixels for control in request.controls):
         raise TooLarge(f"A control covers more than {limits.max_pixels} pixels.")
+    if len(request.regions) > limits.max_regions:
+        raise TooLarge(f"An edit takes at most {limits.max_regions} regions.", "Take some away.")
+    if any(region.mask.area > limits.max_pixels for region in request.regions):
+        raise TooLarge(f"A region covers more than {limits.max_pixels} pixels.")
     places = [
         request.image,
         *([request.mask] if request.mask else []),
         *(control.image for control in request.controls),
+        *(region.mask for region in request.regions),
     ]
     for buffer, bounds in zip(buffers, places, strict=True):  # frames.roles_of has seen to their order
         _check_buffer(buffer, bounds)
+
+
+def _check_upscale(request: EditRequest, limits: Limits) -> None:
+    if request.mask is not None:
+        raise BadRequest("An upscale takes the whole picture, not a selection.", "Select nothing.")
+    width, height = (side * request.factor for side in request.canvas)
+    if max(width, height) > limits.max_side or width * height > limits.max_pixels:
+        raise TooLarge(f"The picture would become {width} x {height} pixels.", "Choose a smaller factor.")
 
 
 def _check_buffer(buffer: Buffer, bounds: Bounds) -> None:

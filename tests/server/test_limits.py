@@ -1,0 +1,56 @@
+"""What is refused before any pixel is decoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scumble.protocol.errors import BadRequest, ScumbleError, TooLarge
+from scumble.protocol.frames import pack
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import Buffer, EditRequest, Limits, Region
+from scumble.server.limits import check_submit
+
+LIMITS = Limits(max_pixels=1000, max_side=100, max_prompt=20, max_regions=1)
+IMAGE = pack("image", 20, 10, "rgba8", bytes(800))
+MASK = pack("mask", 4, 2, "gray8", bytes(8))
+
+
+def request(**changes: Any) -> EditRequest:
+    return EditRequest(**{"mode": "upscale", "canvas": Size(20, 10), "image": Bounds(0, 0, 20, 10), **changes})
+
+
+def region(prompt: str = "a star", side: int = 2) -> tuple[Region, Buffer]:
+    return Region(prompt, Bounds(0, 0, side, side)), pack("region", 2, 2, "gray8", bytes(4))
+
+
+def test_an_upscale_that_fits_is_taken() -> None:
+    check_submit(request(factor=2), [IMAGE], LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "buffers", "error"),
+    [
+        ({"factor": 4}, [IMAGE], TooLarge),  # 3200 px
+        ({"canvas": Size(60, 1), "image": Bounds(0, 0, 20, 10), "factor": 2}, [IMAGE], TooLarge),  # 120 px a side
+        ({"mask": Bounds(0, 0, 4, 2)}, [IMAGE, MASK], BadRequest),
+    ],
+)
+def test_an_upscale_that_cannot_be_is_refused(changes: Any, buffers: list[Buffer], error: type[ScumbleError]) -> None:
+    with pytest.raises(error) as caught:
+        check_submit(request(**changes), buffers, LIMITS)
+    assert caught.value.hint
+
+
+def test_regions_are_checked_as_all_else() -> None:
+    one, buffer = region()
+    check_submit(request(mode="img2img", regions=(one,)), [IMAGE, buffer], LIMITS)
+    for regions, buffers in (
+        ((one, one), [buffer, buffer]),
+        ((region("a star " * 9)[0],), [buffer]),
+        ((region(side=90)[0],), [buffer]),
+        ((region(side=3)[0],), [buffer]),
+        ((one,), [pack("region", 2, 2, "rgba8", bytes(16))]),
+    ):
+        with pytest.raises((TooLarge, BadRequest)):
+            check_submit(request(mode="img2img", regions=regions), [IMAGE, *buffers], LIMITS)
