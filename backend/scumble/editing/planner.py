@@ -16,6 +16,7 @@ from .pixels import resize
 from .plan import Pixels, Plan, Source, Traits
 from .prefill import choose_prefill, continue_smoothly, prefill
 from .tiles import order_tiles
+from .upscale import plan_upscale
 
 LEAST_CONTEXT = 32
 """Px of surroundings that a model sees around a selection at least, where the canvas has them."""
@@ -34,6 +35,8 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
     """
     _check_sizes(request, source)
     traits = at_resolution(traits, request.resolution)
+    if request.mode == "upscale":
+        return plan_upscale(request, source, traits)
     selection, lies_at = _selection(request, source.mask)
     crop, size = choose_crop(request, lies_at, traits)
     large = refined_size(crop.size, size, traits)

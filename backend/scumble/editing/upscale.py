@@ -1,0 +1,56 @@
+"""The plan of an upscale: the whole picture at a multiple of its size, in windows over all of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ..protocol.errors import BadRequest
+from ..protocol.geometry import Bounds, Size
+from ..protocol.messages import EditRequest, replace
+from .masks import covered, window
+from .passes import windows
+from .pixels import resize
+from .plan import Plan, Source, Traits
+from .prefill import continue_smoothly
+
+
+def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
+    """The crop, in px of the enlarged canvas, is all of it. A model with a prompt is given the enlarged picture and paints
+    it over by the request's strength; one without enlarges by itself and is given the picture as it is.
+
+    What is transparent stays so: the enlarged alpha is the mask. Raises BadRequest where all is.
+    """
+    canvas = Bounds.of_size(request.canvas)
+    sent = window(source.image, request.image, canvas)
+    alpha = sent[..., 3]
+    if not alpha.any():
+        raise BadRequest("There is nothing to enlarge: the picture is empty.", "Paint something first.")
+    larger = Size(canvas.width * request.factor, canvas.height * request.factor)
+    colour = sent[..., :3]
+    if alpha.min() < 255:
+        colour = continue_smoothly(colour, alpha.astype(np.float32) / 255)
+    work = resize(colour, larger) if traits.prompt else colour
+    # What is missing to the model's grid continues the picture's edge, and is cut off again.
+    missing = [(0, -side % traits.multiple) for side in work.shape[:2]]
+    work = np.pad(work, [*missing, (0, 0)], mode="edge")
+    size = Size(work.shape[1], work.shape[0])
+    scale = 1 if traits.prompt else request.factor
+    crop = Bounds(0, 0, size.width * scale, size.height * scale)
+    mask = np.zeros((crop.height, crop.width), np.uint8)
+    # Not Lanczos: its overshoots would be a faint second outline around every shape.
+    mask[: larger.height, : larger.width] = Image.fromarray(alpha).resize(larger, Image.Resampling.BILINEAR)
+    work_mask = covered(mask, size)
+    return Plan(
+        # There are no surroundings to fit colours to.
+        request=replace(request, color_match=False, membrane=False, feather=0),
+        crop=crop,
+        image=resize(work, crop.size),
+        known=np.ones(mask.shape, np.bool_),
+        mask=mask,
+        size=size,
+        work_image=work,
+        work_mask=work_mask,
+        tiles=windows(work_mask, traits),
+        adapters=source.adapters,
+    )

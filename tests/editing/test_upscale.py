@@ -1,0 +1,63 @@
+"""Plans of upscales, and what comes back of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scumble.editing.compositor import composite
+from scumble.editing.pixels import resize
+from scumble.editing.plan import Traits
+from scumble.protocol.errors import BadRequest
+from scumble.protocol.geometry import Bounds, Size
+
+from .pictures import DIFFUSION, opaque, photo, plan_of
+
+SMALL = replace(DIFFUSION, native=64, max_area=64 * 96)
+NETWORK = Traits(native=64, multiple=4, max_area=96 * 96, prompt=False, reach=1 << 20)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("size", [(100, 75), (33, 130)])
+def test_a_diffusion_model_is_given_windows_of_the_enlarged_picture(factor, size):
+    picture = photo(*size)
+    plan = plan_of(picture, None, traits=SMALL, mode="upscale", factor=factor, strength=0.3)
+    larger = Size(size[0] * factor, size[1] * factor)
+    assert plan.refinement is None
+    assert plan.size == plan.crop.size
+    assert 0 <= plan.size.width - larger.width < 8
+    assert 0 <= plan.size.height - larger.height < 8
+    np.testing.assert_array_equal(plan.work_image[: larger.height, : larger.width], resize(picture, larger))
+    assert all(tile.size.area <= SMALL.max_area for tile in plan.tiles)
+    (layer,) = composite(plan, [plan.work_image])
+    assert layer.bounds == Bounds.of_size(larger)
+    np.testing.assert_array_equal(layer.rgba, opaque(resize(picture, larger)))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_a_network_that_enlarges_by_itself_is_given_the_picture_as_it_is(factor):
+    picture = photo(101, 75)
+    plan = plan_of(picture, None, traits=NETWORK, mode="upscale", factor=factor)
+    assert plan.size == Size(104, 76)
+    np.testing.assert_array_equal(plan.work_image[:75, :101], picture)
+    four_times = plan.work_image.repeat(4, axis=0).repeat(4, axis=1)  # what a network for four times might make of it
+    (layer,) = composite(plan, [four_times])
+    assert layer.bounds == Bounds(0, 0, 101 * factor, 75 * factor)
+    shrunk = resize(layer.rgba[..., :3], Size(101, 75))
+    assert np.abs(shrunk.astype(int) - picture)[4:-4, 4:-4].mean() < 2, "it lies where it was"
+
+
+def test_what_is_transparent_stays_so_and_costs_nothing():
+    picture = opaque(photo(200, 60))
+    picture[:, 40:, 3] = 0
+    plan = plan_of(picture, None, traits=SMALL, mode="upscale", factor=2, strength=0.3)
+    assert max(tile.left for tile in plan.tiles) < 100
+    (layer,) = composite(plan, [plan.work_image])
+    assert layer.bounds.width < 90
+    whole = np.zeros((120, 400), np.uint8)
+    whole[layer.bounds.slices()] = layer.rgba[..., 3]
+    assert (whole[:, :76] == 255).all()
+    assert not whole[:, 86:].any()
+    with pytest.raises(BadRequest):
+        plan_of(picture * np.uint8(0), None, traits=SMALL, mode="upscale")
