@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import (
     EulerAncestralDiscreteScheduler,
+    LCMScheduler,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLInpaintPipeline,
@@ -22,7 +23,7 @@ from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify, sd2, sdxl
-from scumble.diffusion.families.base import Identity
+from scumble.diffusion.families.base import Defaults, Identity
 from scumble.diffusion.families.unet_model import _build, _configs
 from scumble.diffusion.latents import inpaint_condition
 from scumble.diffusion.prompts import parse
@@ -31,7 +32,7 @@ from scumble.protocol.errors import BadRequest
 
 from .test_clip import save
 from .test_engine import CPU, block, picture, run
-from .tiny import make_sd2_folder, make_sd2_single_file, make_sdxl_folder, make_sdxl_single_file
+from .tiny import make_sd1_folder, make_sd2_folder, make_sd2_single_file, make_sdxl_folder, make_sdxl_single_file
 
 PROMPTS = ["a red circle on a blue background", "Ein Fluß, 河, \n\t  ÉCLAIR!!", "very " * 15]
 PLAIN = {"sd2": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
@@ -128,6 +129,44 @@ def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(family: str, fold
     ).images[0]
     (ours,) = run(engine, mask=block(), strength=strength, negative="a red car")
     assert_same_picture(ours, theirs)
+
+
+def test_a_consistency_model_is_told_its_guidance_as_by_diffusers(tmp_path: Path) -> None:
+    folder = make_sd1_folder(tmp_path / "lcm", time_cond_proj_dim=32)
+    engine = DiffusionEngine(load(folder, tmp_path / "cache"), find_family("sd1"))
+    defaults = engine.model.identity.suits
+    assert defaults == Defaults(4, 8.0, "lcm")
+    pipe = pipeline(StableDiffusionPipeline, folder)
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
+    theirs = pipe(
+        "a boat",
+        height=64,
+        width=64,
+        num_inference_steps=defaults.steps,
+        guidance_scale=defaults.guidance,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images[0]
+    unset: dict[str, Any] = {"steps": None, "guidance": None, "sampler": None}
+    (ours,) = run(engine, prompt="a boat", **unset)
+    assert_same_picture(ours, theirs)
+    assert np.array_equal(run(engine, prompt="a boat", negative="nobody hears this", **unset)[0], ours)
+    assert not np.array_equal(run(engine, prompt="a boat", **{**unset, "guidance": 2.0})[0], ours)
+
+
+def test_guidance_of_1_costs_one_prediction_for_each_step(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engines["sdxl", False]
+    sizes = []
+    predict = engine.model.predict
+
+    def counted(latents: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        sizes.append(len(latents))
+        return predict(latents, *arguments, **named)
+
+    monkeypatch.setattr(engine.model, "predict", counted)
+    for guidance in (1.0, 2.0):
+        run(engine, prompt="a boat", guidance=guidance, steps=2, sampler="euler")
+    assert sizes == [1, 1, 2, 2]
 
 
 # ---- prompts ---------------------------------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ FILES = Path(__file__).parent / "sdxl_files"
 _TOKEN_WIDTH = 2048  # of CLIP ViT-L and OpenCLIP ViT-bigG together
 _REFINER_WIDTH = 1280  # of OpenCLIP ViT-bigG alone
 _NATIVE = 1024  # px
+_TURBO, _TURBO_NATIVE = (
+    "sd_xl_turbo",
+    512,
+)  # px; the published file says it nowhere else. What others made of it has 1024.
 _SINGLE_PARTS = {
     "model.diffusion_model.": "denoiser",
     "first_stage_model.": "autoencoder",
@@ -52,7 +56,8 @@ class Sdxl:
             raise _refiner()
         if attention[1:] != (_TOKEN_WIDTH,) or _DEEPEST not in contents.tensors:
             return None
-        return identify_file(contents, self.name, self.defaults, "an SDXL model", _SINGLE_PARTS, _NATIVE)
+        native = _TURBO_NATIVE if contents.name.startswith(_TURBO) else _NATIVE
+        return identify_file(contents, self.name, self.defaults, "an SDXL model", _SINGLE_PARTS, native)
 
     def load(self, path: Path, identity: Identity, device: Device, cache: Path) -> Model:
         from .sdxl_model import SdxlModel
