@@ -9,11 +9,12 @@ from scumble.server import serve as serving
 from scumble.server.executor import LocalExecutor
 
 from tests.fakes.engines import LOADER
-from tests.server.harness import FILL, PLAIN, FixedModels
+from tests.server.harness import CONTROL, FILL, LORA, PLAIN, FixedModels
 
 
 def main() -> int:
-    serving.ModelStore = lambda home: FixedModels(FILL, PLAIN)  # type: ignore[assignment, misc]
+    models = FixedModels(FILL, PLAIN, adapters=(LORA, CONTROL))
+    serving.ModelStore = lambda home: models  # type: ignore[assignment, misc]
     return serving.serve(find_home(), port=0, executor=lambda: LocalExecutor(LOADER))
 
 

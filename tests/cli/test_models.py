@@ -12,7 +12,8 @@ from scumble import cli
 from scumble.home import Home
 from scumble.models.store import ModelStore
 
-from tests.models.files import write_lora, write_single_file
+from tests.diffusion.test_kinds import gguf
+from tests.models.files import write_single_file
 from tests.models.stand_in import HubStandIn
 
 from .test_command_line import server
@@ -96,7 +97,7 @@ def test_suggestions_come_with_licence_and_size(capsys: pytest.CaptureFixture[st
 
 def test_list_all_tells_what_cannot_be_used(here: Home, capsys: pytest.CaptureFixture[str]) -> None:
     here.models.mkdir()
-    write_lora(here.models / "ink.safetensors", metadata={"modelspec.license": "MIT"})
+    (here.models / "flux.gguf").write_bytes(gguf(b"flux"))
     (here.models / "old.ckpt").write_bytes(pickle.dumps({}, 2))
     with server(here):
         assert cli.main(["models", "list", "--all"]) == 0
@@ -104,9 +105,12 @@ def test_list_all_tells_what_cannot_be_used(here: Home, capsys: pytest.CaptureFi
         assert cli.main(["models", "list", "--all", "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
     assert "sd-1  Plain (sd1, 2.1 GB)" in said
-    assert "not usable yet    ink (LoRA for Stable Diffusion 1.x, 6 kB, MIT)" in said
+    assert "lora-1  Ink (LoRA for sd1, 1 MB)" in said
+    assert "control-1  Edges (ControlNet for sd1, 1 MB)" in said
+    assert "not usable yet    flux (GGUF FLUX.1 model, 0 kB)" in said
     assert "old.ckpt: This model is a pickle" in said
     assert "convert" in said
     assert [model["id"] for model in told["models"]] == ["fill-1", "sd-1"]
-    assert told["others"][0]["what"] == "LoRA"
+    assert [adapter["kind"] for adapter in told["adapters"]] == ["lora", "control"]
+    assert (told["others"][0]["what"], told["others"][0]["base"]) == ("model", "GGUF FLUX.1")
     assert told["unreadable"][0]["name"] == "old.ckpt"

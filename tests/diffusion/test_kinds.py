@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from scumble.diffusion.families.base import Contents
-from scumble.diffusion.kinds import Kind, recognise, recognise_gguf
+from scumble.diffusion.kinds import Kind, adapter, recognise, recognise_gguf
 from scumble.protocol.errors import ModelUnreadable
 
 Shapes = dict[str, tuple[int, ...]]
@@ -60,7 +60,12 @@ def single(shapes: Shapes, **metadata: str) -> Contents:
             id="LoRA of early diffusers",
         ),
         pytest.param({"lora_te2_text_model_a.lora_down.weight": (4, 1280)}, Kind("LoRA", "SDXL"), id="second encoder"),
-        pytest.param({f"{KOHYA}.hada_w1_a": (640, 8)}, Kind("LoRA"), id="LoHa whose base nobody tells"),
+        pytest.param({f"{KOHYA}.hada_w1_a": (640, 8)}, Kind("LyCORIS"), id="LoHa whose base nobody tells"),
+        pytest.param(
+            {f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.dora_scale": (320, 1)},
+            Kind("DoRA", "Stable Diffusion 1.x"),
+            id="DoRA",
+        ),
         pytest.param(
             {"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)},
             Kind("LoRA", "FLUX.1"),
@@ -112,8 +117,28 @@ def test_single_files(shapes: Shapes, kind: Kind | None) -> None:
     ],
 )
 def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) -> None:
-    assert recognise(single({"lora_unet_x.hada_w1_a": (640, 8)}, **claim)) == Kind("LoRA", base)
+    assert recognise(single({"lora_unet_x.lora_up.weight": (640, 8)}, **claim)) == Kind("LoRA", base)
     assert recognise(single({f"{KOHYA}.lora_down.weight": (4, 768)}, **claim)) == Kind("LoRA", "Stable Diffusion 1.x")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "found"),
+    [
+        ({f"{KOHYA}.lora_down.weight": (4, 768)}, ("lora", "sd1")),
+        ({f"{KOHYA}.lora_down.weight": (4, 1024)}, ("lora", "sd2")),
+        ({f"{KOHYA}.lora_down.weight": (4, 2048)}, ("lora", "sdxl")),
+        ({"lora_unet_x.lora_down.weight": (4, 640)}, ("lora", "")),
+        ({f"{KOHYA}.hada_w1_a": (4, 768)}, None),
+        ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)}, None),
+        ({f"control_model.{BLOCK}": (640, 768)}, ("control", "sd1")),
+        ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, ("control", "")),
+        ({"controlnet_x_embedder.weight": (3072, 64)}, None),
+        ({"emb_params": (8, 768)}, None),
+        ({"weight": (3, 3)}, None),
+    ],
+)
+def test_what_can_be_added_to_models(shapes: Shapes, found: tuple[str, str] | None) -> None:
+    assert adapter(single(shapes)) == found
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,20 @@ def write_single_file(path: Path, channels: int = 9, seed: int = 0) -> Path:
     return path
 
 
+def write_control(path: Path, width: int = 768) -> Path:
+    """What diffusers writes of a ControlNet, of two tensors."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shapes = {
+        "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight": (16, width),
+    }
+    save_file({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}, path)
+    (path.parent / "config.json").write_text('{"_class_name": "ControlNetModel"}', encoding="ascii")
+    return path
+
+
 def write_lora(path: Path, width: int = 768, metadata: dict[str, str] | None = None) -> Path:
     """What kohya's scripts write, of one matrix; `width` of the tokens tells what it is for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file({"lora_unet_a_attn2_to_k.lora_down.weight": np.zeros((4, width), np.float16)}, path, metadata)
     return path

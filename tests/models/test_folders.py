@@ -62,10 +62,10 @@ def test_the_folders_of_a1111_and_comfyui(store: ModelStore, mine: Path) -> None
         write(mine / place)
     store.add(mine)
     assert names(store) == ["one", "two"]
-    assert [(other.name, str(other.kind)) for other in store.others()] == [
-        ("xl", "LoRA for SDXL"),
-        ("ink", "LoRA for Stable Diffusion 1.x"),
-        ("flux", "GGUF FLUX.1 model"),
+    assert [(other.name, str(other.kind)) for other in store.others()] == [("flux", "GGUF FLUX.1 model")]
+    assert [(adapter.info.name, adapter.info.family) for adapter in store.adapters()] == [
+        ("ink", "sd1"),
+        ("xl", "sdxl"),
     ]
     ((name, why),) = store.problems()
     assert name == "old.ckpt"
@@ -125,7 +125,7 @@ def test_the_cache_of_the_hub(store: ModelStore, mine: Path, tmp_path: Path) -> 
     store.add(mine / "hub")
     (model,) = store.list()
     assert (model.info.name, model.info.licence) == ("dream", "creativeml-openrail-m")
-    assert [other.name for other in store.others()] == ["ink-style"]
+    assert [adapter.info.name for adapter in store.adapters()] == ["ink-style"]
 
 
 @links
@@ -200,17 +200,18 @@ def test_nothing_new_costs_one_look_at_each_folder(
 def test_the_next_start_reads_nothing_again(home: Home, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_single_file(mine / "one.safetensors")
     write_lora(mine / "ink.safetensors")
+    (mine / "flux.gguf").write_bytes(gguf(b"flux"))
     (mine / "old.ckpt").write_bytes(pickle.dumps({}, 2))
     first = ModelStore(home)
     first.add(mine)
-    told = (first.list(), first.others(), [str(why) for _, why in first.problems()])
+    told = (first.list(), first.adapters(), first.others(), [str(why) for _, why in first.problems()])
 
     def read(*_: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr(examine, "read_contents", read)
     second = ModelStore(home)
-    assert (second.list(), second.others(), [str(why) for _, why in second.problems()]) == told
+    assert (second.list(), second.adapters(), second.others(), [str(why) for _, why in second.problems()]) == told
     assert all(told)
 
 
@@ -232,18 +233,18 @@ def test_thousands_of_files(store: ModelStore, home: Home, tmp_path: Path) -> No
     started = time.process_time()  # not the clock: others keep the processors busy
     assert names(store) == ["one"]
     assert time.process_time() - started < 2
-    assert len(store.others()) == 3000
+    assert len(store.adapters()) == 1  # copies of one and the same
 
 
 # ---- what cannot be used yet -----------------------------------------------------------------------------------------
 
 
 def test_adding_what_cannot_be_used_yet_says_what_it_is(store: ModelStore, mine: Path) -> None:
-    write_lora(mine / "ink.safetensors")
-    write_lora(mine / "xl.safetensors", 2048)
-    with pytest.raises(ModelUnreadable, match=r"ink\.safetensors is of the kind LoRA for Stable Diffusion 1\.x, which"):
-        store.add(mine / "ink.safetensors")
-    with pytest.raises(ModelUnreadable, match=r"nothing that Scumble can use yet: 1 LoRA for .*, 1 LoRA for "):
+    for name in ("flux", "sd3"):
+        (mine / f"{name}.gguf").write_bytes(gguf(name.encode()))
+    with pytest.raises(ModelUnreadable, match=r"flux\.gguf is of the kind GGUF FLUX\.1 model, which"):
+        store.add(mine / "flux.gguf")
+    with pytest.raises(ModelUnreadable, match=r"nothing that Scumble can use yet: 1 GGUF .*, 1 GGUF "):
         store.add(mine)
     assert store.list() == ()
 
@@ -253,5 +254,5 @@ def test_licence_where_the_file_tells_it(store: ModelStore, mine: Path) -> None:
     (mine / "README.md").write_text("---\nlicense: other\n---\n")
     write_single_file(mine / "one.safetensors")
     assert store.add(mine).info.licence == ""
-    (other,) = store.others()
-    assert other.licence == "CC-BY-4.0[2J"
+    (lora,) = store.adapters()
+    assert lora.info.licence == "CC-BY-4.0[2J"

@@ -13,12 +13,12 @@ from scumble.home import Home
 from scumble.models.catalogue import CATALOGUE, find_entry
 from scumble.models.hub import Hub
 from scumble.models.pull import find_offer, pull
-from scumble.models.store import ModelFile, ModelStore, OtherFile
+from scumble.models.store import Adapter, ModelFile, ModelStore, OtherFile
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable, ScumbleError
 
 from tests.diffusion.tiny import make_sd1_folder
 
-from .files import write_lora, write_single_file
+from .files import write_control, write_lora, write_single_file
 from .stand_in import HubStandIn
 
 TINY = "someone/tiny-sd"
@@ -350,9 +350,10 @@ def test_two_models_of_one_name(stand_in: HubStandIn, hub: Hub, home: Home, publ
 
 
 def test_what_cannot_be_used_is_not_fetched(stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path) -> None:
-    write_lora(tmp_path / "style.safetensors", 2048)
+    other = "transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight"
+    (tmp_path / "style.safetensors").write_bytes(save({other: np.zeros((16, 3072), np.float16)}))
     stand_in.add("someone/lora", tmp_path)
-    assert "LoRA for SDXL" in fails("someone/lora", hub, home, ModelUnreadable).message
+    assert "LoRA for FLUX.1" in fails("someone/lora", hub, home, ModelUnreadable).message
     assert {wanted for _, wanted, _ in stand_in.asked if wanted} >= {"bytes=0-7"}
     assert None not in [wanted for path, wanted, _ in stand_in.asked if path.endswith(".safetensors")]
     index = b'{"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}'
@@ -365,6 +366,21 @@ def test_what_cannot_be_used_is_not_fetched(stand_in: HubStandIn, hub: Hub, home
     assert "FLUX.1" in fails("someone/flux", hub, home, ModelUnreadable).message
     assert not any(name.endswith(".safetensors") for name in stand_in.fetched())
     assert list((home.models / ".pulling").iterdir()) == []
+
+
+def test_a_lora_and_a_control_network_can_be_fetched(
+    stand_in: HubStandIn, hub: Hub, home: Home, tmp_path: Path
+) -> None:
+    stand_in.add("someone/ink", write_lora(tmp_path / "lora" / "Ink 2.safetensors").parent)
+    lora = pull(find_offer("someone/ink", hub), home, hub)
+    stand_in.add("someone/edges", write_control(tmp_path / "edges" / "diffusion_pytorch_model.safetensors").parent)
+    control = pull(find_offer("someone/edges", hub), home, hub)
+    assert isinstance(lora, Adapter)
+    assert isinstance(control, Adapter)
+    assert (lora.info.kind, lora.info.name, lora.info.family) == ("lora", "Ink 2", "sd1")
+    assert (control.info.kind, control.info.name, control.info.family) == ("control", "edges", "sd1")
+    assert control.path.with_name("config.json").is_file()
+    assert ModelStore(home).adapters() == (control, lora)
 
 
 def test_a_part_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) -> None:

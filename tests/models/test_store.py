@@ -11,17 +11,19 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
 from scumble.models import examine
 from scumble.models.download import FILL_MODEL, fetch_fill_model
-from scumble.models.store import ModelStore
+from scumble.models.store import Adapter, ModelFile, ModelStore
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 
 from tests.diffusion.tiny import make_sd1_folder
 
-from .files import write_single_file
+from .files import write_control, write_lora, write_single_file
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +147,44 @@ def test_gone_model_is_missing(store: ModelStore, mine: Path) -> None:
     model.path.unlink()
     with pytest.raises(ModelMissing):
         store.get(model.info.id)
+
+
+# ---- what is added to models -----------------------------------------------------------------------------------------
+
+
+def test_loras_and_control_networks_are_listed_beside_the_models(store: ModelStore, home: Home, mine: Path) -> None:
+    ink = store.add(write_lora(mine / "Ink.safetensors"))
+    assert isinstance(ink, Adapter)
+    assert (ink.info.name, ink.info.kind, ink.info.family) == ("Ink", "lora", "sd1")
+    assert ink.info.bytes == ink.path.stat().st_size
+    edges = store.add(write_control(mine / "edges" / "diffusion_pytorch_model.safetensors").parent)
+    assert (edges.info.name, edges.info.kind, edges.info.family) == ("edges", "control", "sd1")
+    silent = store.add(write_lora(mine / "silent.safetensors", 123))
+    assert silent.info.family == ""
+    for each in (store, ModelStore(home)):  # the second one reads what the first has written down
+        assert [adapter.info.name for adapter in each.adapters()] == ["edges", "Ink", "silent"]
+        assert each.list() == ()
+        assert each.others() == ()
+    store.remove(ink.info.id)
+    assert [adapter.info.name for adapter in store.adapters()] == ["edges", "silent"]
+    assert ink.path.exists()
+
+
+def test_a_folder_of_models_and_loras(store: ModelStore, mine: Path) -> None:
+    write_lora(mine / "A lora.safetensors")
+    assert isinstance(store.add(mine), ModelFile)
+    assert names(store) == ["inpaint", "plain"]
+    (lora,) = store.adapters()
+    lora.path.unlink()
+    assert store.adapters() == ()
+
+
+def test_what_is_added_to_models_that_scumble_does_not_run_is_named(store: ModelStore, mine: Path) -> None:
+    loha = mine / "loha.safetensors"
+    save_file({"lora_unet_a_attn2_to_k.hada_w1_a": np.zeros((4, 768), np.float16)}, loha)
+    with pytest.raises(ModelUnreadable, match="LyCORIS"):
+        store.add(loha)
+    assert store.adapters() == ()
 
 
 # ---- what is no model ------------------------------------------------------------------------------------------------

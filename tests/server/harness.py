@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 from scumble.diffusion.families.base import Identity
+from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Cancelled
 from scumble.home import Home
 from scumble.models.store import ModelFile
@@ -23,7 +24,17 @@ from scumble.protocol import messages
 from scumble.protocol.errors import ModelMissing, OutOfMemory
 from scumble.protocol.frames import decode, encode, pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest, Hello, Layer, Message, ModelInfo, Progress, Result, Submit
+from scumble.protocol.messages import (
+    AdapterInfo,
+    EditRequest,
+    Hello,
+    Layer,
+    Message,
+    ModelInfo,
+    Progress,
+    Result,
+    Submit,
+)
 from scumble.server.app import create_app, server_config
 from scumble.server.instance import listen
 from scumble.server.jobs import JobStore
@@ -44,15 +55,20 @@ INPAINT = ModelFile(
     Path("/nowhere/inpaint"),
     Identity("sd1", "diffusers", True, "epsilon", 512),
 )
+LORA = Adapter(AdapterInfo("lora-1", "Ink", "lora", "sd1", 1 << 20), Path("/nowhere/ink.safetensors"))
+CONTROL = Adapter(AdapterInfo("control-1", "Edges", "control", "sd1", 1 << 20), Path("/nowhere/edges.safetensors"))
 PIXEL = b"\x01\x02\x03\xff"
 
 
 class FixedModels:
-    def __init__(self, *models: ModelFile) -> None:
-        self.models = models
+    def __init__(self, *models: ModelFile, adapters: tuple[Adapter, ...] = ()) -> None:
+        self.models, self._adapters = models, adapters
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
         return self.models
+
+    def adapters(self) -> tuple[Adapter, ...]:
+        return self._adapters
 
     def get(self, id: str) -> ModelFile:
         for model in self.models:
@@ -142,7 +158,7 @@ def running(
 ) -> Iterator[Backend]:
     rules = policy or Policy()
     executor = executor or SteeredExecutor(slots)
-    models = FixedModels(FILL, PLAIN, INPAINT)
+    models = FixedModels(FILL, PLAIN, INPAINT, adapters=(LORA, CONTROL))
     store = JobStore(folder / "jobs", history_bytes)
     listener, _ = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

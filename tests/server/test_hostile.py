@@ -196,6 +196,11 @@ def test_invalid_utf8_ends_only_its_own_connection(backend: Backend, peer: Peer)
         ({"prompt": None}, "bad_request"),
         ({"prompt": "\ud800"}, "bad_request"),
         ({"lora": "x"}, "bad_request"),
+        ({"loras": [{"id": "x", "weight": 11}]}, "bad_request"),
+        ({"loras": [{"id": "x", "path": "/etc"}]}, "bad_request"),
+        ({"loras": [{"id": "../ink", "weight": 1.0}], "model": "sd-1"}, "model_missing"),
+        ({"loras": [{"id": "lora-1"}] * 17, "model": "sd-1"}, "too_large"),
+        ({"controls": [{"id": "control-1", "image": [0, 0, 4, 3]}]}, "bad_request"),  # and no buffer
     ],
 )
 def test_impossible_requests(peer: Peer, backend: Backend, changes: dict[str, Any], code: str) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from scumble.diffusion.samplers import SAMPLERS
+from scumble.editing.adapters import Adapter
 from scumble.models.store import ModelFile
 from scumble.protocol.errors import BadRequest, ModelMissing
-from scumble.protocol.messages import MAX_SEED
-from scumble.server.resolve import complete, draw_seed, modes
+from scumble.protocol.frames import MAX_HEADER, encode
+from scumble.protocol.geometry import Bounds
+from scumble.protocol.messages import MAX_SEED, AdapterInfo, Control, LoraUse, ModelList
+from scumble.server.resolve import complete, draw_seed, listed, modes
 
-from .harness import FILL, INPAINT, PLAIN, edit
+from .harness import CONTROL, FILL, INPAINT, LORA, PLAIN, edit
 
 ALL = (FILL, PLAIN, INPAINT)
 
@@ -76,6 +81,52 @@ def test_a_named_fill_model_that_cannot(mode: str, prompt: str) -> None:
         complete(edit(prompt, mode, model="fill-1"), ALL)
 
 
+LARGE = Adapter(AdapterInfo("lora-2", "Oil", "lora", "sdxl", 1 << 20), Path("/nowhere/oil.safetensors"))
+SILENT = Adapter(AdapterInfo("lora-3", "Chalk", "lora", "", 1 << 20), Path("/nowhere/chalk.safetensors"))
+ADAPTERS = (LORA, LARGE, SILENT, CONTROL)
+
+
+def controlled(id: str) -> tuple[Control, ...]:
+    return (Control(id, Bounds(0, 0, 4, 3)),)
+
+
+def test_adapters_that_fit_are_taken() -> None:
+    request = edit("a cat", loras=(LoraUse("lora-1"), LoraUse("lora-3")), controls=controlled("control-1"))
+    completed, _ = complete(request, ALL, ADAPTERS)
+    assert (completed.loras, completed.controls) == (request.loras, request.controls)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"loras": (LoraUse("gone"),)}, ModelMissing, "LoRA is not here"),
+        ({"loras": (LoraUse("control-1"),)}, ModelMissing, "LoRA is not here"),
+        ({"loras": (LoraUse("lora-2"),)}, BadRequest, "LoRA Oil is made for another kind of model"),
+        ({"controls": controlled("gone")}, ModelMissing, "ControlNet is not here"),
+        ({"controls": controlled("lora-1")}, ModelMissing, "ControlNet is not here"),
+    ],
+)
+def test_adapters_that_are_gone_or_do_not_fit_are_named(changes: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        complete(edit("a cat", **changes), ALL, ADAPTERS)
+
+
+def test_a_control_asks_for_a_model_that_follows_it() -> None:
+    assert complete(edit("", controls=controlled("control-1")), ALL, ADAPTERS)[1] is INPAINT
+    with pytest.raises(BadRequest, match="no controls"):
+        complete(edit("", model="fill-1", controls=controlled("control-1")), ALL, ADAPTERS)
+    # As with steps and guidance: what a panel says beside is no trouble.
+    assert complete(edit("", "remove", loras=(LoraUse("gone"),)), ALL, ADAPTERS)[1] is FILL
+
+
+def test_clients_are_told_of_as_many_adapters_as_fit() -> None:
+    assert listed(ADAPTERS) == tuple(adapter.info for adapter in ADAPTERS)
+    many = [replace(LORA, info=replace(LORA.info, name="x" * 80)) for _ in range(10_000)]
+    told = listed(many)
+    assert 1000 < len(told) < len(many)
+    assert len(str(encode(ModelList((), told)))) < MAX_HEADER
+
+
 def test_unknown_sampler_names_the_known_ones() -> None:
     with pytest.raises(BadRequest) as error:
         complete(edit("a cat", sampler="plms"), ALL)
@@ -83,7 +134,7 @@ def test_unknown_sampler_names_the_known_ones() -> None:
 
 
 def test_open_settings_come_from_the_model() -> None:
-    request, _ = complete(edit("a cat"), ALL, lambda: 99)
+    request, _ = complete(edit("a cat"), ALL, new_seed=lambda: 99)
     assert (request.steps, request.guidance, request.sampler, request.seed) == (25, 6.0, "euler", 99)
 
 

@@ -107,12 +107,15 @@ def _open(args: argparse.Namespace) -> PictureDocument:
 
 
 def _added_model(args: argparse.Namespace, home: Home) -> ModelInfo | None:
-    """The model that `--model` names by its file or folder, put into the store; None for an id."""
+    """The model that `--model` names by its file or folder, put into the store; None for an id. Raises BadRequest."""
     if args.model is None or not Path(args.model).expanduser().exists():
         return None
     from ..models.store import ModelStore
 
-    return ModelStore(home).add(Path(args.model)).info
+    info = ModelStore(home).add(Path(args.model)).info
+    if not isinstance(info, ModelInfo):
+        raise BadRequest(f"{info.name} is no model, but something that is added to one.", "Use --lora or --control.")
+    return info
 
 
 def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings:

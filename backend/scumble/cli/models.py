@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from ..client.client import Client
 from ..client.events import Event, Received
 from ..client.launcher import find_backend
+from ..editing.adapters import WORDS
 from ..home import Home, find_home
-from ..protocol.messages import ModelInfo, ModelList
+from ..protocol.messages import AdapterInfo, ModelInfo, ModelList
 from ..protocol.schema import to_json
 from .service import PATIENCE, connected
 
@@ -36,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
         store = ModelStore(home)
         if args.action == "add":
-            info = store.add(args.path).info
-            print(f"{info.id}  {info.name} ({info.family})")
+            added = store.add(args.path)
+            print(_line(added.info))
         else:
             store.remove(args.id)
             print("The model is off the list.")
@@ -47,45 +48,54 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def refresh(client: Client) -> tuple[ModelInfo, ...]:
-    """The models after the backend has looked at the folders again."""
+def refresh(client: Client) -> ModelList:
+    """What there is after the backend has looked at the folders again."""
 
     def pick(event: Event) -> ModelList | None:
         return event.message if isinstance(event, Received) and isinstance(event.message, ModelList) else None
 
     client.models(refresh=True)
-    return client.wait_for(pick, PATIENCE).models
+    return client.wait_for(pick, PATIENCE)
 
 
 def _list(args: argparse.Namespace, home: Home) -> int:
     with connected(home) as (client, _):
-        models = refresh(client)
+        found = refresh(client)
     if not args.all:
-        _print(models, args.json)
+        _print(found, args.json)
         return 0
     from ..models.store import ModelStore
 
-    _print_all(models, ModelStore(home), args.json)
+    _print_all(found, ModelStore(home), args.json)
     return 0
 
 
-def _print(models: tuple[ModelInfo, ...], as_json: bool) -> None:
+def _print(found: ModelList, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([to_json(model) for model in models], ensure_ascii=False))
+        print(json.dumps([to_json(info) for info in (*found.models, *found.adapters)], ensure_ascii=False))
         return
-    for model in models:
-        kind = model.family + (", inpainting" if model.inpaint and model.kind == "diffusion" else "")
-        print(f"{model.id}  {model.name} ({_described(kind, model.bytes, model.licence)})")
-    if not models:
+    for info in (*found.models, *found.adapters):
+        print(_line(info))
+    if not found.models:
         print("No models yet. Add one with: scumble models add, or fetch one: scumble models pull")
 
 
-def _print_all(models: tuple[ModelInfo, ...], store: ModelStore, as_json: bool) -> None:
+def _line(info: ModelInfo | AdapterInfo) -> str:
+    """One model or adapter, as lists show it."""
+    if isinstance(info, AdapterInfo):
+        kind = WORDS[info.kind] + (f" for {info.family}" if info.family else "")
+    else:
+        kind = info.family + (", inpainting" if info.inpaint and info.kind == "diffusion" else "")
+    return f"{info.id}  {info.name} ({_described(kind, info.bytes, info.licence)})"
+
+
+def _print_all(found: ModelList, store: ModelStore, as_json: bool) -> None:
     """Also what Scumble recognises and cannot use yet, and what it does not read and why."""
     others, problems = store.others(), store.problems()
     if as_json:
         told = {
-            "models": [to_json(model) for model in models],
+            "models": [to_json(model) for model in found.models],
+            "adapters": [to_json(adapter) for adapter in found.adapters],
             "others": [
                 {"name": other.name, "what": other.kind.what, "base": other.kind.base, "bytes": other.bytes}
                 | ({"licence": other.licence} if other.licence else {})
@@ -95,7 +105,7 @@ def _print_all(models: tuple[ModelInfo, ...], store: ModelStore, as_json: bool) 
         }
         print(json.dumps(told, ensure_ascii=False))
         return
-    _print(models, as_json=False)
+    _print(found, as_json=False)
     for other in others:
         print(f"not usable yet    {other.name} ({_described(str(other.kind), other.bytes, other.licence)})")
     for name, why in problems:
@@ -125,7 +135,7 @@ def _pull(args: argparse.Namespace, home: Home) -> None:
     from ..models.download import fetch_fill_model
     from ..models.hub import Hub
     from ..models.pull import find_offer, pull
-    from ..models.store import ModelFile
+    from ..models.store import OtherFile
     from ..models.web import hub_endpoint
 
     if find_entry(args.id) == FILL:
@@ -139,10 +149,10 @@ def _pull(args: argparse.Namespace, home: Home) -> None:
     _announce(offer.name, offer.bytes, offer.licence or "not told", offer.licence_url)
     with _bar(offer.name) as progress:
         found = pull(offer, home, hub, progress)
-    if isinstance(found, ModelFile):
-        print(f"{found.info.id}  {found.info.name} is here.")
-    else:
+    if isinstance(found, OtherFile):
         print(f"{found.name} is here: {found.kind}.")
+    else:
+        print(f"{found.info.id}  {found.info.name} is here.")
 
 
 def _announce(name: str, size: int, licence: str, url: str) -> None:

@@ -1,4 +1,4 @@
-"""What files are that Scumble recognises and cannot paint with (yet): other architectures, and what is no whole model.
+"""What files are that are no model which Scumble can paint with: adapters, other architectures, parts of models.
 
 Told by the names and shapes of tensors, which the programs that write such files agree on; metadata (of kohya's scripts,
 and ModelSpec, https://github.com/Stability-AI/ModelSpec) only where these leave it open.
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..protocol.errors import ModelUnreadable
+from ..protocol.messages import AdapterKind
 from .families.base import Contents
 
-What = Literal["model", "LoRA", "ControlNet", "autoencoder", "embedding"]
+What = Literal["model", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding"]
 Shapes = Mapping[str, tuple[int, ...]]
 
 SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
@@ -34,10 +35,13 @@ class Kind(NamedTuple):
 
 _LORA = (
     ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
-    ".lora_linear_layer.down.weight", "_lora.down.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks",
-    ".oft_diag",
+    ".lora_linear_layer.down.weight", "_lora.down.weight",
 )  # fmt: skip
-_CONTROL = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.", "controlnet_x_embedder.")
+_DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
+_LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
+_CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
+_CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
+_FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
 _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
 """How wide the tokens are that the image attends to (CLIP ViT-L, OpenCLIP ViT-H, both of SDXL's encoders)."""
@@ -60,8 +64,8 @@ def recognise(contents: Contents) -> Kind | None:
     if contents.layout == "diffusers":
         return _recognise_folder(contents)
     shapes = contents.tensors
-    if any(name.endswith(_LORA) for name in shapes):
-        return Kind("LoRA", _base(shapes) or _claimed(contents.metadata))
+    if low_rank := _low_rank(shapes):
+        return Kind(low_rank, _base(shapes) or _claimed(contents.metadata))
     if any(name.startswith(_CONTROL) for name in shapes):
         return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
     if _is_embedding(shapes):
@@ -71,6 +75,19 @@ def recognise(contents: Contents) -> Kind | None:
     if any(name.removeprefix("first_stage_model.") in _AUTOENCODER for name in shapes):
         return Kind("autoencoder", _autoencoder(shapes))
     return None
+
+
+def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
+    """Of what can be added to a model: what it is, and the name of the family of models that it is for, "" where the file
+    does not say. None for everything else, also for what is added to models that Scumble does not run."""
+    kind = recognise(contents)
+    if kind is None or (kind.base and kind.base not in _FAMILIES):
+        return None
+    family = _FAMILIES.get(kind.base, "")
+    if kind.what == "LoRA":
+        return "lora", family
+    is_unet = kind.what == "ControlNet" and any(name.startswith(_CONTROL_UNET) for name in contents.tensors)
+    return ("control", family) if is_unet else None
 
 
 def recognise_gguf(path: Path) -> Kind:
@@ -102,6 +119,16 @@ def _recognise_folder(contents: Contents) -> Kind | None:
     if base == SD1 and contents.configs.get("unet", {}).get("cross_attention_dim") == 1024:
         base = SD2
     return Kind("model", base)
+
+
+def _low_rank(shapes: Shapes) -> Literal["LoRA", "DoRA", "LyCORIS"] | None:
+    """Which way of changing a model by small matrices this is. Of LyCORIS' ways, LoCon is a LoRA like others."""
+    names = tuple(shapes)
+    if any(name.endswith(_LYCORIS) for name in names):
+        return "LyCORIS"
+    if any(name.endswith(_DORA) for name in names):
+        return "DoRA"
+    return "LoRA" if any(name.endswith(_LORA) for name in names) else None
 
 
 def _denoiser(shapes: Shapes) -> str:

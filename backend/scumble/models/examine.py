@@ -12,14 +12,17 @@ from typing import Any
 from ..diffusion.contents import read_contents, read_json
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
-from ..diffusion.kinds import Kind, recognise, recognise_gguf
+from ..diffusion.kinds import Kind, adapter, recognise, recognise_gguf
+from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
-from ..protocol.messages import ModelInfo
+from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
 from .download import FILL_MODEL, is_complete
 from .folders import files_of, repository_of
 from .source import read_source
 
 _SAMPLE = 1 << 16
+_SMALL_SAMPLE = 1 << 12
+"""Enough of a LoRA, of which there may be thousands: its weights are as good as never those of another."""
 _LONGEST = 80  # characters of a name or licence
 _CARD_HEAD = 1 << 12
 ANY_NAME = re.compile(r"(diffusion_pytorch_model|model|pytorch_lora_weights|adapter_model)(\.|$)")
@@ -49,7 +52,7 @@ class OtherFile:
     licence: str
 
 
-def examine(path: Path) -> ModelFile | OtherFile:
+def examine(path: Path) -> ModelFile | Adapter | OtherFile:
     """What the file or folder is. Raises ModelUnreadable where it is nothing that painters use, or damaged; OSError."""
     suffix = "" if path.is_dir() else path.suffix.lower()
     if suffix == ".onnx":
@@ -60,6 +63,8 @@ def examine(path: Path) -> ModelFile | OtherFile:
     identity = identify(contents)
     if identity is not None:
         return _model(path, identity, contents.metadata)
+    if added := adapter(contents):
+        return _adapter(path, *added, contents.metadata)
     kind = recognise(contents)
     if kind is None:
         raise ModelUnreadable(
@@ -87,23 +92,29 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
     return ModelFile(info, path, identity)
 
 
+def _adapter(path: Path, kind: AdapterKind, family: str, metadata: Mapping[str, str]) -> Adapter:
+    id = content_id(path, _SMALL_SAMPLE)
+    return Adapter(AdapterInfo(id, readable_name(path), kind, family, _size(path), _licence(path, metadata)), path)
+
+
 def _other(path: Path, kind: Kind, metadata: Mapping[str, str]) -> OtherFile:
     return OtherFile(readable_name(path), path, kind, _size(path), _licence(path, metadata))
 
 
-def content_id(path: Path) -> str:
+def content_id(path: Path, sample: int = _SAMPLE) -> str:
     """16 hexadecimal digits that follow from the content alone: the same for a copy elsewhere or under another name.
 
-    Hashes each file's size, its beginning (the header with all names and shapes), and samples of its data.
+    Hashes each file's size, its beginning (the header with all names and shapes), and samples of its data, each of
+    `sample` bytes.
     """
     digest = hashlib.sha256()
     for name, file in files_of(path):
         size = file.stat().st_size
         digest.update(f"{name}\0{size}\0".encode())
         with file.open("rb") as data:
-            for start in (0, size // 2, size - _SAMPLE):
+            for start in (0, size // 2, size - sample):
                 data.seek(max(start, 0))
-                digest.update(data.read(_SAMPLE))
+                digest.update(data.read(sample))
     return digest.hexdigest()[:16]
 
 

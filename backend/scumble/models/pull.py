@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from ..diffusion.contents import MAX_HEADER, parse_header, read_configs
 from ..diffusion.families import identify
 from ..diffusion.families.base import Contents
-from ..diffusion.kinds import recognise
+from ..diffusion.kinds import adapter, recognise
+from ..editing.adapters import Adapter
 from ..home import Home
 from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 from .catalogue import CATALOGUE, find_entry
@@ -74,7 +75,7 @@ def find_offer(wanted: str, hub: Hub) -> Offer:
     )
 
 
-def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -> ModelFile | OtherFile:
+def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -> ModelFile | Adapter | OtherFile:
     """Fetches what is offered, going on where an earlier try ended. Until everything is there and checked it lies where
     no list looks.
 
@@ -141,7 +142,7 @@ def _require_use(offer: Offer, file: Published, parts: Path, hub: Hub) -> None:
         header = hub.read_start(offer.repository, offer.commit, file.name, length)
         tensors, metadata = parse_header(io.BytesIO(header), file.size)
         contents = Contents("single", tensors, {}, metadata)
-    if identify(contents) is None:
+    if identify(contents) is None and adapter(contents) is None:
         kind = recognise(contents)
         what = f"is of the kind {kind}, which Scumble cannot use yet" if kind else "is of no kind that Scumble knows"
         raise ModelUnreadable(f"{offer.name} {what}.", "Nothing was fetched. What can be: scumble models pull")

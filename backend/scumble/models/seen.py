@@ -12,15 +12,16 @@ from .. import __version__
 from ..diffusion.families import FAMILIES
 from ..diffusion.families.base import Defaults, Identity
 from ..diffusion.kinds import Kind
+from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
-from ..protocol.messages import ModelInfo
+from ..protocol.messages import AdapterInfo, ModelInfo
 from .examine import ModelFile, OtherFile
 from .folders import Fingerprint
 
-Outcome = ModelFile | OtherFile | ModelUnreadable
+Outcome = ModelFile | Adapter | OtherFile | ModelUnreadable
 Seen = dict[Path, tuple[Fingerprint, Outcome]]
 
-_KNOWLEDGE = [__version__, *(family.name for family in FAMILIES)]
+_KNOWLEDGE = [__version__, "adapters", *(family.name for family in FAMILIES)]
 """A Scumble that knows more looks at everything again."""
 
 
@@ -66,6 +67,8 @@ def _outcome(path: Path, told: dict[str, Any]) -> Outcome:
         return ModelUnreadable(told["message"], told["hint"])
     if "kind" in told:
         return OtherFile(**{**told, "path": path, "kind": Kind(*told["kind"])})
+    if "identity" not in told:
+        return Adapter(AdapterInfo(**told["info"]), path)
     return ModelFile(ModelInfo(**told["info"]), path, told["identity"] and _identity(told["identity"]))
 
 

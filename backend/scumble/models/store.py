@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..editing.adapters import Adapter
 from ..home import Home
 from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 from .examine import ModelFile, OtherFile, examine, printable
@@ -18,7 +19,7 @@ from .folders import Fingerprint, Survey, fingerprint, is_model_folder, survey
 from .seen import Outcome, Seen, read_seen, write_seen
 from .source import forget_source
 
-__all__ = ["ModelFile", "ModelStore", "OtherFile"]
+__all__ = ["Adapter", "ModelFile", "ModelStore", "OtherFile"]
 
 
 _WHICH = "Add a Stable Diffusion 1.x model."
@@ -46,6 +47,7 @@ class ModelStore:
         self._survey = Survey()
         self._stamp: tuple[int, int] | None = None
         self._listed: tuple[ModelFile, ...] | None = None
+        self._adapters: tuple[Adapter, ...] = ()
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
         """All models that can be run, fill models first, then by name. Files that are none are left out. What has come
@@ -54,6 +56,12 @@ class ModelStore:
             if self._listed is None or refresh or not self._is_current():
                 self._listed = self._scan()
             return self._listed
+
+    def adapters(self) -> tuple[Adapter, ...]:
+        """What can be added to models, by kind and name."""
+        with self._lock:
+            self.list()
+            return self._adapters
 
     def others(self) -> tuple[OtherFile, ...]:
         """What Scumble recognises and cannot paint with yet, by kind and name."""
@@ -81,9 +89,9 @@ class ModelStore:
             ]
             return (*gone, *((printable(path.name), why) for path, why in self._unreadable()))
 
-    def add(self, path: Path) -> ModelFile:
-        """Makes a model's file or folder, or all models in a folder, part of the list; nothing is copied. Returns the
-        model, the first one of a folder of models.
+    def add(self, path: Path) -> ModelFile | Adapter:
+        """Makes the file or folder of a model or an adapter, or all of them in a folder, part of the list; nothing is
+        copied. Returns what it is, of a folder of models the first model.
 
         Raises ModelUnreadable, which says what is wrong with it; DiskFull.
         """
@@ -94,23 +102,24 @@ class ModelStore:
                 found = [examine(path)] if is_one or not path.is_dir() else self._examine_all(survey([path]))
             except OSError as error:
                 raise ModelUnreadable(f"{path.name} cannot be read: {error.strerror}.", "Check its name.") from error
-            models = [outcome for outcome in found if isinstance(outcome, ModelFile)]
-            if not models:
+            usable = [outcome for outcome in found if isinstance(outcome, (ModelFile, Adapter))]
+            if not usable:
                 raise _nothing_usable(path.name, [other for other in found if isinstance(other, OtherFile)])
-            added = {model.info.id for model in models}
+            added = {each.info.id for each in usable}
             named = self._read()
             paths = named.paths if str(path) in named.paths else (*named.paths, str(path))
             self._write(_Named(paths, tuple(id for id in named.hidden if id not in added)))
             self._listed = None
-        return self.get(models[0].info.id)
+        return self._find(min(usable, key=lambda each: isinstance(each, Adapter)).info.id)
 
     def remove(self, id: str) -> None:
-        """Takes a model off the list. Only in Scumble's own folder are its files deleted; the user's are never touched.
+        """Takes a model or an adapter off the list. Only in Scumble's own folder are its files deleted; the user's are
+        never touched.
 
         Raises ModelMissing, BadRequest (its files cannot be deleted), DiskFull.
         """
         with self._lock:
-            model = self.get(id)
+            model = self._find(id)
             if model.path.is_relative_to(self._home.models.resolve()):
                 _delete(model.path)
                 forget_source(model.path.parent)
@@ -119,23 +128,32 @@ class ModelStore:
                 paths = tuple(path for path in named.paths if path != str(model.path))
                 self._write(_Named(paths, (*named.hidden, id) if paths == named.paths else named.hidden))
             self._listed = None
-            if any(other.info.id == id for other in self.list()):  # a copy lies in one of the user's folders
+            # A copy may lie in one of the user's folders.
+            if any(other.info.id == id for other in (*self.list(), *self.adapters())):
                 self.remove(id)
+
+    def _find(self, id: str) -> ModelFile | Adapter:
+        """As `get`, adapters too."""
+        adapter = next((adapter for adapter in self.adapters() if adapter.info.id == id), None)
+        return adapter if adapter and adapter.path.exists() else self.get(id)
 
     def _scan(self) -> tuple[ModelFile, ...]:
         self._stamp = _stamp(self._record)
         named = self._read()
         self._survey = survey([self._home.models, *(Path(path) for path in named.paths)])
-        by_id: dict[str, ModelFile] = {}
+        by_id: dict[str, ModelFile | Adapter] = {}
         for outcome in self._examine_all(self._survey):
-            if isinstance(outcome, ModelFile):
+            if isinstance(outcome, (ModelFile, Adapter)):
                 by_id.setdefault(outcome.info.id, outcome)
         present = set(self._survey.candidates)
         self._known = {path: known for path, known in self._seen().items() if path in present}
         if self._known != self._written:
             write_seen(self._cache, self._known)
             self._written = dict(self._known)
-        models = (model for id, model in by_id.items() if id not in named.hidden)
+        usable = [each for id, each in by_id.items() if id not in named.hidden]
+        adapters = (each for each in usable if isinstance(each, Adapter))
+        self._adapters = tuple(sorted(adapters, key=lambda each: (each.info.kind, each.info.name.lower())))
+        models = (each for each in usable if isinstance(each, ModelFile))
         return tuple(sorted(models, key=lambda model: (model.info.kind != "fill", model.info.name.lower())))
 
     def _is_current(self) -> bool:

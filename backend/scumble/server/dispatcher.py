@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from ..editing.adapters import Adapter
 from ..editing.plan import Cancelled
 from ..home import Home
 from ..protocol import messages
@@ -32,6 +33,8 @@ class Models(Protocol):
     """What the server needs of models.store.ModelStore; may block."""
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]: ...
+
+    def adapters(self) -> tuple[Adapter, ...]: ...
 
     def get(self, id: str) -> ModelFile: ...
 
@@ -123,9 +126,9 @@ class Dispatcher:
 
     async def _add(self, owner: str, submit: Submit, buffers: Sequence[Buffer]) -> None:
         try:
-            request, _ = complete(submit.request, await self.models())
+            request, _ = complete(submit.request, await self.models(), await self.adapters())
         except ModelMissing:  # perhaps it has come since we looked
-            request, _ = complete(submit.request, await self.models(refresh=True))
+            request, _ = complete(submit.request, await self.models(refresh=True), await self.adapters())
         submit = Submit(submit.job, request, submit.priority)
         await asyncio.to_thread(self._store.add, owner, submit, buffers, time.time())
         self._owners[submit.job] = owner
@@ -172,6 +175,10 @@ class Dispatcher:
 
     async def models(self, refresh: bool = False) -> tuple[ModelFile, ...]:
         return await asyncio.to_thread(self._models.list, refresh)
+
+    async def adapters(self) -> tuple[Adapter, ...]:
+        """As they were found with the models."""
+        return await asyncio.to_thread(self._models.adapters)
 
     async def answer(self, owner: str, job: str) -> tuple[Payload, bool]:
         """The job as it is now: an accepted, result, failed or cancelled message; and whether sending it is all that the
@@ -228,6 +235,7 @@ class Dispatcher:
             model_path=str(model.path),
             kind=model.info.kind,
             identity=model.identity,
+            adapters=self._models.adapters() if model.identity else (),
             home=self._home,
             queued=max(time.time() - found.created, 0.0),
             created=found.created,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..diffusion.samplers import SAMPLERS
+from ..editing.adapters import Adapter, by_id
 from ..protocol.errors import BadRequest, ModelMissing
-from ..protocol.messages import MAX_SEED, EditRequest, replace
+from ..protocol.frames import MAX_HEADER
+from ..protocol.messages import MAX_SEED, AdapterInfo, EditRequest, ModelInfo, replace
+from ..protocol.schema import to_json
 
 if TYPE_CHECKING:
     from ..models.store import ModelFile
@@ -26,26 +30,43 @@ def modes(models: Sequence[ModelFile]) -> tuple[str, ...]:
     return FILL_MODES if "fill" in kinds else ()
 
 
+def listed(adapters: Sequence[Adapter]) -> tuple[AdapterInfo, ...]:
+    """What clients are told of them: as many as leave half of a text message free; prompts reach the others by name."""
+    infos: list[AdapterInfo] = []
+    size = 0
+    for adapter in adapters:
+        size += len(json.dumps(to_json(adapter.info), ensure_ascii=False).encode()) + 1
+        if size > MAX_HEADER // 2:
+            break
+        infos.append(adapter.info)
+    return tuple(infos)
+
+
 def draw_seed() -> int:
     """Leaves room for the seeds of further images of the same edit."""
     return secrets.randbelow(MAX_SEED + 1 - 64)
 
 
 def complete(
-    request: EditRequest, models: Sequence[ModelFile], new_seed: Callable[[], int] = draw_seed
+    request: EditRequest,
+    models: Sequence[ModelFile],
+    adapters: Sequence[Adapter] = (),
+    new_seed: Callable[[], int] = draw_seed,
 ) -> tuple[EditRequest, ModelFile]:
     """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model.
 
-    Without a named model: the fill model to remove, and to fill or extend without a prompt; else the first diffusion
-    model, for a fill or outpaint preferably one made for inpainting.
+    Without a named model: the fill model to remove, and to fill or extend without a prompt and controls; else the first
+    diffusion model, for a fill or outpaint preferably one made for inpainting.
 
-    Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, or a model that cannot).
+    Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, a model that cannot, or an
+    adapter that is made for another).
     """
     if request.sampler is not None and request.sampler not in SAMPLERS:
         raise BadRequest("This sampler is unknown.", f"Choose one of {', '.join(SAMPLERS)}.")
     model = _choose(request, models) if request.model is None else _named(request, request.model, models)
     info = model.info
     seed = new_seed() if request.seed is None else request.seed
+    _check_adapters(request, info, adapters)
     if info.kind == "fill":
         return replace(request, model=info.id, seed=seed), model
     settings = {
@@ -54,6 +75,19 @@ def complete(
         "sampler": info.sampler if request.sampler is None else request.sampler,
     }
     return replace(request, model=info.id, seed=seed, **settings), model
+
+
+def _check_adapters(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -> None:
+    """What the prompt names is looked for when its wildcards are drawn. A fill model has no use for LoRAs, as for guidance
+    and steps."""
+    if info.kind == "fill":
+        if request.controls:
+            raise BadRequest("This model follows no controls.", "Choose a Stable Diffusion model.")
+        return
+    for use in request.loras:
+        by_id(adapters, "lora", use.id, info.family)
+    for control in request.controls:
+        by_id(adapters, "control", control.id, info.family)
 
 
 def _named(request: EditRequest, name: str, models: Sequence[ModelFile]) -> ModelFile:
@@ -71,7 +105,8 @@ def _named(request: EditRequest, name: str, models: Sequence[ModelFile]) -> Mode
 def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
     fill = next((model for model in models if model.info.kind == "fill"), None)
     diffusion = [model for model in models if model.info.kind == "diffusion"]
-    if fill is not None and (request.mode == "remove" or (request.mode in FILL_MODES and not request.prompt.strip())):
+    speechless = request.mode in FILL_MODES and not request.prompt.strip() and not request.controls
+    if fill is not None and (request.mode == "remove" or speechless):
         return fill
     if diffusion:
         if request.mode in FILL_MODES:

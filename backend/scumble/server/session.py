@@ -41,7 +41,7 @@ from .dispatcher import Dispatcher
 from .limits import check_submit
 from .outbox import Close, Outbox, Outcome, Payload
 from .redact import where
-from .resolve import modes
+from .resolve import listed, modes
 from .security import same_token
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ class Session:
             models=tuple(model.info for model in models),
             samplers=SAMPLERS,
             modes=modes(models),
+            adapters=listed(await self._dispatcher.adapters()),
         )
         self._dispatcher.attach(self._owner, self)
         self._outbox.answer(encode(welcome))
@@ -192,7 +193,8 @@ class Session:
                 self._outbox.answer(await self._history(message))
             case Models():
                 models = await self._dispatcher.models(message.refresh)
-                self._outbox.answer(encode(ModelList(tuple(model.info for model in models))))
+                infos = tuple(model.info for model in models)
+                self._outbox.answer(encode(ModelList(infos, listed(await self._dispatcher.adapters()))))
             case Hello():
                 raise BadRequest("The hello was said already.")
             case _:

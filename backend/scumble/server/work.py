@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..diffusion.families.base import Identity
+from ..editing.adapters import Adapter
 from ..home import Home
 from ..protocol.messages import ModelKind
 
@@ -20,6 +21,7 @@ class Work:
     model_path  file or folder of the model
     kind        which engine runs it
     identity    what the model is; None for a fill model
+    adapters    those that there are; a prompt names them, and says so only when its wildcards are drawn
     home        where converted copies of models, wildcards and textual inversions are
     queued      seconds that it waited for a worker
     created     seconds since 1970, when it was accepted
@@ -33,6 +35,7 @@ class Work:
     home: Home
     queued: float
     created: float
+    adapters: tuple[Adapter, ...] = field(default=(), repr=False)
 
 
 class Executor(Protocol):

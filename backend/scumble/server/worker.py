@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from typing import NoReturn, cast
 
 from ..editing import pixels
+from ..editing.adapters import Adapter
 from ..editing.plan import Cancelled, Engine, Source
 from ..protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError
 from ..protocol.frames import decode, encode
@@ -133,7 +134,7 @@ class Worker:
 
     def _run(self, start: Start) -> bytes:
         work, began = start.work, time.perf_counter()
-        request, source = unpack(take(start.submit))
+        request, source = unpack(take(start.submit), work.adapters)
         unpacked = time.perf_counter()
         report = Reporter(
             work.job, request.count, self._send, lambda: self._stopped == work.job, self._decoding.get(work.kind, 1.0)
@@ -160,10 +161,11 @@ class Worker:
         return engine
 
 
-def unpack(submit: bytes) -> tuple[EditRequest, Source]:
+def unpack(submit: bytes, adapters: tuple[Adapter, ...] = ()) -> tuple[EditRequest, Source]:
     """Request and decoded pixels of a Submit frame. Raises BadRequest."""
     message, buffers = decode(submit)
     if not isinstance(message, Submit):
         raise BadRequest("This is no edit.")
-    image, *masks = (pixels.decode(buffer) for buffer in buffers)
-    return message.request, Source(image, *masks)
+    image, *others = (pixels.decode(buffer) for buffer in buffers)
+    mask = None if message.request.mask is None else others.pop(0)
+    return message.request, Source(image, mask, tuple(others), adapters)
