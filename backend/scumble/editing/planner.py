@@ -12,7 +12,7 @@ from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
 from .masks import covered, grown, tight_bounds, window
 from .passes import KEEPS_COMPOSITION, refined_size, refinement, windows
-from .pixels import resize
+from .pixels import colours, resize
 from .plan import Pixels, Plan, Source, Traits
 from .prefill import choose_prefill, continue_smoothly, prefill
 from .tiles import order_tiles
@@ -50,7 +50,9 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
     mask = window(selection, lies_at, crop)
     sent = window(source.image, request.image, crop)
     known = sent[..., 3] == 255
-    image = sent[..., :3] if known.all() else continue_smoothly(sent[..., :3], sent[..., 3].astype(np.float32) / 255)
+    image = colours(sent)
+    if not known.all():
+        image = continue_smoothly(image, sent[..., 3].astype(np.float32) / 255)
     work_mask = covered(mask, size)
     work_known = covered(np.where(known, 0, 255).astype(np.uint8), size) == 0
     # Below full strength only what nobody knows is replaced: the rest is what the artist wants to keep in part.

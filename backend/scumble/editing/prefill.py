@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..protocol.geometry import Bounds
+from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest, Prefill
 from .masks import tight_bounds
 from .membrane import spread
-from .pixels import as_bytes, mixed
+from .pixels import as_bytes, mixed, stretched
 from .plan import Pixels
 
 NEUTRAL = 128
+ENOUGH_FOR_BLUR = 256
+"""Px of its shorter side in which a blur is computed."""
 LEAST_AROUND = 32
 """Px of surroundings that a blur continues at least."""
 
@@ -48,10 +50,20 @@ def prefill(image: Pixels, known: NDArray[np.bool_], mask: Pixels, kind: Prefill
     elif kind == "border":
         fill = continue_border(image, around)
     else:
-        fill = as_bytes(spread(image[part].astype(np.float32), around[part].astype(np.float32)))
+        fill = _blurred(image[part], around[part])
     result = image.copy()
     result[part] = mixed(image[part], fill, mask[part])
     return result
+
+
+def _blurred(image: Pixels, known: NDArray[np.bool_]) -> Pixels:
+    """The (h, w, 3) smooth continuation of what is known. A large one is computed small: it has no detail to lose."""
+    height, width = known.shape
+    step = max(min(height, width) // ENOUGH_FOR_BLUR, 1)
+    if not known[::step, ::step].any():
+        step = 1
+    small = spread(image[::step, ::step].astype(np.float32), known[::step, ::step].astype(np.float32))
+    return stretched(as_bytes(small), Size(width, height))
 
 
 def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.floating]) -> Pixels:
