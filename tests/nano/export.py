@@ -13,17 +13,34 @@ from safetensors.torch import save_file
 
 from . import parts, sentences
 from .train_denoiser import Nano
+from .train_xl import NanoXl
 
 
 def save(model: Nano, vae: AutoencoderKL, folder: Path) -> None:
     """A folder of nano-sd, or of nano-sd-inpaint where the UNet has nine channels."""
+    inpaint = model.unet.config.in_channels == 9
+    _save_parts(model.unet, vae, folder, "StableDiffusionInpaintPipeline" if inpaint else "StableDiffusionPipeline")
+    _save_text(model.text, parts.text_encoder(), folder / "text_encoder")
+
+
+def save_xl(model: NanoXl, vae: AutoencoderKL, folder: Path) -> None:
+    second = {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"], "tokenizer_2": _TOKENIZER}
+    _save_parts(model.unet, vae, folder, "StableDiffusionXLPipeline", second | {"force_zeros_for_empty_prompt": True})
+    _save_text(model.text, parts.text_encoder(), folder / "text_encoder")
+    # SDXL fills the second encoder's places with the vocabulary's first token.
+    _save_text(model.text_2, parts.second_encoder(), folder / "text_encoder_2", filler=0)
+    shutil.copytree(parts.CLIP, folder / "tokenizer_2")
+
+
+_TOKENIZER = ["transformers", "CLIPTokenizer"]
+
+
+def _save_parts(unet: Any, vae: AutoencoderKL, folder: Path, pipeline: str, more: dict[str, Any] | None = None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    model.unet.half().save_pretrained(folder / "unet")
+    unet.half().save_pretrained(folder / "unet")
     vae.half().save_pretrained(folder / "vae")
-    _save_text(model.text, folder / "text_encoder")
     shutil.copytree(parts.CLIP, folder / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", parts.SCHEDULER)
-    pipeline = "StableDiffusionInpaintPipeline" if model.unet.config.in_channels == 9 else "StableDiffusionPipeline"
     _write(
         folder / "model_index.json",
         {
@@ -33,24 +50,29 @@ def save(model: Nano, vae: AutoencoderKL, folder: Path) -> None:
             "requires_safety_checker": False,
             "scheduler": ["diffusers", parts.SCHEDULER["_class_name"]],
             "text_encoder": ["transformers", "CLIPTextModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "tokenizer": _TOKENIZER,
             "unet": ["diffusers", "UNet2DConditionModel"],
             "vae": ["diffusers", "AutoencoderKL"],
+            **(more or {}),
         },
     )
 
 
-def _save_text(trained: Any, folder: Path) -> None:
-    """With the rows of the whole vocabulary: words that are not of the world are all the same nothing."""
-    whole = parts.text_encoder()
-    state = dict(trained.state_dict())
+def _save_text(trained: Any, whole: Any, folder: Path, filler: int = parts.END) -> None:
+    """With the rows of the whole vocabulary: words that are not of the world are all the same nothing. `filler` is a token
+    that means what the end token means."""
+    state, clip = dict(trained.state_dict()), sentences.Vocabulary().clip
     (table,) = [key for key in state if key.endswith("token_embedding.weight")]
-    rows = torch.zeros(parts.VOCABULARY, parts.WIDTH)
-    rows[torch.tensor(sentences.Vocabulary().clip)] = state[table].float()
+    rows = torch.zeros(parts.VOCABULARY, state[table].shape[1])
+    rows[torch.tensor(clip)] = state[table].float()
+    rows[filler] = rows[parts.END]
     whole.load_state_dict(state | {table: rows})
     whole.config.save_pretrained(folder)
     # The names that Stable Diffusion's own folders have; some versions of transformers leave the prefix out.
-    named = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in whole.state_dict().items()}
+    named = {
+        key if "text_projection" in key else f"text_model.{key.removeprefix('text_model.')}": value
+        for key, value in whole.state_dict().items()
+    }
     save_file({key: value.half().contiguous() for key, value in named.items()}, folder / "model.safetensors")
 
 

@@ -9,7 +9,7 @@ import scumble.diffusion.families as families
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 CLIP = Path(families.__file__).parent / "sd1_files" / "tokenizer"
 START, END, VOCABULARY = 49406, 49407, 49408
@@ -18,8 +18,8 @@ TOKENS = 77
 LATENTS = 4
 LEVELS = (16, 32, 48, 64)
 """Widths of the autoencoder; each but the last halves the sides."""
-WIDTH = 64
-"""Of a token."""
+WIDTH, WIDTH_2 = 64, 32
+"""Of a token, in nano-sd's text encoder and in nano-sdxl's second one."""
 
 SCHEDULER: dict[str, Any] = {
     "_class_name": "PNDMScheduler",
@@ -50,37 +50,59 @@ def autoencoder() -> AutoencoderKL:
 
 
 def text_encoder(vocabulary: int = VOCABULARY) -> CLIPTextModel:
-    """Of three layers. With a smaller vocabulary ids are to be compact (`Vocabulary`)."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            projection_dim=WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            max_position_embeddings=TOKENS,
-            hidden_act="quick_gelu",
-            bos_token_id=min(START, vocabulary - 2),
-            eos_token_id=min(END, vocabulary - 1),
-            pad_token_id=1,
-        )
+    """With a smaller vocabulary ids are to be compact (`Vocabulary`)."""
+    return CLIPTextModel(_text_config(vocabulary, WIDTH))
+
+
+def second_encoder(vocabulary: int = VOCABULARY) -> CLIPTextModelWithProjection:
+    """That of nano-sdxl, whose projected end token stands for the prompt as a whole."""
+    return CLIPTextModelWithProjection(_text_config(vocabulary, WIDTH_2))
+
+
+def _text_config(vocabulary: int, width: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        projection_dim=width,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=TOKENS,
+        hidden_act="quick_gelu",
+        bos_token_id=min(START, vocabulary - 2),
+        eos_token_id=min(END, vocabulary - 1),
+        pad_token_id=1,
     )
 
 
 def unet(channels: int = LATENTS) -> UNet2DConditionModel:
+    return UNet2DConditionModel(**_unet_config(), in_channels=channels, cross_attention_dim=WIDTH)
+
+
+def wide_unet() -> UNet2DConditionModel:
+    """That of nano-sdxl, which is told the prompt as a whole and six numbers that say sizes."""
+    told = 8  # width of each number
     return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=channels,
-        out_channels=LATENTS,
-        block_out_channels=(48, 96, 128),
-        layers_per_block=1,
-        norm_num_groups=16,
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        **_unet_config(),
+        in_channels=LATENTS,
+        cross_attention_dim=WIDTH + WIDTH_2,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=told,
+        projection_class_embeddings_input_dim=WIDTH_2 + 6 * told,
     )
+
+
+def _unet_config() -> dict[str, Any]:
+    return {
+        "sample_size": 16,
+        "out_channels": LATENTS,
+        "block_out_channels": (48, 80, 112),
+        "layers_per_block": 1,
+        "norm_num_groups": 16,
+        "attention_head_dim": 4,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    }
 
 
 def tokenizer() -> CLIPTokenizer:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ControlNetModel, DDPMScheduler
+from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image, ImageChops, ImageFilter
+from torch import Tensor
 
 from . import parts, sentences, world
-from .train_denoiser import Data, Nano, read
+from .fitting import fit
+from .train_denoiser import Data, Nano, draw, read
 
 BATCH = 32
 RATE = 1e-3
@@ -45,35 +46,22 @@ def train(model: Nano, data: Data, target: Path, minutes: float, seed: int = 0) 
     )
     control.register_to_config(conditioning_embedding_out_channels=HINT)
     control.set_attn_processor(AttnProcessor())
-    optimizer = torch.optim.AdamW(control.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    alphas = DDPMScheduler.from_config(parts.SCHEDULER).alphas_cumprod
-    start, step, losses = time.monotonic(), 0, []
-    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 50) * (1.03 - progress)
-        picked = torch.randint(0, len(data.scenes), (BATCH,))
-        scenes = [data.scenes[i] for i in picked.tolist()]
+
+    def loss(control: torch.nn.Module) -> tuple[Tensor, float]:
         # Half of the captions are silent, so that nobody but the edges says what is where.
-        captions = ["" if rng.random() < 0.5 else world.caption(scene, rng) for scene in scenes]
-        states, _ = read(model.text, vocabulary, captions)
-        hints = parts.pixels([edges(scene) for scene in scenes]).add(1).div(2)
-        latents = data.latents[picked]
-        noise = torch.randn_like(latents)
-        timesteps = (torch.rand(BATCH) ** 0.5 * 1000).long()
-        alpha = alphas[timesteps].view(-1, 1, 1, 1)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        sample = draw(data, BATCH, rng, empty=0.5)
+        states, _ = read(model.text, vocabulary, sample.captions)
+        hints = parts.pixels([edges(data.scenes[i]) for i in sample.picked.tolist()]).add(1).div(2)
         with torch.autocast("cpu", torch.bfloat16):
-            down, middle = control(noisy, timesteps, states, hints, return_dict=False)
+            down, middle = control(sample.noisy, sample.timesteps, states, hints, return_dict=False)
             output = model.unet(
-                noisy, timesteps, states, down_block_additional_residuals=down, mid_block_additional_residual=middle
+                sample.noisy,
+                sample.timesteps,
+                states,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
             ).sample
-        loss = F.mse_loss(output.float(), alpha.sqrt() * noise - (1 - alpha).sqrt() * latents)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(control.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        losses.append(loss.item())
-        if step % 50 == 0:
-            print(f"control {step}: error {sum(losses[-50:]) / 50:.4f}, {time.monotonic() - start:.0f} s", flush=True)
-    control.half().save_pretrained(target)
+        error = F.mse_loss(output.float(), sample.velocity)
+        return error, error.item()
+
+    fit(control, loss, minutes, RATE).half().save_pretrained(target)

@@ -5,7 +5,6 @@ inpaint     nine channels: the latents, a mask, the latents of the picture with 
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 import time
@@ -21,11 +20,14 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 from . import parts, sentences, world
+from .fitting import fit
 
 BATCH = 64
 RATE = 1.5e-3
 EMPTY = 0.1
 """Share of the captions that are left out, for classifier-free guidance."""
+
+_ALPHAS = DDPMScheduler.from_config(parts.SCHEDULER).alphas_cumprod
 
 
 @dataclass
@@ -109,58 +111,46 @@ def hole(scene: world.Scene, rng: np.random.Generator) -> np.ndarray:
     return mask
 
 
-def train(model: Nano, data: Data, checkpoint: Path, minutes: float, rate: float = RATE, seed: int = 0) -> Nano:
+def train(model: Nano, data: Data, checkpoint: Path, minutes: float, seed: int = 0) -> Nano:
     """The moving average of the weights, which is also written to `checkpoint` every few minutes."""
     torch.manual_seed(seed)
     rng, vocabulary = random.Random(seed), sentences.Vocabulary()
-    model.to(memory_format=torch.channels_last)
-    average = copy.deepcopy(model).requires_grad_(False)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    alphas = DDPMScheduler.from_config(parts.SCHEDULER).alphas_cumprod
-    start, saved, step, losses = time.monotonic(), 0.0, 0, []
-    while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 100) * (0.03 + 0.97 * (1 + math.cos(math.pi * progress)) / 2)
-        loss, error = _loss(model, data, vocabulary, alphas, rng)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(average.parameters()), list(model.parameters()), 1 - min(0.998, (1 + step) / (10 + step))
-            )
-        losses.append(error)
-        seconds = time.monotonic() - start
-        if step % 50 == 0:
-            print(f"step {step}: error {sum(losses[-100:]) / len(losses[-100:]):.4f}, {seconds:.0f} s", flush=True)
-        if seconds - saved > 180:
-            torch.save(average.state_dict(), checkpoint)
-            saved = seconds
-    torch.save(average.state_dict(), checkpoint)
-    return average
+
+    def loss(model: torch.nn.Module) -> tuple[Tensor, float]:
+        sample = draw(data, BATCH, rng)
+        states, silence = read(model.text, vocabulary, sample.captions)
+        inputs = sample.noisy
+        if data.masks is not None and data.kept is not None:
+            inputs = torch.cat([inputs, data.masks[sample.picked], data.kept[sample.picked]], 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model(inputs.contiguous(memory_format=torch.channels_last), sample.timesteps, states)
+        error = F.mse_loss(output.float(), sample.velocity)
+        return error + silence, error.item()
+
+    return fit(model.to(memory_format=torch.channels_last), loss, minutes, RATE, checkpoint)
 
 
-def _loss(
-    model: Nano, data: Data, vocabulary: sentences.Vocabulary, alphas: Tensor, rng: random.Random
-) -> tuple[Tensor, float]:
-    picked = torch.randint(0, len(data.scenes), (BATCH,))
-    captions = ["" if rng.random() < EMPTY else world.caption(data.scenes[i], rng) for i in picked.tolist()]
-    states, silence = read(model.text, vocabulary, captions)
+@dataclass
+class Sample:
+    """A batch of n: which scenes, what is said of them, latents noised to random timesteps, and the v to be predicted."""
+
+    picked: Tensor
+    captions: list[str]
+    noisy: Tensor
+    timesteps: Tensor
+    velocity: Tensor
+
+
+def draw(data: Data, count: int, rng: random.Random, empty: float = EMPTY) -> Sample:
+    picked = torch.randint(0, len(data.scenes), (count,))
+    captions = ["" if rng.random() < empty else world.caption(data.scenes[i], rng) for i in picked.tolist()]
     latents = data.latents[picked]
     noise = torch.randn_like(latents)
     # More of the noisy steps, where the text decides.
-    timesteps = (torch.rand(BATCH) ** 0.6 * 1000).long()
-    alpha = alphas[timesteps].view(-1, 1, 1, 1)
+    timesteps = (torch.rand(count) ** 0.6 * 1000).long()
+    alpha = _ALPHAS[timesteps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-    if data.masks is not None and data.kept is not None:
-        noisy = torch.cat([noisy, data.masks[picked], data.kept[picked]], 1)
-    with torch.autocast("cpu", torch.bfloat16):
-        output = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, states)
-    error = F.mse_loss(output.float(), alpha.sqrt() * noise - (1 - alpha).sqrt() * latents)
-    return error + silence, error.item()
+    return Sample(picked, captions, noisy, timesteps, alpha.sqrt() * noise - (1 - alpha).sqrt() * latents)
 
 
 def read(text: Any, vocabulary: sentences.Vocabulary, captions: list[str]) -> tuple[Tensor, Tensor]:
