@@ -22,6 +22,15 @@ from .files import write_control, write_lora, write_single_file
 from .stand_in import HubStandIn
 
 TINY = "someone/tiny-sd"
+DENOISER = "model.diffusion_model."
+SDXL = {
+    f"{DENOISER}input_blocks.0.0.weight": (320, 4, 3, 3),
+    f"{DENOISER}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+    f"{DENOISER}middle_block.1.transformer_blocks.9.attn2.to_k.weight": (1280, 2048),
+    "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
+    "conditioner.embedders.0.transformer.text_model.final_layer_norm.weight": (768,),
+    "conditioner.embedders.1.model.ln_final.weight": (1280,),
+}
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 
 
@@ -398,6 +407,22 @@ def test_a_part_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) 
     assert (other.name, str(other.kind), other.licence) == ("TAESD", "autoencoder for Stable Diffusion", "MIT")
 
 
+def test_one_of_several_files_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    named = save({name: np.zeros(shape, np.int8) for name, shape in SDXL.items()})
+    stand_in.repositories["ByteDance/SDXL-Lightning"] = {
+        "sdxl_lightning_4step.safetensors": named,
+        "sdxl_lightning_4step_lora.safetensors": b"not wanted",
+        "sdxl_lightning_8step.safetensors": b"not wanted",
+    }
+    model = pull(find_offer("sdxl-lightning", hub), home, hub)
+    assert isinstance(model, ModelFile)
+    info = model.info
+    assert (info.family, info.native, info.licence) == ("sdxl", 1024, "CreativeML Open RAIL++-M")
+    assert (info.steps, info.guidance, info.sampler) == (4, 1.0, "euler")
+    assert ModelStore(home).list() == (model,)
+    assert ModelStore(home).list() == (model,)  # as it is remembered
+
+
 def test_pickles_are_never_fetched(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
     files = stand_in.repositories[TINY]
     stand_in.repositories["someone/old"] = {
@@ -430,4 +455,4 @@ def test_the_short_list() -> None:
     assert len({entry.id for entry in CATALOGUE}) == len(CATALOGUE)
     assert all(entry.licence and entry.licence_url.startswith("https://") for entry in CATALOGUE)
     assert find_entry("SD15") == find_entry("stable-diffusion-v1-5/stable-diffusion-v1-5")
-    assert find_entry("sdxl") is None
+    assert find_entry("sd9") is None

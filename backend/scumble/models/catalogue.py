@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_RAIL_XL = (
+    "CreativeML Open RAIL++-M",
+    "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+)
 _RAIL = ("CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license")
 
 
 @dataclass(frozen=True)
 class Entry:
     """`id` is what the user types, `name` what the model is called; `revision` is a branch or the exact commit; `bytes`
-    is about what is fetched."""
+    is about what is fetched; `file` is the one to fetch of a repository that holds several models."""
 
     id: str
     name: str
@@ -20,6 +24,7 @@ class Entry:
     licence: str
     licence_url: str
     bytes: int
+    file: str = ""
 
 
 FILL = Entry(
@@ -53,6 +58,47 @@ CATALOGUE = (
         licence=_RAIL[0],
         licence_url=_RAIL[1],
         bytes=2_130_000_000,
+    ),
+    Entry(
+        id="lcm",
+        name="LCM Dreamshaper v7",
+        purpose="Stable Diffusion 1.5 in 4 steps: the quickest without a graphics card",
+        repository="SimianLuo/LCM_Dreamshaper_v7",
+        revision="main",
+        licence="MIT",
+        licence_url="https://huggingface.co/SimianLuo/LCM_Dreamshaper_v7",
+        bytes=4_270_000_000,
+    ),
+    Entry(
+        id="sdxl",
+        name="SDXL 1.0",
+        purpose="larger pictures, better composed; for graphics cards of 8 GB",
+        repository="stabilityai/stable-diffusion-xl-base-1.0",
+        revision="462165984030d82259a11f4367a4eed129e94a7b",
+        licence=_RAIL_XL[0],
+        licence_url=_RAIL_XL[1],
+        bytes=6_940_000_000,
+    ),
+    Entry(
+        id="sdxl-inpainting",
+        name="SDXL 1.0 Inpainting",
+        purpose="the same, trained to fill selections",
+        repository="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        revision="115134f363124c53c7d878647567d04daf26e41e",
+        licence=_RAIL_XL[0],
+        licence_url=_RAIL_XL[1],
+        bytes=6_940_000_000,
+    ),
+    Entry(
+        id="sdxl-lightning",
+        name="SDXL Lightning",
+        purpose="SDXL in 4 steps",
+        repository="ByteDance/SDXL-Lightning",
+        revision="main",
+        licence=_RAIL_XL[0],
+        licence_url=_RAIL_XL[1],
+        bytes=6_940_000_000,
+        file="sdxl_lightning_4step.safetensors",
     ),
     Entry(
         id="taesd",

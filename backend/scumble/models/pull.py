@@ -51,7 +51,7 @@ def find_offer(wanted: str, hub: Hub) -> Offer:
     Raises BadRequest, ModelMissing, ModelUnreadable.
     """
     entry = find_entry(wanted)
-    repository, _, file = (entry.repository, "", "") if entry else wanted.partition(":")
+    repository, _, file = (entry.repository, "", entry.file) if entry else wanted.partition(":")
     if "/" not in repository:
         ids = ", ".join(entry.id for entry in CATALOGUE)
         raise ModelMissing(
