@@ -39,7 +39,7 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
     crop = Bounds(0, 0, size.width * scale, size.height * scale)
     mask = np.zeros((crop.height, crop.width), np.uint8)
     # Not Lanczos: its overshoots would be a faint second outline around every shape.
-    mask[: larger.height, : larger.width] = Image.fromarray(alpha).resize(larger, Image.Resampling.BILINEAR)
+    mask[: larger.height, : larger.width] = np.asarray(Image.fromarray(alpha).resize(larger, Image.Resampling.BILINEAR))
     work_mask = covered(mask, size)
     return Plan(
         # There are no surroundings to fit colours to.
