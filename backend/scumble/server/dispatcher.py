@@ -46,8 +46,11 @@ class Listener(Protocol):
 
     def progress(self, job: str, payload: Payload) -> None: ...
 
+    def result(self, job: str, payload: bytes) -> None:
+        """The job is done; it is being written down."""
+
     def outcome(self, job: str) -> None:
-        """The job is over: `Dispatcher.answer` says how."""
+        """The job is over and written down: `Dispatcher.answer` says how."""
 
     def failed(self, job: str, error: ScumbleError) -> None:
         """The job is over, and even that could not be written down."""
@@ -71,6 +74,7 @@ class Dispatcher:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._owners: dict[str, str] = {}
         self._cancelled: set[str] = set()
+        self._told: set[str] = set()
         self._listeners: dict[str, Listener] = {}
         self._stopping = False
 
@@ -162,6 +166,7 @@ class Dispatcher:
 
     async def owned(self, owner: str, job: str) -> Job:
         """Raises NotAuthorised, and does not say whether somebody else has such a job."""
+        await self._written_down(job)
         found = await asyncio.to_thread(self._store.find, job)
         if found is None or found.owner != owner:
             raise NotAuthorised("This session has no such job.", "Send the edit again.")
@@ -171,6 +176,7 @@ class Dispatcher:
         return await asyncio.to_thread(self._store.unclaimed, owner)
 
     async def history(self, owner: str, limit: int, before: float | None) -> list[Job]:
+        await self._written_down(*(job for job in self._told if self._owners.get(job) == owner))
         return await asyncio.to_thread(self._store.history, owner, limit, before)
 
     async def models(self, refresh: bool = False) -> tuple[ModelFile, ...]:
@@ -209,6 +215,9 @@ class Dispatcher:
             if job in self._cancelled:
                 raise Cancelled
             result = await self._executor.run(work, partial(self._progress, job, owner))
+            # Not only once it is written down: until then the job itself is, and would be done again (C4).
+            self._told.add(job)
+            self._tell(owner, lambda listener: listener.result(job, result))
             end = partial(self._store.complete, job, result)
         except Cancelled:
             end = partial(self._store.cancel, job)
@@ -255,7 +264,14 @@ class Dispatcher:
             self._tell(owner, lambda listener: listener.failed(job, reason))
         else:
             self._tell(owner, lambda listener: listener.outcome(job))
+        self._told.discard(job)
         self._owners.pop(job, None)
+
+    async def _written_down(self, *jobs: str) -> None:
+        """Waits until the results that have been told are on the disk: a client may be quicker."""
+        ending = [self._running[job] for job in jobs if job in self._told]
+        if ending:
+            await asyncio.wait(ending)
 
     def _progress(self, job: str, owner: str, payload: Payload) -> None:
         self._tell(owner, lambda listener: listener.progress(job, payload))

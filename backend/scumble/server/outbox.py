@@ -32,6 +32,7 @@ class Outbox:
         self._capacity = capacity
         self._entries: dict[tuple[str, object], Entry] = {}
         self._answers = 0
+        self._results: set[str] = set()
         self._abandoned = False
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -44,9 +45,18 @@ class Outbox:
     def progress(self, job: str, payload: Payload) -> None:
         self._put(("progress", job), payload)
 
-    def outcome(self, job: str) -> None:
+    def result(self, job: str, payload: bytes) -> None:
+        """Of a job whose outcome follows: where this was sent by then, that need not be."""
         self._entries.pop(("progress", job), None)
-        self._put(("outcome", job), Outcome(job))
+        self._results.add(job)
+        self._put(("outcome", job), payload)
+
+    def outcome(self, job: str) -> None:
+        """In place of a result that waits still: from now on it can be read from the disk."""
+        self._entries.pop(("progress", job), None)
+        if job not in self._results or ("outcome", job) in self._entries:
+            self._put(("outcome", job), Outcome(job))
+        self._results.discard(job)
 
     def queue(self, payload: Payload) -> None:
         self._put(("queue", None), payload)

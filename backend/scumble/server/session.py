@@ -221,6 +221,9 @@ class Session:
     def progress(self, job: str, payload: Payload) -> None:
         self._outbox.progress(job, payload)
 
+    def result(self, job: str, payload: bytes) -> None:
+        self._outbox.result(job, payload)
+
     def outcome(self, job: str) -> None:
         self._outbox.outcome(job)
 
