@@ -46,11 +46,9 @@ def identify_folder(
         if kinds.get(part) not in _CLASSES.get(part, (kinds.get(part),)):
             return None
     unet = configs["unet"]
-    widths = [configs[encoder].get("hidden_size") for encoder in encoders]
+    width = sum(int(configs[encoder].get("hidden_size") or 0) for encoder in encoders)
     native = _native(unet, configs["vae"])
-    if not all(isinstance(width, int) for width in widths) or native is None:
-        return None
-    if unet.get("cross_attention_dim") != sum(widths):
+    if unet.get("cross_attention_dim") != width or native is None:
         return None
     return _identity(contents, family, defaults, unet.get("in_channels"), prediction(contents), native)
 

@@ -63,7 +63,7 @@ class UNetModel:
         self.identity = identity
         self.device = torch.device(device.torch_device)
         self.dtype = device.dtype
-        self.parts = {name: module for name, module in modules.items() if name != "vae"}
+        self.parts: Mapping[str, Any] = {name: module for name, module in modules.items() if name != "vae"}
         self.scheduler_config = configs["scheduler"]
         self._unet, self._vae, self._text_encoder = modules["unet"], modules["vae"], modules["text_encoder"]
         self._tokenizer = tokenizers[0]
