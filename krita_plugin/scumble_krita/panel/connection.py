@@ -39,6 +39,11 @@ class ConnectionDialog(QtWidgets.QDialog):
         self._here = QtWidgets.QRadioButton("The backend on this computer (starts by itself)")
         self._there = QtWidgets.QRadioButton("The backend at this address:")
         self._host, self._token = QtWidgets.QLineEdit(), QtWidgets.QLineEdit()
+        for widget, name in (
+            (self._here, "scumble_connection_here"), (self._there, "scumble_connection_there"),
+            (self._host, "scumble_host"), (self._token, "scumble_token"),
+        ):  # fmt: skip
+            widget.setObjectName(name)
         self._host.setPlaceholderText("127.0.0.1")
         self._token.setPlaceholderText("64 letters and digits, as the backend's token file says")
         self._token.setEchoMode(QtWidgets.QLineEdit.EchoMode.Password)
