@@ -62,6 +62,15 @@ SEED = Argument(
 COUNT = Argument("count", "_Variants", "How many variants to make; all but the first come hidden", 1, 1, 16)
 STEPS = Argument("steps", "Den_oising steps", "Denoising steps; 0: as the model wants", 0, 0, 200)
 GUIDANCE = Argument("guidance", "G_uidance", "How closely to follow the prompt; 0: as the model wants", 0.0, 0, 30)
+RESOLUTION = Argument(
+    "resolution",
+    "Resolution (px)",
+    "Side of the square whose pixels the model is given; more shows it more detail; 0: what it was made for",
+    0,
+    0,
+    4096,
+)
+CLIP_SKIP = Argument("clip-skip", "Clip skip", "Layer of the text encoder that the prompt is taken from", 1, 1, 12)
 SAMPLER = Argument("sampler", "Sampler", "Name of the sampler; empty: as the model wants", "")
 SOURCE = Argument(
     "source",
@@ -78,7 +87,7 @@ MASK = Argument(
     choices={"alpha": "Transparency", "layer-mask": "Layer mask"},
 )
 PAINTED = (PROMPT, NEGATIVE, MODEL)
-DETAILS = (SEED, COUNT, STEPS, GUIDANCE, SAMPLER, SOURCE, MASK)
+DETAILS = (SEED, COUNT, STEPS, GUIDANCE, RESOLUTION, CLIP_SKIP, SAMPLER, SOURCE, MASK)
 EDGE_HELP = "Pixels by which the canvas grows on this side"
 EXTEND = (
     Argument("left", "Le_ft", EDGE_HELP, 0, 0, MAX_SIDE),

@@ -17,7 +17,8 @@ from scumble.protocol.messages import Welcome  # noqa: E402
 
 from .backend import make_client  # noqa: E402
 from .commands import DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, Argument, Command  # noqa: E402
-from .words import error_words, models_words  # noqa: E402
+from .document import GimpDocument  # noqa: E402
+from .words import INDEXED, error_words, models_words  # noqa: E402
 
 SPACING = 12
 AUTOMATIC = "Automatic"
@@ -32,15 +33,16 @@ class CommandDialog:
     afterwards, or trying to.
     """
 
-    def __init__(self, home: Home, command: Command, procedure: Any, config: Any, makes_image: bool = False) -> None:
+    def __init__(self, home: Home, command: Command, procedure: Any, config: Any, image: GimpDocument | None) -> None:
         GimpUi.init("scumble")
+        self._note = INDEXED if image is not None and image.is_indexed else ""
         self._config = config
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, f"Scumble: {command.title}")
         self._dialog.set_ok_label(command.ok)
         self._status = Gtk.Label(xalign=0, wrap=True, max_width_chars=48)
         self._status.get_style_context().add_class("dim-label")
         self._models = Gtk.ListStore(str, str)
-        self._fill(command, makes_image)
+        self._fill(command, makes_image=image is None)
         self.client: Client = make_client(home, "cancel", wake=self._wake)
         self._say("Looking for the backend...")
         self.client.connect()
@@ -135,4 +137,4 @@ class CommandDialog:
         self._say(error_words(error))
 
     def _say(self, words: str) -> None:
-        self._status.set_text(words)
+        self._status.set_text(f"{words}\n{self._note}".strip())

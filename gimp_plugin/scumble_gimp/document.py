@@ -62,6 +62,10 @@ class GimpDocument(Document):
             raise BadRequest("The image has been closed.", "Its result is kept: open the panel to use it elsewhere.")
         return Size(self.image.get_width(), self.image.get_height())
 
+    @property
+    def is_indexed(self) -> bool:
+        return bool(self.image.get_base_type() == Gimp.ImageBaseType.INDEXED)
+
     def selection(self) -> tuple[Bounds, bytes] | None:
         bounds = self.selection_bounds()
         if bounds is None:

@@ -47,6 +47,9 @@ class ScumblePlugin(Gimp.PlugIn):
             if dismissed.reason:
                 return _failed(procedure, dismissed.reason)
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
+        if image is not None and not image.is_valid():
+            # After a success GIMP would store the values with the image, and complain that it has been closed.
+            return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
         values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
         if layer is not None:
             values.remove(1)

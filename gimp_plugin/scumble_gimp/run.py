@@ -62,9 +62,10 @@ def run_command(
         if interactive and command.ok:
             from .dialog import CommandDialog
 
-            if command is FILL and GimpDocument(image).selection_bounds() is None:
+            document = None if image is None else GimpDocument(image)
+            if command is FILL and document is not None and document.selection_bounds() is None:
                 raise NOTHING_SELECTED
-            dialog = CommandDialog(home, command, procedure, config, makes_image=image is None)
+            dialog = CommandDialog(home, command, procedure, config, document)
             if not dialog.run():
                 raise Dismissed
             client, values = dialog.client, values_of(command, config)

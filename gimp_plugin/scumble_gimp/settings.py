@@ -27,5 +27,7 @@ def settings_of(command: Command, values: Mapping[str, Any]) -> EditSettings:
         count=values.get("count", 1),
         steps=values.get("steps") or None,
         guidance=values.get("guidance") or None,
+        resolution=values.get("resolution") or None,
+        clip_skip=values.get("clip-skip", 1),
         sampler=values.get("sampler") or None,
     )

@@ -34,6 +34,8 @@ MODES = {
     "remove": "Remove what is selected",
 }
 
+INDEXED = "Indexed image: results take the nearest colours of its palette."
+
 
 def situation_words(mode: Mode, selected: Bounds | None, canvas: Size) -> str:
     """What Generate would do, and where."""

@@ -62,6 +62,10 @@ class Display:
         """A real click at a place of the screen."""
         self._xdotool("mousemove", str(round(x)), str(round(y)), "click", str(button))
 
+    def point(self, x: float, y: float) -> None:
+        """Moves the mouse there, for instance out of the way."""
+        self._xdotool("mousemove", str(round(x)), str(round(y)))
+
     def keys(self, *keys: str) -> None:
         """Real keys to the active window, one after the other, e.g. "ctrl+Return"."""
         self._xdotool("key", "--delay", "30", *keys)

@@ -10,7 +10,7 @@ from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
 from scumble.protocol.messages import MAX_SEED, MAX_SIDE, ModelInfo
 
-from ..commands import GUIDANCE, MASK, NEGATIVE, PROMPT, SOURCE, STEPS, Argument
+from ..commands import CLIP_SKIP, GUIDANCE, MASK, NEGATIVE, PROMPT, RESOLUTION, SOURCE, STEPS, Argument
 
 AUTOMATIC = "Automatic"
 GAP = 6
@@ -29,7 +29,7 @@ class Form:
         self._model = self._combo(grid, 1, "_Model:", "model", {"": AUTOMATIC})
         self._strength = self._add_strength(grid, 2)
         self._count = self._spin(grid, 3, "_Variants:", "count", "How many pictures to choose from", 1, 16)
-        self._seed, self._random = self._add_seed(grid, 4)
+        self._seed, self._keep = self._add_seed(grid, 4)
         self._add_edges()
         self._add_advanced()
         self.box.show_all()
@@ -41,17 +41,18 @@ class Form:
 
     @property
     def settings(self) -> EditSettings:
-        random = self._random.get_active()
         return EditSettings(
             prompt=self._prompt_text(),
             negative=self._negative.get_text(),
             model=self._model.get_active_id() or None,
             strength=self._strength.get_value() / 100,
             count=self._count.get_value_as_int(),
-            seed=None if random else int(self._seed.get_value()),
+            seed=int(self._seed.get_value()) if self._keep.get_active() else None,
             steps=self._steps.get_value_as_int() or None,
             guidance=self._guidance.get_value() or None,
             sampler=self._sampler.get_active_id() or None,
+            resolution=self._resolution.get_value_as_int() or None,
+            clip_skip=self._clip_skip.get_value_as_int(),
             grow=self._grow.get_value_as_int(),
             feather=self._feather.get_value_as_int(),
         )
@@ -85,12 +86,14 @@ class Form:
         if "strength" in values:
             self._strength.set_value(float(values["strength"]) * 100)
         if "seed" in values:
-            self._random.set_active(values["seed"] is None)
+            self._keep.set_active(values["seed"] is not None)
             self._seed.set_value(float(values["seed"] or 0))
         for name, spin in (
             ("count", self._count),
             ("steps", self._steps),
             ("guidance", self._guidance),
+            ("resolution", self._resolution),
+            ("clip_skip", self._clip_skip),
             ("grow", self._grow),
             ("feather", self._feather),
         ):
@@ -145,7 +148,7 @@ class Form:
         adjustment = Gtk.Adjustment(value=100, lower=1, upper=100, step_increment=1, page_increment=10)
         scale = Gtk.Box(spacing=GAP)
         slider = Gtk.Scale(adjustment=adjustment, draw_value=False, hexpand=True)
-        number = Gtk.SpinButton(adjustment=adjustment, digits=0)
+        number = Gtk.SpinButton(adjustment=adjustment, digits=0, width_chars=3)
         number.set_name("strength")
         scale.pack_start(slider, True, True, 0)
         scale.pack_start(number, False, False, 0)
@@ -155,16 +158,17 @@ class Form:
 
     def _add_seed(self, grid: Any, row: int) -> tuple[Any, Any]:
         box = Gtk.Box(spacing=GAP)
-        seed = Gtk.SpinButton.new_with_range(0, MAX_SEED, 1)
+        seed = _spin_button(0, MAX_SEED, width=10)
         seed.set_name("seed")
-        random = Gtk.CheckButton(label="_New each time", use_underline=True, active=True)
-        random.set_name("random")
-        random.connect("toggled", lambda button: seed.set_sensitive(not button.get_active()))
+        keep = Gtk.CheckButton(label="_Keep", use_underline=True)
+        keep.set_name("keep")
+        keep.set_tooltip_text("Use this seed again instead of a new one each time")
+        keep.connect("toggled", lambda button: seed.set_sensitive(button.get_active()))
         seed.set_sensitive(False)
         box.pack_start(seed, True, True, 0)
-        box.pack_start(random, False, False, 0)
-        self._attach(grid, row, "S_eed:", box, "The same seed makes the same picture again", seed)
-        return seed, random
+        box.pack_start(keep, False, False, 0)
+        self._attach(grid, row, "See_d:", box, "The same seed makes the same picture again", seed)
+        return seed, keep
 
     def _add_edges(self) -> None:
         self._extend = Gtk.Expander(label="E_xtend the canvas", use_underline=True)
@@ -173,7 +177,7 @@ class Form:
         self._edges = []
         for number, side in enumerate(Edges._fields):
             label = Gtk.Label(label=f"{side.capitalize()}:", xalign=0)
-            spin = Gtk.SpinButton.new_with_range(0, MAX_SIDE, 16)
+            spin = _spin_button(0, MAX_SIDE, 16)
             spin.set_name(side)
             spin.set_tooltip_text("Pixels by which the canvas grows on this side")
             spin.connect("value-changed", lambda spin: self._changed())
@@ -189,17 +193,20 @@ class Form:
         self._advanced.set_name("advanced")
         grid = _grid(left=12)
         self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200)
-        self._guidance = self._spin(grid, 1, "_Guidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
-        self._sampler = self._combo(grid, 2, "Sam_pler:", "sampler", {"": AUTOMATIC})
-        self._grow = self._spin(grid, 3, "Gro_w (px):", "grow", "Pixels by which the selection is grown", 0, 4096)
+        self._guidance = self._spin(grid, 1, "G_uidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
+        self._sampler = self._combo(grid, 2, "Sampler:", "sampler", {"": AUTOMATIC})
+        tip = f"{RESOLUTION.help}, or 64 to 4096"
+        self._resolution = self._spin(grid, 3, "Reso_lution (px):", "resolution", tip, 0, RESOLUTION.high, 64)
+        self._clip_skip = self._spin(grid, 4, "Clip skip:", "clip-skip", CLIP_SKIP.help, CLIP_SKIP.low, CLIP_SKIP.high)
+        self._grow = self._spin(grid, 5, "Gro_w (px):", "grow", "Pixels by which the selection is grown", 0, 4096)
         self._feather = self._spin(
-            grid, 4, "F_eather (px):", "feather", "Pixels over which the layer fades inside its edge", 0, 4096
+            grid, 6, "Feather (px):", "feather", "Pixels over which the layer fades inside its edge", 0, 4096
         )
-        self._source = self._choice(grid, 5, SOURCE)
-        self._mask = self._choice(grid, 6, MASK)
+        self._source = self._choice(grid, 7, SOURCE)
+        self._mask = self._choice(grid, 8, MASK)
         self._at_once = Gtk.CheckButton(label="Insert a single variant at _once", use_underline=True, active=True)
         self._at_once.set_name("at-once")
-        grid.attach(self._at_once, 0, 7, 2, 1)
+        grid.attach(self._at_once, 0, 9, 2, 1)
         self._advanced.add(grid)
         self.box.pack_start(self._advanced, False, False, 0)
 
@@ -212,13 +219,15 @@ class Form:
     def _spin(
         self, grid: Any, row: int, label: str, name: str, tip: str, low: float, high: float, step: float = 1
     ) -> Any:
-        spin = Gtk.SpinButton.new_with_range(low, high, step)
+        spin = _spin_button(low, high, step)
         spin.set_name(name)
         self._attach(grid, row, label, spin, tip)
         return spin
 
     def _choice(self, grid: Any, row: int, argument: Argument) -> Any:
-        combo = self._combo(grid, row, f"{argument.label}:", argument.name, argument.choices or {})
+        # Without their keys, which other rows of the panel have.
+        label = argument.label.replace("_", "")
+        combo = self._combo(grid, row, f"{label}:", argument.name, argument.choices or {})
         combo.set_tooltip_text(argument.help)
         combo.set_active_id(str(argument.default))
         return combo
@@ -252,6 +261,13 @@ def _fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
     for key, label in choices.items():
         combo.append(key, label)
     combo.set_active_id(chosen if chosen in choices else "")
+
+
+def _spin_button(low: float, high: float, step: float = 1, width: int = 5) -> Any:
+    """As wide as `width` digits: GTK makes room for the highest number, which nobody enters."""
+    spin = Gtk.SpinButton.new_with_range(low, high, step)
+    spin.set_width_chars(width)
+    return spin
 
 
 def _grid(left: int = 0) -> Any:

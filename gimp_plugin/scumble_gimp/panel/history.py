@@ -33,7 +33,7 @@ class History:
         scrolled.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
         scrolled.add(self._list)
         buttons = Gtk.Box(spacing=6, halign=Gtk.Align.END)
-        self._reuse = Gtk.Button(label="_Use Settings", use_underline=True)
+        self._reuse = Gtk.Button(label="Use Settings")
         self._reuse.set_name("reuse")
         self._reuse.connect("clicked", lambda button: self._with_chosen(reuse))
         self._again = Gtk.Button(label="_Bring Back", use_underline=True)

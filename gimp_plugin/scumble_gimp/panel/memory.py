@@ -13,7 +13,10 @@ from scumble.client.settings import read_settings, update_settings
 from scumble.home import Home
 
 SESSION, VALUES = "gimp_session", "gimp_panel"
-_KEPT = ("negative", "prompt", "model", "strength", "count", "steps", "guidance", "sampler", "grow", "feather")
+_KEPT = (
+    *("prompt", "negative", "model", "strength", "count"),
+    *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather"),
+)
 
 
 def store_values(home: Home, settings: EditSettings) -> None:

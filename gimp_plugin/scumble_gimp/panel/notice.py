@@ -34,13 +34,12 @@ class Notice:
         """A command that the words name is offered for copying where there is no other help."""
         command = command_in(words)
         if action is None and command:
-            button, action = "_Copy Command", lambda: _copy(command)
+            button, action = "Copy Command", lambda: _copy(command)
         self._words.set_text(words)
         self.bar.set_message_type(Gtk.MessageType.WARNING if bad else Gtk.MessageType.INFO)
         self._action = action
         self._button.set_visible(action is not None)
         self._button.set_label(button)
-        self._button.set_use_underline(True)
         self.bar.show()
 
     def hide(self) -> None:

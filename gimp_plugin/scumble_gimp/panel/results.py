@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gi.repository import Gtk, Pango
+from gi.repository import Gdk, Gtk, Pango
 from scumble.protocol.geometry import Size
 
 from .pictures import picture
@@ -29,13 +29,15 @@ class Results:
         self._flow.set_activate_on_single_click(False)
         self._flow.connect("child-activated", lambda flow, child: apply(child.variant))
         self._flow.connect("selected-children-changed", lambda flow: self._update())
+        self._flow.connect("key-press-event", lambda flow, event: self._key(event, discard))
         scrolled = Gtk.ScrolledWindow(shadow_type=Gtk.ShadowType.IN, min_content_height=SIDE + 40)
         scrolled.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
         scrolled.add(self._flow)
         buttons = Gtk.Box(spacing=6, halign=Gtk.Align.END)
-        self._discard = Gtk.Button(label="_Discard", use_underline=True)
+        self._discard = Gtk.Button(label="Discard")
         self._discard.set_name("discard")
         self._discard.connect("clicked", lambda button: self._with_chosen(discard))
+        self._discard.set_tooltip_text("Forget this picture and those made with it (Delete)")
         self._apply = Gtk.Button(label="_Insert as Layer", use_underline=True)
         self._apply.set_name("apply")
         self._apply.connect("clicked", lambda button: self._with_chosen(apply))
@@ -81,6 +83,12 @@ class Results:
             self._variants.pop(variant).destroy()
         self.box.set_visible(bool(self._variants))
         self._update()
+
+    def _key(self, event: Any, discard: Callable[[Variant], None]) -> bool:
+        if event.keyval not in (Gdk.KEY_Delete, Gdk.KEY_KP_Delete):
+            return False
+        self._with_chosen(discard)
+        return True
 
     def _with_chosen(self, call: Callable[[Variant], None]) -> None:
         if self.chosen is not None:

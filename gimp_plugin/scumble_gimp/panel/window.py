@@ -6,12 +6,12 @@ Everything here runs in the main loop of the panel's own process; the client's t
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from gi.repository import Gdk, GimpUi, GLib, Gtk
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, Editor
+from scumble.client.editor import CanvasChanged, Editor, EditSettings
 from scumble.client.events import Connected, Event, Finished, Lost, Received
 from scumble.client.modes import choose_mode
 from scumble.home import Home
@@ -31,9 +31,9 @@ from scumble.protocol.messages import (
 )
 
 from ..backend import make_client, with_model_id
-from ..commands import EXTEND_CANVAS, PANEL, REFINE, REMOVE, REPEAT, STRENGTH
+from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH
 from ..document import GimpDocument, new_image, put_on_view
-from ..words import BUTTONS, MODES, command_in, error_words, models_words, situation_words
+from ..words import BUTTONS, INDEXED, MODES, command_in, error_words, models_words, situation_words
 from .form import Form
 from .history import History
 from .images import Images
@@ -49,11 +49,23 @@ NEW_IMAGE = Size(512, 512)
 """What is made where no image is open."""
 
 
+class Asked(NamedTuple):
+    """What Generate does, so that it can be done again."""
+
+    settings: EditSettings
+    edges: Edges | None
+    from_layer: bool
+    as_mask: bool
+
+
 class Panel:
     def __init__(self, home: Home, image: Any | None) -> None:
         self._home = home
         self._images = Images(image)
         self._running: list[str] = []
+        self._last: Asked | None = None
+        self._anew = False
+        """The menu asked for a new picture, whatever is selected: until Generate, or until the selection changes."""
         self._ended = False
         self._client: Client = make_client(home, "keep", free_session(home), self._wake)
         self._editor = Editor(self._client)
@@ -120,7 +132,9 @@ class Panel:
     # ---- what it shows by itself -------------------------------------------------------------------------------------
 
     def look(self) -> None:
+        selected = self._images.selected
         self._images.look()
+        self._anew = self._anew and selected == self._images.selected
         self._changed()
 
     def _look_again(self) -> bool:
@@ -132,7 +146,10 @@ class Panel:
         document, canvas = self._images.document, self._images.canvas
         name = "No image is open: a new one will be made" if document is None else str(document.image.get_name())
         mode = self._foretold()
-        words = situation_words(mode, self._images.selected, canvas or NEW_IMAGE)
+        selected = None if self._anew else self._images.selected
+        words = situation_words(mode, selected, canvas or NEW_IMAGE)
+        if document is not None and document.is_indexed:
+            words += f"\n{INDEXED}"
         for label, text in ((self._target, name), (self._mode, words)):
             if label.get_text() != text:
                 label.set_text(text)
@@ -141,6 +158,8 @@ class Panel:
 
     def _foretold(self) -> Mode:
         """The mode that Generate would have; a selection over transparent canvas is noticed only then."""
+        if self._anew:
+            return "txt2img"
         settings, has_image = self.form.settings, self._images.canvas is not None
         return choose_mode(
             selected=self._images.selected is not None,
@@ -153,29 +172,47 @@ class Panel:
 
     # ---- what the artist does ----------------------------------------------------------------------------------------
 
-    def generate(self, mode: Mode | None = None) -> None:
-        settings = dataclasses.replace(self.form.settings, mode=mode)
-        if mode == "remove":
-            settings = dataclasses.replace(settings, prompt="", model=None, strength=1.0, count=1)
+    def generate(self) -> None:
         store_values(self._home, self.form.settings)
+        settings, edges = self.form.settings, self.form.edges
+        if self._anew:
+            settings, edges = dataclasses.replace(settings, mode="txt2img"), None
+        self._start(Asked(settings, edges, self.form.from_layer, self.form.as_mask))
+
+    def remove(self) -> None:
+        settings = dataclasses.replace(
+            self.form.settings, mode="remove", prompt="", model=None, strength=1.0, count=1, seed=None
+        )
+        self._start(Asked(settings, None, self.form.from_layer, self.form.as_mask))
+
+    def repeat(self) -> None:
+        """The last edit once more, on the image and selection of now; what the form shows where there has been none."""
+        if self._last is None:
+            self.generate()
+        else:
+            self._start(self._last)
+
+    def _start(self, asked: Asked) -> None:
         try:
             self.look()
             document = self._images.document or self._on_view(NEW_IMAGE)
             document.keeps_active = True  # the artist may be painting when the layer comes
-            document.from_layer, document.as_mask = self.form.from_layer, self.form.as_mask
-            if mode == "remove" and document.selection_bounds() is None:
+            document.from_layer, document.as_mask = asked.from_layer, asked.as_mask
+            if asked.settings.mode == "remove" and document.selection_bounds() is None:
                 raise BadRequest("Nothing is selected.", "Select what to change.")
             welcome = self._client.welcome
-            settings = with_model_id(settings, welcome.models) if welcome else settings
-            job = self._editor.start(document, settings, None if mode else self.form.edges)
+            settings = with_model_id(asked.settings, welcome.models) if welcome else asked.settings
+            job = self._editor.start(document, settings, asked.edges)
         except ScumbleError as error:
             self._complain(error)
             return
+        self._last, self._anew = asked, False
         if self._client.welcome is not None:
             self.notice.hide()
         self._running.append(job)
         if len(self._running) == 1:
             self.progress.begin("Sending...")
+        self._changed()
 
     def cancel(self) -> None:
         """Ends the edit that runs, or that would be next."""
@@ -189,13 +226,13 @@ class Panel:
                 document = self._images.document or self._on_view(self._canvas_of(job))
             self._editor.insert(job, index, document, anyway)
         except CanvasChanged as error:
-            self.notice.say(error_words(error), "_Insert Anyway", lambda: self.apply(variant, document, True))
+            self.notice.say(error_words(error), "Insert Anyway", lambda: self.apply(variant, document, True))
             return
         except ScumbleError as error:
             home = document or self._editor.document(job)
             if isinstance(home, GimpDocument) and not home.is_open:
                 words = "The image of this result has been closed."
-                self.notice.say(words, "_Open as New Image", lambda: self._apply_elsewhere(variant))
+                self.notice.say(words, "Open as New Image", lambda: self._apply_elsewhere(variant))
             else:
                 self._complain(error)
             return
@@ -220,16 +257,18 @@ class Panel:
             self._images.follow(image.get_id())
             self._changed()
         if command in (REMOVE.name, REPEAT.name):
-            self.generate("remove" if command == REMOVE.name else None)
+            (self.remove if command == REMOVE.name else self.repeat)()
             return
+        self._anew = command == GENERATE.name
         if command == EXTEND_CANVAS.name:
             self.form.unfold_edges()
         elif command != PANEL.name:
-            strength = self.form.settings.strength
-            anew = command != REFINE.name
-            if anew != (strength >= 1):
-                self.form.show_settings({"strength": 1.0 if anew else REFINED})
+            self.form.show_edges(Edges())
+            full = command != REFINE.name
+            if full != (self.form.settings.strength >= 1):
+                self.form.show_settings({"strength": 1.0 if full else REFINED})
             self.form.prompt.grab_focus()
+        self._changed()
         self.window.present_with_time(GLib.get_monotonic_time() // 1000)
 
     # ---- what the backend says ---------------------------------------------------------------------------------------
@@ -251,7 +290,7 @@ class Panel:
             if command_in(words):
                 self.notice.say(words)
             else:
-                self.notice.say(words, "_Try Again", self._client.connect)
+                self.notice.say(words, "Try Again", self._client.connect)
         elif isinstance(event, Finished):
             self._finished(event)
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,10 +21,11 @@ from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest
 
 from tests.conftest import REPOSITORY
-from tests.server.process import process
+from tests.server.process import Process
 
 from ..driver import Driver, HostProblem, wait_for
 from ..gimp_host import IMAGE_WINDOW, GimpHost
+from ..host import started
 from ..installs import Install
 
 PLUGIN = "scumble-gimp"
@@ -33,25 +36,66 @@ def named(name):
     found = [widget for widget in widgets() if widget.get_name() == name]
     assert len(found) == 1, (name, found)
     return found[0]
+def labelled(label):
+    found = [w for w in widgets() if isinstance(w, Gtk.Button) and w.get_label() == label]
+    assert len(found) == 1, (label, found)
+    return found[0]
+def says(words):
+    return any(isinstance(w, Gtk.Label) and words in w.get_text() for w in widgets())
+"""
+CLOSE_ALL = """
+for number in range(1, 100):
+    if Gimp.Display.id_is_valid(number):
+        view = Gimp.Display.get_by_id(number)
+        view.delete()
+for image in Gimp.get_images():
+    image.delete()
 """
 
 
-@pytest.fixture
-def slow_home(home: Home) -> Iterator[Home]:
-    """A home whose backend has engines that are as slow as the prompt says (tests.fakes.engines)."""
-    with process(home):
-        yield home
+class Backend:
+    """Of a home, with engines that are as slow as the prompt says (tests.fakes.engines)."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.start()
+
+    def start(self) -> None:
+        self._process = Process(self.home)
+
+    def kill(self) -> None:
+        self._process.end(signal.SIGKILL)
+
+    def wait_for_job(self) -> None:
+        """Until an edit has been accepted: from there on nothing may be lost."""
+        wait_for(lambda: list(self.home.jobs.glob("*.submit")), 30, "an edit to be accepted")
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    backend = Backend(Home(tmp_path_factory.mktemp("slow-home")))
+    yield backend
+    backend.kill()
+
+
+@pytest.fixture(scope="module")
+def running(
+    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: Path, backend: Backend
+) -> Iterator[GimpHost]:
+    """One GIMP for all tests to which the slow backend is enough: a start takes seconds."""
+    environment = {"SCUMBLE_HOME": str(backend.home.root)}
+    with GimpHost(gimp_install, tmp_path_factory.mktemp("gimp"), [plugin_zip], environment) as gimp:
+        yield gimp
 
 
 @pytest.fixture
-def start(gimp_install: Install, tmp_path: Path, plugin_zip: Path, picture: np.ndarray):
-    """Starts a GIMP with a picture and a selection on view, for a home."""
-
-    def begin(home: Home) -> GimpHost:
-        environment = {"SCUMBLE_HOME": str(home.root)}
-        return GimpHost(gimp_install, tmp_path / "gimp", plugins=[plugin_zip], environment=environment)
-
-    return begin
+def gimp(running: GimpHost) -> Iterator[GimpHost]:
+    """Nothing is open, and nothing of ours runs."""
+    started.append(running)
+    yield running
+    for pid in runs(running):  # of a test that has failed
+        os.kill(pid, signal.SIGKILL)
+    running.run(CLOSE_ALL)
 
 
 def prepare(gimp: GimpHost, picture: np.ndarray) -> None:
@@ -60,17 +104,38 @@ def prepare(gimp: GimpHost, picture: np.ndarray) -> None:
     gimp.run("image.set_selected_layers([layer])")  # GIMP 3.2 has none selected after `select`
 
 
-def open_panel(gimp: GimpHost) -> None:
+@contextlib.contextmanager
+def open_panel(gimp: GimpHost) -> Iterator[Driver]:
+    """The panel, once it is connected; closed at the end."""
     gimp.menu("Filters", "Scumble", "Open Panel")
     gimp.window("^Scumble$")
+    with gimp.plugin(PLUGIN) as panel:
+        panel.run(NAMED)
+        panel.wait_until("not named('notice').get_visible()", 60)
+        panel.run("named('count').set_value(1)")  # it remembers the last ones
+        yield panel
+        panel.run("later(named('apply').get_toplevel().close)")
+    wait_for(lambda: not runs(gimp), 30, "the panel's process to end")
+
+
+@contextlib.contextmanager
+def open_dialog(gimp: GimpHost, title: str) -> Iterator[Driver]:
+    """A menu item's dialog, once it is connected."""
+    gimp.menu("Filters", "Scumble", f"{title}...")
+    gimp.window(f"Scumble: {title}")
+    with gimp.plugin(PLUGIN) as dialog:
+        dialog.run(NAMED + "entries = [w for w in widgets() if isinstance(w, Gtk.Entry) and w.get_mapped()]")
+        dialog.wait_until("says('Ready.')", 60)
+        yield dialog
 
 
 def layers(gimp: GimpHost) -> list[str]:
     return gimp.get("[layer.get_name() for layer in image.get_layers()]")
 
 
-def runs(gimp: GimpHost) -> list[str]:
-    return [command for command in gimp.leftovers().values() if f"{PLUGIN}.py" in command]
+def runs(gimp: GimpHost) -> list[int]:
+    """The processes of our plug-in."""
+    return [pid for pid, command in gimp.leftovers().items() if f"{PLUGIN}.py" in command]
 
 
 def write(panel: Driver, prompt: str, **numbers: float) -> None:
@@ -90,122 +155,317 @@ def click(gimp: GimpHost, plugin: Driver, widget: str) -> None:
     gimp.click(plugin, widget)
 
 
-def test_panel(start, slow_home: Home, picture: np.ndarray) -> None:
-    with start(slow_home) as gimp:
-        prepare(gimp, picture)
-        open_panel(gimp)
-        with gimp.plugin(PLUGIN) as panel:
-            panel.run(NAMED)
-            panel.wait_until("not named('notice').get_visible()", 60)
-            write(panel, "a red brick wall")
-            assert panel.get("named('mode').get_text()") == "Fill the selection (80 \u00d7 60 px)"
-            assert panel.get("named('generate').get_label()") == "_Fill"
+def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "a red brick wall")
+        assert panel.get("named('mode').get_text()") == "Fill the selection (80 \u00d7 60 px)"
+        assert panel.get("named('generate').get_label()") == "_Fill"
 
-            # One instance: the menu's items reach the panel that is open.
-            gimp.menu("Filters", "Scumble", "Open Panel")
-            wait_for(lambda: len(runs(gimp)) == 1, 30, "the second run to end")
+        # One instance: the menu's items reach the panel that is open.
+        gimp.menu("Filters", "Scumble", "Open Panel")
+        wait_for(lambda: len(runs(gimp)) == 1, 30, "the second run to end")
 
-            # One variant goes into the picture at once, at its place, and is taken back by one Ctrl+Z.
-            click(gimp, panel, "named('generate')")
-            gimp.wait_until("len(image.get_layers()) == 2", 60)
-            gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (100, 70)", 10)
-            gimp.wait_until("[layer.get_name() for layer in image.get_selected_layers()] == ['base']", 10)
-            gimp.undo()
-            gimp.wait_until("len(image.get_layers()) == 1", 30)
-
-            # Progress with seconds left and a preview, then Cancel.
-            write(panel, "slow wall", steps=100)
-            click(gimp, panel, "named('generate')")
-            panel.wait_until("named('preview').get_visible()", 60)
-            panel.wait_until("'left' in named('progress').get_text()", 60)
-            gimp.screenshot("panel-running")
-            click(gimp, panel, "named('cancel')")
-            panel.wait_until("not named('cancel').get_mapped()", 20)
-            assert layers(gimp) == ["base"]
-
-            # The canvas grows while an edit runs: its layer follows.
-            write(panel, "slow gate", steps=10)
-            click(gimp, panel, "named('generate')")
-            panel.wait_until("named('cancel').get_mapped()", 30)
-            gimp.run("image.resize(340, 266, 20, 10); Gimp.displays_flush()")
-            gimp.wait_until("len(image.get_layers()) == 2", 60)
-            gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (120, 80)", 10)
-            gimp.run("image.remove_layer(image.get_layers()[0]); image.resize(320, 256, -20, -10)")
-
-            # What was done before is there to be used again.
-            panel.run("named('history').set_expanded(True)")
-            panel.wait_until("len(named('history-list').get_children()) == 3", 30)
-            panel.run("named('history-list').select_row(named('history-list').get_children()[2])")
-            panel.run("named('reuse').clicked()")
-            prompt = "named('prompt').get_buffer().get_property('text')"
-            assert panel.get(prompt) == "a red brick wall"
-            panel.run("named('history').set_expanded(False)")
-
-            # Several variants wait to be chosen from, even if the picture is closed meanwhile.
-            write(panel, "an old door", steps=6, count=3)
-            click(gimp, panel, "named('generate')")
-            panel.wait_until("len(named('variants').get_children()) == 5", 60)
-            gimp.screenshot("panel-results")
-            click(gimp, panel, "named('apply')")
-            gimp.wait_until("len(image.get_layers()) == 2", 30)
-            gimp.run("image.clean_all(); display.delete(); before = len(Gimp.get_images())")
-            gimp.wait_until("len(Gimp.get_images()) == 0", 30)
-            panel.wait_until("named('target').get_text().startswith('No image')", 30)
-            panel.run("named('variants').select_child(named('variants').get_children()[1])")
-            click(gimp, panel, "named('apply')")
-            panel.wait_until("'has been closed' in named('notice-words').get_text()", 30)
-            gimp.screenshot("panel-error")
-            click(gimp, panel, "named('notice-button')")
-            gimp.wait_until("len(Gimp.get_images()) == 1", 30)
-            gimp.wait_until("len(Gimp.get_images()[0].get_layers()) == 1", 30)
-            assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
-            assert gimp.display.windows("GIMP Message") == []
-            panel.run("later(named('apply').get_toplevel().close)")
-        wait_for(lambda: not runs(gimp), 30, "the panel's process to end")
-        gimp.run("Gimp.get_images()[0].clean_all()")
-
-
-def test_extend_by_dialog_is_one_undo_step(start, backend_home: Home, picture: np.ndarray) -> None:
-    with start(backend_home) as gimp:
-        gimp.new_image(picture)
-        gimp.menu("Filters", "Scumble", "Extend Canvas...")
-        gimp.window("Scumble: Extend Canvas")
-        with gimp.plugin(PLUGIN) as dialog:
-            dialog.run("spins = [w for w in widgets() if isinstance(w, Gtk.SpinButton) and w.get_mapped()]")
-            dialog.run("spins[0].set_value(48)")
-            dialog.wait_until("any(isinstance(w, Gtk.Label) and w.get_text() == 'Ready.' for w in widgets())", 60)
-            gimp.screenshot("dialog")
-            dialog.run("button, = [w for w in widgets() if isinstance(w, Gtk.Button) and w.get_label() == '_Extend']")
-            click(gimp, dialog, "button")
-        gimp.wait_until("image.get_width() == 368 and len(image.get_layers()) == 2", 90)
-        wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
-        np.testing.assert_array_equal(gimp.pixels("layer", 0, 0, 320, 256), picture)
+        # One variant goes into the picture at once, at its place, and is taken back by one Ctrl+Z.
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 2", 60)
+        gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (100, 70)", 10)
+        gimp.wait_until("[layer.get_name() for layer in image.get_selected_layers()] == ['base']", 10)
         gimp.undo()
-        gimp.wait_until("image.get_width() == 320", 30)
+        gimp.wait_until("len(image.get_layers()) == 1", 30)
+
+        # Progress with seconds left and a preview, then Cancel.
+        write(panel, "slow wall", steps=100)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("named('preview').get_visible()", 60)
+        panel.wait_until("'left' in named('progress').get_text()", 60)
+        gimp.screenshot("panel-running")
+        click(gimp, panel, "named('cancel')")
+        panel.wait_until("not named('cancel').get_mapped()", 20)
         assert layers(gimp) == ["base"]
-        assert gimp.get("layer.get_offsets()[1:]") == [0, 0]
-        gimp.run("image.clean_all()")
+
+        # What was done before is there to be used again.
+        panel.run("named('history').set_expanded(True)")
+        panel.wait_until("len(named('history-list').get_children()) == 2", 30)
+        panel.run("named('history-list').select_row(named('history-list').get_children()[1])")
+        panel.run("named('reuse').clicked()")
+        prompt = "named('prompt').get_buffer().get_property('text')"
+        assert panel.get(prompt) == "a red brick wall"
+        panel.run("named('history').set_expanded(False)")
+
+        # Several variants wait to be chosen from, even if the picture is closed meanwhile.
+        write(panel, "an old door", steps=6, count=3)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("len(named('variants').get_children()) == 4", 60)
+        gimp.screenshot("panel-results")
+        click(gimp, panel, "named('apply')")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        gimp.run("image.clean_all(); display.delete()")
+        gimp.wait_until("len(Gimp.get_images()) == 0", 30)
+        panel.wait_until("named('target').get_text().startswith('No image')", 30)
+        panel.run("named('variants').select_child(named('variants').get_children()[1])")
+        click(gimp, panel, "named('apply')")
+        panel.wait_until("'has been closed' in named('notice-words').get_text()", 30)
+        gimp.screenshot("panel-closed-image")
+        click(gimp, panel, "named('notice-button')")
+        gimp.wait_until("len(Gimp.get_images()) == 1", 30)
+        gimp.wait_until("len(Gimp.get_images()[0].get_layers()) == 1", 30)
+        assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
+    assert gimp.display.windows("GIMP Message") == []
 
 
-def test_cancel_of_gimp_leaves_nothing_running(start, slow_home: Home, picture: np.ndarray) -> None:
-    with start(slow_home) as gimp:
-        prepare(gimp, picture)
-        gimp.menu("Filters", "Scumble", "Fill Selection...")
-        gimp.window("Scumble: Fill Selection")
-        with gimp.plugin(PLUGIN) as dialog:
-            dialog.run("entry = [w for w in widgets() if isinstance(w, Gtk.Entry) and w.get_mapped()][0]")
-            dialog.run("entry.set_text('slow hang')")
-            dialog.run("button, = [w for w in widgets() if isinstance(w, Gtk.Button) and w.get_label() == '_Fill']")
-            click(gimp, dialog, "button")
-        time.sleep(2)
-        gimp.screenshot("gimp-progress")
-        wait_for(lambda: pressed(gimp), 60, "a Cancel beside GIMP's progress bar")
-        wait_for(lambda: not runs(gimp), 20, "the plug-in to end")
+def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
+    """No key is given twice in what shows at the same time."""
+    with open_panel(gimp) as panel:
+        panel.run("for name in ('extend', 'advanced', 'history'): named(name).set_expanded(True)")
+        keys = panel.get(
+            "[chr(w.get_mnemonic_keyval()) for w in widgets()"
+            " if isinstance(w, Gtk.Label) and w.get_mnemonic_keyval() < 128 and w.get_text()]"
+        )
+        keys += ["f", "r", "e"]  # what the button that says Generate here says otherwise
+        assert len(keys) > 15
+        assert sorted(set(keys)) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("change", "bounds"),
+    [
+        # Canvas size, once with the layers as they are and once with layers that grow with it.
+        ("image.resize(340, 266, 20, 10)", [120, 80, 80, 60]),
+        ("image.resize(340, 266, 20, 10); layer.resize_to_image_size()", [120, 80, 80, 60]),
+        # A crop cuts the only layer off on all sides.
+        ("image.crop(200, 120, 64, 32)", [36, 38, 80, 60]),
+        ("image.scale(480, 384)", [150, 105, 120, 90]),
+        ("image.scale(160, 256)", [50, 70, 40, 60]),
+        ("image.crop(200, 120, 64, 32) && image.scale(400, 240)", [72, 76, 160, 120]),
+        ("image.flatten()", [100, 70, 80, 60]),
+    ],
+)
+def test_layer_follows_the_canvas(
+    following: tuple[GimpHost, Driver], picture: np.ndarray, change: str, bounds: list[int]
+) -> None:
+    """What the artist does to the canvas while an edit runs: C2."""
+    gimp, panel = following
+    prepare(gimp, picture)
+    panel.wait_until("named('generate').get_label() == '_Fill'", 10)
+    write(panel, "slow gate", steps=8)
+    panel.run("named('generate').clicked()")
+    panel.wait_until("named('preview').get_visible()", 30)
+    for part in change.split(" && "):
+        gimp.run(f"{part}; Gimp.displays_flush()")
+        time.sleep(0.6)  # the panel looks twice a second
+    gimp.wait_until("len(image.get_layers()) == 2", 30)
+    new = "image.get_layers()[0]"
+    gimp.wait_until(f"[*{new}.get_offsets()[1:], {new}.get_width(), {new}.get_height()] == {bounds}", 10)
+    assert not panel.get("named('notice').get_visible()")
+    gimp.undo()
+    gimp.wait_until("len(image.get_layers()) == 1", 30)
+    gimp.run(CLOSE_ALL)
+
+
+@pytest.fixture(scope="module")
+def following(running: GimpHost) -> Iterator[tuple[GimpHost, Driver]]:
+    started.append(running)
+    with open_panel(running) as panel:
+        yield running, panel
+
+
+def test_canvas_that_cannot_be_followed_asks(gimp: GimpHost, picture: np.ndarray) -> None:
+    """A flat picture does not tell where a crop has cut it."""
+    flat = np.full_like(picture, 200)
+    flat[..., 3] = 255
+    prepare(gimp, flat)
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=6)
+        panel.run("named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        gimp.run("image.crop(200, 120, 64, 32); Gimp.displays_flush()")
+        panel.wait_until("'its place is unknown' in named('notice-words').get_text()", 30)
         assert layers(gimp) == ["base"]
-        began = time.monotonic()
-        edit_elsewhere(slow_home)
-        assert time.monotonic() - began < 30  # without the cancel it would hang for more than 40
-        gimp.run("image.clean_all()")
+        click(gimp, panel, "named('notice-button')")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+
+
+def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "a red brick wall", strength=100)
+
+        def choose(item: str) -> None:
+            gimp.menu("Filters", "Scumble", item)
+            wait_for(lambda: len(runs(gimp)) == 1, 30, f"{item} to be handed over")
+
+        def shown() -> list[object]:
+            return panel.get("[named('generate').get_label(), named('strength').get_value()]")
+
+        choose("Refine / Image to Image...")
+        panel.wait_until("named('generate').get_label() == '_Refine'", 10)
+        assert shown() == ["_Refine", 60]
+        choose("Fill Selection...")
+        panel.wait_until("named('generate').get_label() == '_Fill'", 10)
+        assert shown() == ["_Fill", 100]
+        choose("Extend Canvas...")
+        panel.wait_until("named('extend').get_expanded()", 10)
+        panel.run("named('left').set_value(32)")
+        panel.wait_until("named('generate').get_label() == '_Extend'", 10)
+
+        # A new picture on all of the canvas, although something is selected.
+        choose("Generate Layer...")
+        panel.wait_until("named('generate').get_label() == '_Generate'", 10)
+        assert panel.get("named('mode').get_text()") == "Paint a new picture (320 \u00d7 256 px)"
+        panel.run("named('generate').clicked()")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        gimp.wait_until("image.get_layers()[0].get_width() == 320", 10)
+        panel.wait_until("named('generate').get_label() == '_Fill'", 10)
+
+        # Repeat does the same once more; Remove does at once what it says.
+        choose("Repeat Last")
+        gimp.wait_until("len(image.get_layers()) == 3 and image.get_layers()[0].get_width() == 320", 30)
+        choose("Remove Selection")
+        gimp.wait_until("len(image.get_layers()) == 4 and image.get_layers()[0].get_width() == 80", 30)
+        assert layers(gimp)[0].startswith("Remove")
+        choose("Repeat Last")
+        gimp.wait_until("len(image.get_layers()) == 5", 30)
+        assert layers(gimp)[0].startswith("Remove")
+
+
+def test_backend_that_is_killed(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
+    """C4: the panel says what is wrong and what to do, and the result comes all the same."""
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=10)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("named('preview').get_visible()", 30)
+        backend.kill()
+        try:
+            panel.wait_until("named('notice').get_visible()", 30)
+            words = "named('notice-words').get_text()"
+            panel.wait_until(f"'is not installed. Run: python3 packaging/install.py' in {words}", 30)
+            assert panel.get("named('notice-button').get_label()") == "Copy Command"
+            gimp.screenshot("panel-error")
+            # A Flatpak can start nothing outside itself.
+            panel.run("import pathlib; from scumble.client import launcher; launcher.FLATPAK = pathlib.Path('/etc')")
+            told = "runs in a Flatpak, which cannot start the backend. Start the backend with: scumble serve"
+            panel.wait_until(f"{told!r} in {words}", 30)
+        finally:
+            backend.start()
+        gimp.wait_until("len(image.get_layers()) == 2", 60)
+        assert gimp.get("image.get_layers()[0].get_offsets()[1:]") == [100, 70]
+        panel.wait_until("not named('notice').get_visible()", 10)
+
+
+def test_extend_by_dialog_is_one_undo_step(gimp: GimpHost, picture: np.ndarray) -> None:
+    gimp.new_image(picture)
+    with open_dialog(gimp, "Extend Canvas") as dialog:
+        dialog.run("spins = [w for w in widgets() if isinstance(w, Gtk.SpinButton) and w.get_mapped()]")
+        dialog.run("spins[0].set_value(48)")
+        gimp.display.point(5, 990)  # no tool tip
+        gimp.screenshot("dialog")
+        click(gimp, dialog, "labelled('_Extend')")
+    gimp.wait_until("image.get_width() == 368 and len(image.get_layers()) == 2", 90)
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    np.testing.assert_array_equal(gimp.pixels("layer", 0, 0, 320, 256), picture)
+    gimp.undo()
+    gimp.wait_until("image.get_width() == 320", 30)
+    assert layers(gimp) == ["base"]
+    assert gimp.get("layer.get_offsets()[1:]") == [0, 0]
+
+
+def test_image_closed_during_a_dialogs_edit(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
+    """What has taken its time comes in a new image, and the artist is told."""
+    prepare(gimp, picture)
+    with open_dialog(gimp, "Fill Selection") as dialog:
+        dialog.run("entries[0].set_text('slow door')")
+        dialog.run("steps, = [w for w in widgets() if isinstance(w, Gtk.SpinButton) and w.get_range() == (0, 200)]")
+        dialog.run("steps.set_value(10)")
+        click(gimp, dialog, "labelled('_Fill')")
+    backend.wait_for_job()
+    gimp.run("image.clean_all(); display.delete()")
+    gimp.wait_until("len(Gimp.get_images()) == 1", 60)
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
+    assert said(gimp).count("The image has been closed. The result is in a new image.") == 1
+    assert "Calling error" not in said(gimp)
+
+
+def test_dialog_remembers(gimp: GimpHost, picture: np.ndarray) -> None:
+    """The last values, also for a run that asks nobody, and the settings that were saved."""
+    prepare(gimp, picture)
+    with open_dialog(gimp, "Fill Selection") as dialog:
+        dialog.run("entries[0].set_text('a saved door')")
+        dialog.run("labelled('_Save Settings').clicked()")
+        dialog.run("entries[0].set_text('a blue door')")
+        click(gimp, dialog, "labelled('_Fill')")
+    gimp.wait_until("len(image.get_layers()) == 2", 60)
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    with open_dialog(gimp, "Fill Selection") as dialog:
+        assert dialog.get("entries[0].get_text()") == "a blue door"
+        dialog.run("labelled('_Load Saved Settings').clicked()")
+        assert dialog.get("entries[0].get_text()") == "a saved door"
+        dialog.run("entries[0].set_text('never said')")
+        click(gimp, dialog, "labelled('_Cancel')")
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    gimp.run(
+        """
+procedure = Gimp.get_pdb().lookup_procedure("scumble-fill-selection")
+config = procedure.create_config()
+config.set_property("run-mode", Gimp.RunMode.WITH_LAST_VALS)
+config.set_property("image", image)
+config.set_core_object_array("drawables", [])
+answer = procedure.run(config)
+assert answer.index(0) == Gimp.PDBStatusType.SUCCESS, Gimp.get_pdb().get_last_error()
+"""
+    )
+    assert [name.rpartition(" ")[0] for name in layers(gimp)] == ["a blue door", "a blue door", ""]
+
+
+def test_indexed_image_is_named(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    gimp.run("image.convert_indexed(Gimp.ConvertDitherType.NONE, Gimp.ConvertPaletteType.WEB, 255, False, False, '')")
+    with open_dialog(gimp, "Fill Selection") as dialog:
+        assert dialog.get("says('results take the nearest colours of its palette')")
+        click(gimp, dialog, "labelled('_Cancel')")
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    with open_panel(gimp) as panel:
+        panel.wait_until("'results take the nearest colours of its palette' in named('mode').get_text()", 10)
+
+
+def test_no_image_is_open(gimp: GimpHost) -> None:
+    """Generate Layer makes an image, the rest says so, and nothing is greyed out."""
+    with open_dialog(gimp, "Generate Layer") as dialog:
+        dialog.run("entries[0].set_text('a lake')")
+        click(gimp, dialog, "labelled('_Generate')")
+    gimp.wait_until("len(Gimp.get_images()) == 1", 60)
+    gimp.window(r"\[Untitled\].*GIMP$")
+    made = "Gimp.get_images()[0]"
+    assert gimp.get(f"[{made}.get_width(), {made}.get_height(), len({made}.get_layers())]") == [512, 512, 1]
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    gimp.run(CLOSE_ALL)
+    gimp.menu("Filters", "Scumble", "Remove Selection")
+    wait_for(lambda: "No image is open." in said(gimp), 30, "a message")
+
+
+def said(gimp: GimpHost) -> str:
+    """What GIMP shows in message boxes."""
+    with contextlib.suppress(HostProblem):
+        return " ".join(name for _, _, name in gimp.tree("GIMP Message"))
+    return ""
+
+
+def test_cancel_of_gimp_leaves_nothing_running(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_dialog(gimp, "Fill Selection") as dialog:
+        dialog.run("entries[0].set_text('slow door')")
+        dialog.run("steps, = [w for w in widgets() if isinstance(w, Gtk.SpinButton) and w.get_range() == (0, 200)]")
+        dialog.run("steps.set_value(200)")  # 40 s
+        click(gimp, dialog, "labelled('_Fill')")
+    backend.wait_for_job()
+    wait_for(lambda: pressed(gimp), 60, "a Cancel beside GIMP's progress bar")
+    wait_for(lambda: not runs(gimp), 20, "the plug-in to end")
+    assert layers(gimp) == ["base"]
+    began = time.monotonic()
+    edit_elsewhere(backend.home)
+    assert time.monotonic() - began < 10  # without the cancel it would wait for 40
 
 
 def pressed(gimp: GimpHost) -> bool:
@@ -224,15 +484,17 @@ def edit_elsewhere(home: Home) -> None:
     client.close(5)
 
 
-def test_sample_picture(start, backend_home: Home, tmp_path: Path) -> None:
+def test_sample_picture(gimp_install: Install, backend_home: Home, tmp_path: Path, plugin_zip: Path) -> None:
     """What the README shows: a scratch removed and the canvas grown, by the fill model."""
-    with start(backend_home) as gimp:
+    environment = {"SCUMBLE_HOME": str(backend_home.root)}
+    with GimpHost(gimp_install, tmp_path / "gimp", [plugin_zip], environment) as gimp:
         subprocess.run([sys.executable, SAMPLE, "draw", tmp_path / "picture.png", tmp_path / "mask.png"], check=True)
         picture = np.asarray(Image.open(tmp_path / "picture.png").convert("RGBA"))
         mask = np.asarray(Image.open(tmp_path / "mask.png").convert("L"))
         gimp.new_image(picture)
         gimp.select(mask)
-        open_panel(gimp)
+        gimp.menu("Filters", "Scumble", "Open Panel")
+        gimp.window("^Scumble$")
         with gimp.plugin(PLUGIN) as panel:
             panel.run(NAMED)
             panel.wait_until("not named('notice').get_visible()", 60)
