@@ -109,6 +109,19 @@ def test_inpaint_changes_nothing_outside_the_mask(here: Path, capsys: pytest.Cap
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
 
 
+@pytest.mark.parametrize("factor", [2, 4])
+def test_upscale_writes_a_larger_picture(here: Path, factor: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edit("upscale", "photo.png", "--factor", factor, "--seed", 3, "-o", "large.png", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    painted = pixels("large.png")
+    assert painted.shape == (300 * factor, 400 * factor, 3)
+    assert (painted == colour(3)).all()
+    assert (said["mode"], said["request"]["strength"], said["request"]["factor"]) == ("upscale", 0.35, factor)
+    assert said["bounds"] == [0, 0, 400 * factor, 300 * factor]
+    with Image.open("large.png") as image:
+        assert json.loads(image.text[METADATA])["mode"] == "upscale"  # type: ignore[attr-defined]
+
+
 def test_several_pictures_with_a_seed_each(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         edit("txt2img", "--prompt", "a cat", "--width", 64, "--height", 48, "--seed", 5, "--count", 3, "-o", "o.png")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from scumble.diffusion.upscaler import NATIVE
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
 from scumble.models import examine
@@ -21,6 +22,7 @@ from scumble.models.download import FILL_MODEL, fetch_fill_model
 from scumble.models.store import Adapter, ModelFile, ModelStore
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 
+from tests.diffusion.test_kinds import upscaler
 from tests.diffusion.tiny import make_sd1_folder
 
 from .files import write_control, write_lora, write_single_file
@@ -150,6 +152,20 @@ def test_gone_model_is_missing(store: ModelStore, mine: Path) -> None:
 
 
 # ---- what is added to models -----------------------------------------------------------------------------------------
+
+
+def test_upscalers_come_last_and_others_of_their_kind_are_named(store: ModelStore, home: Home, mine: Path) -> None:
+    shapes = upscaler()
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    save_file(tensors, mine / "a-sharpener.safetensors")
+    save_file({**tensors, "body.0.rdb1.conv1x1.weight": np.zeros((4, 8, 1, 1))}, mine / "variant.safetensors")
+    store.add(mine)
+    assert names(store) == ["inpaint", "plain", "a-sharpener"]
+    model = store.list()[-1]
+    assert (model.info.kind, model.info.family, model.identity) == ("upscaler", "esrgan", None)
+    assert model.info.native == NATIVE
+    assert [(other.name, str(other.kind)) for other in store.others()] == [("variant", "upscaler")]
+    assert ModelStore(home).list() == store.list()
 
 
 def test_loras_and_control_networks_are_listed_beside_the_models(store: ModelStore, home: Home, mine: Path) -> None:

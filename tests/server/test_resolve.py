@@ -13,12 +13,13 @@ from scumble.models.store import ModelFile
 from scumble.protocol.errors import BadRequest, ModelMissing
 from scumble.protocol.frames import MAX_HEADER, encode
 from scumble.protocol.geometry import Bounds
-from scumble.protocol.messages import MAX_SEED, AdapterInfo, Control, LoraUse, ModelList
+from scumble.protocol.messages import MAX_SEED, AdapterInfo, Control, LoraUse, ModelInfo, ModelList, Region
 from scumble.server.resolve import complete, draw_seed, listed, modes
 
 from .harness import CONTROL, FILL, INPAINT, LORA, PLAIN, edit
 
 ALL = (FILL, PLAIN, INPAINT)
+UPSCALER = ModelFile(ModelInfo("up-1", "Upscaler", "upscaler", "esrgan", False, 256, 5), Path("/up.safetensors"), None)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,11 @@ ALL = (FILL, PLAIN, INPAINT)
         ("fill", "", (PLAIN,), PLAIN),
         ("remove", "", (PLAIN, INPAINT), INPAINT),
         ("txt2img", "a cat", (INPAINT,), INPAINT),
+        ("refine", "", (INPAINT, PLAIN), PLAIN),
+        ("upscale", "", (*ALL, UPSCALER), UPSCALER),
+        ("upscale", "a cat", (FILL, INPAINT, PLAIN, UPSCALER), PLAIN),
+        ("upscale", "", ALL, PLAIN),
+        ("upscale", "a cat", (FILL, UPSCALER), UPSCALER),
     ],
 )
 def test_choice_of_the_model(mode: str, prompt: str, models: tuple[ModelFile, ...], chosen: ModelFile) -> None:
@@ -49,6 +55,24 @@ def test_a_named_model_is_taken() -> None:
     assert complete(edit("a cat", model="sd-1"), ALL)[1] is PLAIN
     assert complete(edit("", model="sd-1"), ALL)[1] is PLAIN
     assert complete(edit("", "remove", model="fill-1"), ALL)[1] is FILL
+
+
+def test_an_upscaler_does_that_alone_and_needs_no_settings() -> None:
+    request, _ = complete(edit("", "upscale"), (UPSCALER,))
+    assert (request.steps, request.guidance, request.sampler) == (None, None, None)
+    with pytest.raises(BadRequest):
+        complete(edit("a cat", model="up-1"), (*ALL, UPSCALER))
+    with pytest.raises(ModelMissing, match="upscaler"):
+        complete(edit("", "upscale"), (FILL,))
+    assert modes((FILL, UPSCALER)) == ("fill", "outpaint", "remove", "upscale")
+    assert "upscale" in modes((PLAIN,))
+
+
+def test_regions_are_for_models_that_follow_a_prompt() -> None:
+    region = (Region("a star", Bounds(0, 0, 4, 4)),)
+    assert complete(replace(edit(""), regions=region), ALL)[1] is INPAINT
+    with pytest.raises(BadRequest):
+        complete(replace(edit("", model="fill-1"), regions=region), ALL)
 
 
 @pytest.mark.parametrize("mode", ["refine", "img2img", "txt2img"])
@@ -158,4 +182,4 @@ def test_seeds_differ_and_leave_room_for_more_images() -> None:
 def test_modes_of_what_is_installed() -> None:
     assert modes(()) == ()
     assert set(modes((FILL,))) == {"fill", "outpaint", "remove"}
-    assert set(modes(ALL)) == {"fill", "refine", "img2img", "txt2img", "outpaint", "remove"}
+    assert set(modes(ALL)) == {"fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale"}

@@ -92,6 +92,14 @@ def make_parser() -> argparse.ArgumentParser:
     txt2img.add_argument("--height", type=_whole(1), required=True, metavar="PX")
     _add_edit(txt2img, needs=("prompt",))
 
+    upscale = commands.add_parser("upscale", help="enlarge the whole picture")
+    upscale.add_argument("image", type=Path, metavar="IMAGE")
+    upscale.add_argument("--factor", type=_whole(2, 4), default=2, help="2 (default), 3 or 4")
+    _add_edit(upscale, strength=0.35)
+    upscale.add_argument(
+        "--upscaler", dest="model", metavar="FILE", help="an upscaler's file or id: no prompt, no steps, much quicker"
+    )
+
     models = commands.add_parser("models", help="list, add, fetch or remove models")
     models.set_defaults(module="models")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -108,14 +116,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = ()) -> None:
+def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), strength: float = 1.0) -> None:
     """The options that all edits share."""
     command.set_defaults(module="edit")
     command.add_argument("--prompt", default="", required="prompt" in needs)
     command.add_argument("--negative", default="", help="what not to paint")
     command.add_argument("--clip-skip", type=int, default=1, metavar="N", help="text encoder's layer from the end (1)")
     command.add_argument("--model", help="id from `scumble models list`, or a model's file or folder")
-    command.add_argument("--strength", type=float, default=1.0, required="strength" in needs, help="0..1, 1 = anew")
+    command.add_argument(
+        "--strength", type=float, default=strength, required="strength" in needs, help="0..1, 1 = anew"
+    )
     command.add_argument("--steps", type=int)
     command.add_argument("--guidance", type=float)
     command.add_argument("--sampler")

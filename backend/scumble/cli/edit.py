@@ -1,4 +1,4 @@
-"""`scumble inpaint`, `outpaint`, `img2img` and `txt2img`."""
+"""`scumble inpaint`, `outpaint`, `img2img`, `txt2img` and `upscale`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .pending import pending_file, read_pending, write_pending
 from .picture import PictureDocument
 from .service import PATIENCE, connected
 
-MODES: dict[str, Mode] = {"img2img": "img2img", "txt2img": "txt2img", "outpaint": "outpaint"}
+MODES: dict[str, Mode] = {"img2img": "img2img", "txt2img": "txt2img", "outpaint": "outpaint", "upscale": "upscale"}
 """Commands that say their mode; that of an inpaint follows from the mask, the strength and the prompt."""
 
 PHASES = ("queue", "load", "plan", "denoise", "decode", "composite")
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
             seconds = time.perf_counter() - began
             editor.finish(finished)
             for index in range(len(finished.layers)):
-                variant = document.copy()
-                editor.insert(job, index, variant)
+                variant = document.copy() if args.command != "upscale" else document.enlarged(args.factor)
+                editor.insert(job, index, variant, anyway=args.command == "upscale")  # on a canvas of its own
                 variant.save(outputs[index])
                 if layers:
                     variant.save_layers(layers[index])
@@ -135,6 +135,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         context=args.context,
         resolution=args.resolution,
         clip_skip=args.clip_skip,
+        factor=getattr(args, "factor", 2),
     )
 
 

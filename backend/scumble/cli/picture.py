@@ -69,6 +69,14 @@ class PictureDocument(Document):
         document._info = self._info
         return document
 
+    def enlarged(self, factor: int) -> PictureDocument:
+        """An empty picture of the same kind, `factor` times as large: where an upscale goes."""
+        document = PictureDocument(
+            Image.new(self._image.mode, (self._image.width * factor, self._image.height * factor)), self._profile
+        )
+        document._info = self._info
+        return document
+
     @property
     def identity(self) -> str:
         return self._identity

@@ -49,6 +49,7 @@ class EditSettings:
     color_match: bool = True
     membrane: bool = True
     clip_skip: int = 1
+    factor: int = 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def prepare(
     """
     canvas = document.canvas
     selected = mask_of_edges(canvas, edges) if edges else document.selection()
+    if settings.mode == "upscale":
+        selected = None
     if selected is not None and is_blank(selected[1]):
         raise BadRequest("Nothing is selected.", "Select what to change.")
     if selected is None:

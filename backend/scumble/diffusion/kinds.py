@@ -12,12 +12,14 @@ from typing import Literal, NamedTuple
 
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterKind
+from .esrgan import find_layout
 from .families.base import Contents
 
-What = Literal["model", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding"]
+What = Literal["model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding"]
 Shapes = Mapping[str, tuple[int, ...]]
 
 SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
+ESRGAN = "ESRGAN"
 SD3, FLUX1, FLUX2 = "Stable Diffusion 3", "FLUX.1", "FLUX.2"
 
 
@@ -28,8 +30,8 @@ class Kind(NamedTuple):
     base: str = ""
 
     def __str__(self) -> str:
-        if self.what == "model":
-            return f"{self.base} model"
+        if self.what in ("model", "upscaler"):
+            return f"{self.base} {self.what}".strip()
         return f"{self.what} for {self.base}" if self.base else self.what
 
 
@@ -41,6 +43,11 @@ _DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight
 _LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
 _CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
 _CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
+_OTHER_UPSCALERS = (
+    "body.0.rdb1.conv1.weight", "model.1.sub.0.RDB1.conv1.0.weight", "RRDB_trunk.0.RDB1.conv1.weight",
+    "layers.0.residual_group.blocks.0.norm1.weight", "layers.0.blocks.0.norm1.weight", "block_1.c1_r.eval_conv.weight",
+)  # fmt: skip
+"""ESRGAN's variants; SwinIR, HAT and their kin; DAT; SPAN."""
 _FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
 _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
@@ -72,6 +79,10 @@ def recognise(contents: Contents) -> Kind | None:
         return Kind("embedding", SDXL if "clip_g" in shapes else _BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
     if base := _denoiser(shapes):
         return Kind("model", base)
+    if find_layout(shapes):
+        return Kind("upscaler", ESRGAN)
+    if any(name in shapes for name in _OTHER_UPSCALERS):
+        return Kind("upscaler")
     if any(name.removeprefix("first_stage_model.") in _AUTOENCODER for name in shapes):
         return Kind("autoencoder", _autoencoder(shapes))
     return None

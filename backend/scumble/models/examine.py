@@ -12,7 +12,7 @@ from typing import Any
 from ..diffusion.contents import read_contents, read_json
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
-from ..diffusion.kinds import Kind, adapter, recognise, recognise_gguf
+from ..diffusion.kinds import ESRGAN, Kind, adapter, recognise, recognise_gguf
 from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
@@ -32,9 +32,13 @@ _FILL_NATIVE = 512
 """Side in px of what MI-GAN looks at (fill.migan.VIEW; not imported, it would bring onnxruntime into the server)."""
 
 
+_UPSCALER_NATIVE = 256
+"""As diffusion.upscaler.NATIVE (not imported, it would bring torch)."""
+
+
 @dataclass(frozen=True)
 class ModelFile:
-    """A model and where it is. `identity` is None for the fill model."""
+    """A model and where it is. `identity` is None for fill models and upscalers."""
 
     info: ModelInfo
     path: Path
@@ -71,6 +75,8 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
             f"{printable(path.name)} is no model of a kind that Scumble knows.",
             "Scumble runs Stable Diffusion 1, 2 and XL: a diffusers folder, or one .safetensors file with all parts.",
         )
+    if kind == ("upscaler", ESRGAN):
+        return _upscaler(path, contents.metadata)
     return _other(path, kind, contents.metadata)
 
 
@@ -90,6 +96,20 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
         licence=_licence(path, metadata),
     )
     return ModelFile(info, path, identity)
+
+
+def _upscaler(path: Path, metadata: Mapping[str, str]) -> ModelFile:
+    info = ModelInfo(
+        id=content_id(path),
+        name=readable_name(path),
+        kind="upscaler",
+        family=ESRGAN.lower(),
+        inpaint=False,
+        native=_UPSCALER_NATIVE,
+        bytes=_size(path),
+        licence=_licence(path, metadata),
+    )
+    return ModelFile(info, path, None)
 
 
 def _adapter(path: Path, kind: AdapterKind, family: str, metadata: Mapping[str, str]) -> Adapter:

@@ -22,6 +22,7 @@ from .source import forget_source
 __all__ = ["Adapter", "ModelFile", "ModelStore", "OtherFile"]
 
 
+_ORDER = ("fill", "diffusion", "upscaler")
 _WHICH = "Add a Stable Diffusion 1.x model."
 
 
@@ -50,8 +51,9 @@ class ModelStore:
         self._adapters: tuple[Adapter, ...] = ()
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
-        """All models that can be run, fill models first, then by name. Files that are none are left out. What has come
-        or gone since shows by itself; `refresh` looks at every file again, for those that were changed in place."""
+        """All models that can be run, fill models first, upscalers last, then by name. Files that are none are left out.
+        What has come or gone since shows by itself; `refresh` looks at every file again, for those that were changed in
+        place."""
         with self._lock:
             if self._listed is None or refresh or not self._is_current():
                 self._listed = self._scan()
@@ -154,7 +156,7 @@ class ModelStore:
         adapters = (each for each in usable if isinstance(each, Adapter))
         self._adapters = tuple(sorted(adapters, key=lambda each: (each.info.kind, each.info.name.lower())))
         models = (each for each in usable if isinstance(each, ModelFile))
-        return tuple(sorted(models, key=lambda model: (model.info.kind != "fill", model.info.name.lower())))
+        return tuple(sorted(models, key=lambda model: (_ORDER.index(model.info.kind), model.info.name.lower())))
 
     def _is_current(self) -> bool:
         """Whether what was listed is still so: nothing was named or taken off, no file has come or gone, and what could

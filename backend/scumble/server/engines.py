@@ -11,6 +11,11 @@ from .work import Work
 
 def load(work: Work) -> Engine:
     """Raises ModelUnreadable, OutOfMemory."""
+    if work.kind == "upscaler":
+        from ..diffusion.device import choose_device
+        from ..diffusion.upscaler import UpscaleEngine
+
+        return UpscaleEngine(Path(work.model_path), choose_device())
     if work.identity is None:
         from ..fill.migan import FillEngine
 

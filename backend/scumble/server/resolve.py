@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FILL_MODES = ("fill", "outpaint", "remove")
 """What a fill model can do; a diffusion model does all modes."""
-DIFFUSION_MODES = ("fill", "refine", "img2img", "txt2img", "outpaint", "remove")
+DIFFUSION_MODES = ("fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale")
 
 
 def modes(models: Sequence[ModelFile]) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def modes(models: Sequence[ModelFile]) -> tuple[str, ...]:
     kinds = {model.info.kind for model in models}
     if "diffusion" in kinds:
         return DIFFUSION_MODES
-    return FILL_MODES if "fill" in kinds else ()
+    return (FILL_MODES if "fill" in kinds else ()) + (("upscale",) if "upscaler" in kinds else ())
 
 
 def listed(adapters: Sequence[Adapter]) -> tuple[AdapterInfo, ...]:
@@ -55,8 +55,9 @@ def complete(
 ) -> tuple[EditRequest, ModelFile]:
     """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model.
 
-    Without a named model: the fill model to remove, and to fill or extend without a prompt and controls; else the first
-    diffusion model, for a fill or outpaint preferably one made for inpainting.
+    Without a named model: the fill model to remove, and to fill or extend without a prompt and controls; to upscale
+    without a prompt an upscaler; else the first diffusion model, for a fill or outpaint preferably one made for
+    inpainting, for anything else preferably one that is not.
 
     Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, a model that cannot, or an
     adapter that is made for another).
@@ -67,7 +68,7 @@ def complete(
     info = model.info
     seed = new_seed() if request.seed is None else request.seed
     _check_adapters(request, info, adapters)
-    if info.kind == "fill":
+    if info.kind != "diffusion":
         return replace(request, model=info.id, seed=seed), model
     settings = {
         "steps": info.steps if request.steps is None else request.steps,
@@ -78,11 +79,13 @@ def complete(
 
 
 def _check_adapters(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -> None:
-    """What the prompt names is looked for when its wildcards are drawn. A fill model has no use for LoRAs, as for guidance
-    and steps."""
-    if info.kind == "fill":
+    """What the prompt names is looked for when its wildcards are drawn. Other kinds of models have no use for LoRAs, as for
+    guidance and steps."""
+    if info.kind != "diffusion":
         if request.controls:
             raise BadRequest("This model follows no controls.", "Choose a Stable Diffusion model.")
+        if request.regions:
+            raise BadRequest("This model follows no prompts, also not in regions.", "Choose a Stable Diffusion model.")
         return
     for use in request.loras:
         by_id(adapters, "lora", use.id, info.family)
@@ -99,19 +102,23 @@ def _named(request: EditRequest, name: str, models: Sequence[ModelFile]) -> Mode
             raise BadRequest(f"This model cannot do {request.mode}.", "Choose a Stable Diffusion model.")
         if request.prompt.strip() and request.mode != "remove":
             raise BadRequest("This model follows no prompt.", "Clear the prompt, or choose a Stable Diffusion model.")
+    if model.info.kind == "upscaler" and request.mode != "upscale":
+        raise BadRequest(f"An upscaler cannot do {request.mode}.", "Choose a Stable Diffusion model.")
     return model
 
 
 def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
     fill = next((model for model in models if model.info.kind == "fill"), None)
     diffusion = [model for model in models if model.info.kind == "diffusion"]
-    speechless = request.mode in FILL_MODES and not request.prompt.strip() and not request.controls
+    if request.mode == "upscale":
+        return _choose_upscaler(request, models)
+    speechless = request.mode in FILL_MODES and not (request.prompt.strip() or request.controls or request.regions)
     if fill is not None and (request.mode == "remove" or speechless):
         return fill
     if diffusion:
         if request.mode in FILL_MODES:
             return next((model for model in diffusion if model.info.inpaint), diffusion[0])
-        return diffusion[0]
+        return next((model for model in diffusion if not model.info.inpaint), diffusion[0])
     if fill is not None:
         raise ModelMissing(
             "A prompt needs a Stable Diffusion model, and none is installed."
@@ -121,3 +128,15 @@ def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
             + (", or clear the prompt to fill without one." if request.mode in FILL_MODES else ""),
         )
     raise ModelMissing("No model is installed.", "Add one with: scumble models add, or run the installer again.")
+
+
+def _choose_upscaler(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
+    upscalers = [model for model in models if model.info.kind == "upscaler"]
+    diffusion = sorted((m for m in models if m.info.kind == "diffusion"), key=lambda model: model.info.inpaint)
+    order = [*diffusion, *upscalers] if request.prompt.strip() else [*upscalers, *diffusion]
+    if not order:
+        raise ModelMissing(
+            "Upscaling needs an upscaler or a Stable Diffusion model, and none is installed.",
+            "Add one with: scumble models add",
+        )
+    return order[0]

@@ -20,7 +20,7 @@ class Work:
     submit      encoded Submit frame; the request in it is complete
     model_path  file or folder of the model
     kind        which engine runs it
-    identity    what the model is; None for a fill model
+    identity    what the model is; None for a fill model and an upscaler
     adapters    those that there are; a prompt names them, and says so only when its wildcards are drawn
     home        where converted copies of models, wildcards and textual inversions are
     queued      seconds that it waited for a worker
