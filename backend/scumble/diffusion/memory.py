@@ -1,13 +1,87 @@
-"""Running out of memory, told in one way for every device."""
+"""How much memory there is, what fits into it, and running out of it told in one way for every device.
+
+What a job is to look like is decided by a device's whole memory, which does not change: what happens to be free must not
+decide over bytes (C3). Only where that was wrong, and memory runs out, a job is done again in a thriftier way.
+"""
 
 from __future__ import annotations
 
+import gc
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import torch
 
 from ..protocol.errors import OutOfMemory
+
+AUTOENCODER = 2048
+"""Numbers for each px of a picture that an autoencoder of Stable Diffusion's kind holds at once: 512 channels at the
+second largest of its scales, 256 at the largest, in a few copies."""
+DENOISER = 1024
+"""The same of a UNet with guidance, which works on pixels eight times as wide: about half a GiB for a picture of 512 px."""
+SHARE = 4
+"""One part in so many of a device's memory may go to one of the two; the rest is for weights, and for other programs."""
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Memory(NamedTuple):
+    """Bytes of a device: those that are free now, and all of them."""
+
+    free: int
+    total: int
+
+
+def read_memory(device: torch.device | str) -> Memory:
+    """What CUDA, ROCm and XPU say of their device; on a CPU and on Apple's GPUs, which share it, the machine's memory, or
+    that of the container around this process (cgroup v2)."""
+    device = torch.device(device)
+    if device.type in ("cuda", "xpu"):
+        return Memory(*torch.accelerator.get_memory_info(device))
+    machine = psutil.virtual_memory()
+    memory = _within_cgroup(Memory(machine.available, machine.total), CGROUP)
+    if device.type == "mps":
+        total = min(memory.total, torch.mps.recommended_max_memory())
+        return Memory(max(min(memory.free, total - torch.mps.driver_allocated_memory()), 0), total)
+    return memory
+
+
+def _within_cgroup(memory: Memory, folder: Path) -> Memory:
+    try:
+        limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # there is none, or it is "max"
+        return memory
+    return Memory(max(min(memory.free, limit - used), 0), min(memory.total, limit))
+
+
+def release(device: torch.device | str) -> None:
+    """Gives back what is only kept for reuse, so that other models (and programs) can have it."""
+    gc.collect()
+    if torch.device(device).type != "cpu":
+        torch.accelerator.empty_cache()
+
+
+def autoencoder_area(memory: Memory, item: int, native: int) -> int:
+    """Most px that the autoencoder is given at once; larger pictures go through it window by window.
+
+    item    bytes of a number in the model's format
+    native  side in px of what the model was trained on; that much it is given in any case
+    """
+    return max(memory.total // SHARE // (AUTOENCODER * item), native**2)
+
+
+def batch_size(count: int, area: int, memory: Memory, item: int, kind: str) -> int:
+    """How many of `count` pictures of `area` px are denoised at once.
+
+    One on a CPU, where a batch gains nothing. Elsewhere as many as fit, evenly divided: 5 that fit by 4 are 3 and 2.
+    """
+    if kind == "cpu":
+        return 1
+    most = max(memory.total // SHARE // (DENOISER * item * area), 1)
+    return math.ceil(count / math.ceil(count / most))
 
 
 @contextmanager
@@ -18,7 +92,9 @@ def memory_errors() -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory("There is not enough memory for this.") from error
     except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+        # The allocators of the CPU and of Apple's GPUs have no exception of their own.
+        if any(
+            words in str(error) for words in ("not enough memory", "can't allocate memory", "MPS backend out of memory")
+        ):
             raise OutOfMemory("There is not enough memory for this.") from error
         raise

@@ -1,0 +1,98 @@
+"""What fits into how much memory: by numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from scumble.diffusion import memory
+from scumble.diffusion.memory import Memory, autoencoder_area, batch_size, memory_errors, read_memory, release
+from scumble.protocol.errors import OutOfMemory
+
+GIB = 1 << 30
+
+
+def machine(gigabytes: float) -> Memory:
+    return Memory(0, int(gigabytes * GIB))  # what is free must not matter
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "item", "native", "side"),
+    [(4, 2, 512, 512), (16, 2, 512, 1024), (16, 4, 512, 724), (24, 2, 1024, 1254), (8, 4, 1024, 1024)],
+)
+def test_a_picture_goes_through_the_autoencoder_whole_as_long_as_it_fits(
+    gigabytes: float, item: int, native: int, side: int
+) -> None:
+    assert autoencoder_area(machine(gigabytes), item, native) == pytest.approx(side**2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("count", "area", "gigabytes", "kind", "at_once"),
+    [
+        (4, 512**2, 64, "cpu", 1),
+        (1, 512**2, 24, "cuda", 1),
+        (4, 512**2, 24, "cuda", 4),
+        (16, 512**2, 8, "cuda", 4),
+        (5, 1024**2, 32, "cuda", 3),
+        (5, 1024**2, 12, "cuda", 1),
+        (3, 2048**2, 4, "xpu", 1),
+    ],
+)
+def test_pictures_are_denoised_together_as_far_as_they_fit(
+    count: int, area: int, gigabytes: float, kind: str, at_once: int
+) -> None:
+    assert batch_size(count, area, machine(gigabytes), 2, kind) == at_once
+
+
+def test_this_machine_has_memory() -> None:
+    free, total = read_memory("cpu")
+    assert 0 < free <= total
+    assert total > GIB / 2
+
+
+def test_a_container_has_less_than_its_machine(tmp_path: Path) -> None:
+    here = Memory(30 * GIB, 32 * GIB)
+    assert memory._within_cgroup(here, tmp_path) == here
+    (tmp_path / "memory.max").write_text(f"{8 * GIB}\n")
+    (tmp_path / "memory.current").write_text(f"{3 * GIB}\n")
+    assert memory._within_cgroup(here, tmp_path) == Memory(5 * GIB, 8 * GIB)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._within_cgroup(here, tmp_path) == here
+
+
+@pytest.mark.parametrize("name", ["cuda:1", "xpu"])
+def test_gpus_of_all_makers_are_asked_in_one_way(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    asked: list[torch.device] = []
+
+    def info(device: torch.device) -> tuple[int, int]:
+        asked.append(device)
+        return 3 * GIB, 8 * GIB
+
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", info)
+    assert read_memory(name) == Memory(3 * GIB, 8 * GIB)
+    assert asked == [torch.device(name)]
+
+
+def test_apples_gpus_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "CGROUP", Path("/nowhere"))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=20 * GIB, total=32 * GIB))
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 21 * GIB)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 6 * GIB)
+    assert read_memory("mps") == Memory(15 * GIB, 21 * GIB)
+
+
+def test_what_is_kept_for_reuse_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[int] = []
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: emptied.append(1))
+    release("cpu")
+    assert emptied == []
+    release("cuda:0")
+    assert emptied == [1]
+
+
+def test_apples_own_words_for_no_memory_are_understood() -> None:
+    words = "MPS backend out of memory (MPS allocated: 17.9 GB, max allowed: 18.1 GB)."
+    with pytest.raises(OutOfMemory), memory_errors():
+        raise RuntimeError(words)
