@@ -151,7 +151,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[SimpleNamespace] = []
 
-    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: None) -> Tensor:
         self.calls.append(SimpleNamespace(latents=latents, conditioning=conditioning))
         return conditioning.tokens.mean((1, 2)).reshape(-1, 1, 1, 1).expand(-1, 4, 8, 8).to(self.dtype)
 

@@ -90,7 +90,9 @@ class Oracle:
         model: Any = SimpleNamespace(
             device=torch.device("cpu"),
             dtype=torch.float32,
-            predict=lambda latents, timestep, conditioning: self.unet(latents, timestep, conditioning.tokens).sample,
+            predict=lambda latents, timestep, conditioning, residuals: (
+                self.unet(latents, timestep, conditioning.tokens).sample
+            ),
         )
         with torch.inference_mode():
             predict = guided(model, Conditioning(self.positive), Conditioning(self.negative), guidance, condition)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from diffusers import ControlNetModel
 from safetensors.torch import save_file
 from scumble.editing.adapters import Adapter
 from scumble.protocol.messages import AdapterInfo, AdapterKind
@@ -75,6 +76,44 @@ def _stem(part: str, name: str, layout: Layout) -> str:
     if layout == "peft":
         return f"base_model.model.{name}"
     return f"{part}.{name}" if part == "unet" else f"{part}.text_model.{name}"
+
+
+def make_control(unet: Any, seed: int = 0) -> Any:
+    """A ControlNet to the measure of a UNet. Fresh ones end in zeros and add nothing; all of this one is random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
+        network.register_to_config(in_channels=4)  # inpaint denoisers have nine
+        network = ControlNetModel.from_config(network.config)
+        for name, parameter in network.named_parameters():
+            if "controlnet_" in name and parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.3)
+    return network.eval()
+
+
+def write_control(folder: Path, network: Any, family: str = "") -> Adapter:
+    """In the folder layout of diffusers."""
+    network.save_pretrained(folder)
+    path = folder / "diffusion_pytorch_model.safetensors"
+    return Adapter(AdapterInfo(f"control-{folder.name}", folder.name, "control", family, path.stat().st_size), path)
+
+
+def original_control(network: Any) -> dict[str, Tensor]:
+    """Its weights under the names of the original layout, as in control_v11p_sd15_canny.pth."""
+    return {f"control_model.{_control_key(key)}": tensor for key, tensor in network.state_dict().items()}
+
+
+def _control_key(key: str) -> str:
+    name, kind = key.rsplit(".", 1)
+    part, _, rest = name.partition(".")
+    if part == "controlnet_down_blocks":
+        return f"zero_convs.{rest}.0.{kind}"
+    if part == "controlnet_mid_block":
+        return f"middle_block_out.0.{kind}"
+    if part == "controlnet_cond_embedding":
+        place = {"conv_in": 0, "conv_out": 14}.get(rest)
+        return f"input_hint_block.{2 + 2 * int(rest.split('.')[1]) if place is None else place}.{kind}"
+    return _unet_key(key)
 
 
 def write_adapter(

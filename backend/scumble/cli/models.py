@@ -74,8 +74,10 @@ def _print(found: ModelList, as_json: bool) -> None:
     if as_json:
         print(json.dumps([to_json(info) for info in (*found.models, *found.adapters)], ensure_ascii=False))
         return
-    for info in (*found.models, *found.adapters):
-        print(_line(info))
+    for model in found.models:
+        print(_line(model))
+    for adapter in found.adapters:
+        print(_line(adapter))
     if not found.models:
         print("No models yet. Add one with: scumble models add, or fetch one: scumble models pull")
 

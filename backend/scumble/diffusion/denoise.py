@@ -21,6 +21,7 @@ from .conditioning import Conditioning, batch
 from .samplers import Schedule
 
 if TYPE_CHECKING:
+    from .controls import Controlled
     from .families.base import Model
 
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -90,20 +91,24 @@ def guided(
     negative: Conditioning,
     guidance: float,
     condition: Tensor | None = None,
+    control: Controlled | None = None,
 ) -> Predict:
     """The model with classifier-free guidance (Ho and Salimans, 2022) as one batch of two; with guidance <= 1 a batch of
     one that never sees the negative prompt.
 
     positive, negative  of one prompt each, equally many tokens
     condition           (1, 5, h, w) mask and masked image for an inpaint denoiser, else None
+    control             what control networks add; they see the latents alone
     """
     count = 2 if guidance > 1 else 1
     conditioning = batch([negative, positive]) if count == 2 else positive
 
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-        inputs = latents if condition is None else torch.cat([latents, condition], dim=1)
-        inputs = inputs.to(model.dtype).expand(count, -1, -1, -1)
-        output = model.predict(inputs, timestep.to(model.device), conditioning).float()
+        inputs = latents.to(model.dtype).expand(count, -1, -1, -1)
+        residuals = control(inputs, timestep, conditioning) if control else None
+        if condition is not None:
+            inputs = torch.cat([inputs, condition.to(model.dtype).expand(count, -1, -1, -1)], dim=1)
+        output = model.predict(inputs, timestep.to(model.device), conditioning, residuals).float()
         if count == 1:
             return output
         without, with_prompt = output.chunk(2)

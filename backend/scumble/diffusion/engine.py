@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 
 from ..editing.adapters import by_id, by_name
+from ..editing.controls import control_image
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
 from ..protocol.errors import Internal
+from ..protocol.geometry import Size
 from ..protocol.messages import MAX_SIDE
 from .adapters import Loras
 from .conditioning import Conditioning
+from .controls import ControlNets, Guide
 from .device import choose_device
 from .embeddings import find_embeddings, read_embedding
 from .families import find_family
@@ -53,6 +56,7 @@ class DiffusionEngine:
         self._lists = read_lists(home.wildcards if home else None)
         self._embeddings = home.embeddings if home else None
         self._loras = Loras(model.parts)
+        self._controls = ControlNets(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[bytes, Tensor] = Recent(16)
 
@@ -94,6 +98,19 @@ class DiffusionEngine:
         chosen = [(by_id(plan.adapters, "lora", use.id, family), use.weight) for use in plan.request.loras]
         named = [(by_name(plan.adapters, "lora", lora.name, family), lora.weight) for lora in prompt.loras]
         self._loras.use([*chosen, *named])
+
+    def guides(self, plan: Plan, size: Size) -> list[Guide]:
+        """The request's controls for a pass at this size. Raises as `use_loras`."""
+        family = self.family.name
+        return [
+            self._controls.guide(
+                control,
+                by_id(plan.adapters, "control", control.id, family),
+                control_image(control, sent, plan.crop, size),
+            )
+            for control, sent in zip(plan.request.controls, plan.controls, strict=True)
+            if control.weight > 0
+        ]
 
     def encode_prompts(self, prompts: Sequence[Prompt], clip_skip: int = 1) -> list[Conditioning]:
         """Each on its own; the shorter ones go on with chunks that say nothing, so that all are

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import MAX_SEED
 from .blend import Part, blended, faded
+from .controls import Controlled, Guide, controlled
 from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .latents import inpaint_condition, latent_mask, pixels
 from .samplers import executed_steps, make_schedule
@@ -75,9 +76,10 @@ class Picture:
     def _denoised(self, work: Pass) -> Tensor:
         """(1, c, h, w) finished latents of a pass."""
         model = self.model
-        predict = self._predict(work)
-        schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, work.strength)
         height, width = work.mask.shape
+        shift = model.time_shift(height // model.scale, width // model.scale, self.steps)
+        schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, work.strength, shift)
+        predict = self._predict(work, self.engine.guides(self.plan, Size(width, height)), schedule.timesteps)
         shape = (1, model.latent_channels, height // model.scale, width // model.scale)
         noise = torch.randn(shape, generator=self.generator).to(model.device)
         start = (
@@ -119,10 +121,15 @@ class Picture:
             mask = torch.where(mask > 0, mask, 1.0)
         return Held(self._original(work), noise, mask) if mask.min() < 1 else None
 
-    def _predict(self, work: Pass) -> Predict:
+    def _predict(self, work: Pass, guides: Sequence[Guide], timesteps: Tensor) -> Predict:
         """The denoiser for the whole picture; where that is seen through several windows, for all of them as one."""
+
+        def through(tile: Bounds) -> Predict:
+            seen = [guide.seen_through(tile) for guide in guides]
+            return self._guided(work, tile, controlled(self.model, seen, timesteps) if seen else None)
+
         if len(work.tiles) == 1:
-            return self._guided(work, work.tiles[0])
+            return through(work.tiles[0])
         scale = self.model.scale
         whole = Size(work.mask.shape[1] // scale, work.mask.shape[0] // scale)
         fade = self.model.identity.native // OVERLAP // scale
@@ -130,10 +137,10 @@ class Picture:
         for tile in work.tiles:
             window = Bounds(*(value // scale for value in tile))
             share = faded(window, whole, fade, self.model.device)
-            parts.append(Part(window, share, self._guided(work, tile)))
+            parts.append(Part(window, share, through(tile)))
         return blended(parts, self._pulse)
 
-    def _guided(self, work: Pass, tile: Bounds) -> Predict:
+    def _guided(self, work: Pass, tile: Bounds, control: Controlled | None) -> Predict:
         """The denoiser for what is seen through one window."""
         request, engine = self.plan.request, self.engine
         # Each has a draw of its own: what is drawn for one must not follow from the other's options.
@@ -147,8 +154,8 @@ class Picture:
         encoded = engine.encode_prompts((positive, negative), request.clip_skip)
         if self.model.told_guidance:
             told = replace(encoded[0], guidance=self.guidance)
-            return guided(self.model, told, told, 1.0, self._condition(work, tile))
-        return guided(self.model, encoded[0], encoded[1], self.guidance, self._condition(work, tile))
+            return guided(self.model, told, told, 1.0, self._condition(work, tile), control)
+        return guided(self.model, encoded[0], encoded[1], self.guidance, self._condition(work, tile), control)
 
     def _condition(self, work: Pass, tile: Bounds) -> Tensor | None:
         """(1, 5, h, w) mask and masked image for an inpaint denoiser, else None."""

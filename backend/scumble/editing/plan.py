@@ -87,7 +87,7 @@ class Plan:
       tiles       inputs for the model, in model-scale px. Without a prompt: in order, each sees what the ones before
                   painted. With a prompt: overlapping windows, to be denoised as one picture
       refinement  the second pass, where one picture at `size` would lose detail; else None
-    adapters      the source's
+    controls, adapters   the source's
     """
 
     request: EditRequest
@@ -100,6 +100,7 @@ class Plan:
     work_mask: Pixels = field(repr=False)
     tiles: tuple[Bounds, ...]
     refinement: Refinement | None = None
+    controls: tuple[Pixels, ...] = field(repr=False, default=())
     adapters: tuple[Adapter, ...] = ()
 
 

@@ -68,6 +68,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         work_mask=work_mask,
         tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
         refinement=refinement(image, known, mask, large, traits) if large else None,
+        controls=source.controls,
         adapters=source.adapters,
     )
 
@@ -79,6 +80,9 @@ def _check_sizes(request: EditRequest, source: Source) -> None:
         raise BadRequest("The request and its selection do not go together.")
     if request.mask and source.mask is not None and source.mask.shape != (request.mask.height, request.mask.width):
         raise BadRequest("The selection that was sent is not of the size that the request names.")
+    sent = [pixels.shape for pixels in source.controls]
+    if sent != [(control.image.height, control.image.width, 4) for control in request.controls]:
+        raise BadRequest("The controls that were sent are not those that the request names.")
 
 
 def _selection(request: EditRequest, mask: Pixels | None) -> tuple[Pixels, Bounds]:

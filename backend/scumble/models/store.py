@@ -131,7 +131,7 @@ class ModelStore:
                 self._write(_Named(paths, (*named.hidden, id) if paths == named.paths else named.hidden))
             self._listed = None
             # A copy may lie in one of the user's folders.
-            if any(other.info.id == id for other in (*self.list(), *self.adapters())):
+            if id in {model.info.id for model in self.list()} | {adapter.info.id for adapter in self.adapters()}:
                 self.remove(id)
 
     def _find(self, id: str) -> ModelFile | Adapter:

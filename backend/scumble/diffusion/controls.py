@@ -1,0 +1,149 @@
+"""Control networks (Zhang et al., 2023, Adding Conditional Control to Text-to-Image Diffusion Models) beside a UNet: loaded
+from folders of diffusers and from single files, weighed, and counted in a part of the steps only. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..editing.adapters import Adapter, other_kind
+from ..editing.plan import Pixels
+from ..protocol.errors import ModelMissing, ModelUnreadable
+from ..protocol.geometry import Bounds
+from ..protocol.messages import Control
+from .conditioning import Conditioning, Residuals
+from .contents import read_header, read_json
+from .recent import Recent
+
+if TYPE_CHECKING:
+    from .families.base import Model
+
+_KEPT = 3
+"""Networks that stay loaded beside the model; each takes about a third of its memory."""
+_SAME = ("block_out_channels", "cross_attention_dim", "addition_embed_type")
+"""In what a network and its UNet must agree, or its residuals have nowhere to go."""
+
+Controlled = Callable[[Tensor, Tensor, Conditioning], Residuals | None]
+"""(latents (n, c, h, w), timestep (), conditioning of n) -> what the networks add in this step; None in steps without."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A control at work: its network, and the (1, 3, H, W) picture that it sees, 0..1."""
+
+    control: Control
+    network: Any
+    image: Tensor
+
+    def seen_through(self, window: Bounds) -> Guide:
+        """For a window in px of the picture."""
+        return replace(self, image=self.image[(..., *window.slices())])
+
+
+class ControlNets:
+    """The control networks of one model; they go when it goes."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._loaded: Recent[tuple[Path, int], Any] = Recent(_KEPT)
+
+    def guide(self, control: Control, adapter: Adapter, image: Pixels) -> Guide:
+        """The control with its network, loaded on first use, and the (H, W, 3) picture for it.
+
+        Raises ModelMissing, ModelUnreadable, BadRequest (made for another kind of model), OutOfMemory.
+        """
+        try:
+            modified = adapter.path.stat().st_mtime_ns
+        except OSError as error:
+            raise ModelMissing(f"The ControlNet {adapter.info.name} is not here any more.") from error
+        network = self._loaded.get((adapter.path, modified), lambda: _load(adapter, self._model))
+        values = torch.from_numpy(np.ascontiguousarray(image)).to(self._model.device).permute(2, 0, 1)[None]
+        return Guide(control, network, (values.float() / 255).to(self._model.dtype))
+
+
+def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Controlled:
+    """The guides' residuals, each times its weight, summed. A guide counts in the steps that lie wholly within its part of
+    the `timesteps` (1-d), as in the pipelines of diffusers."""
+    places = {float(timestep): index for index, timestep in reversed(list(enumerate(timesteps)))}
+
+    def answer(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Residuals | None:
+        step = places[float(timestep)]
+        counting = [guide for guide in guides if counts(guide.control, step, len(timesteps))]
+        # A guidance that a denoiser is told is none of its control network's: those were trained without.
+        told = {name: value for name, value in model.told(latents, conditioning).items() if name != "timestep_cond"}
+        total: Residuals | None = None
+        for guide in counting:
+            down, mid = guide.network(
+                latents,
+                timestep.to(model.device),
+                controlnet_cond=guide.image.expand(len(latents), -1, -1, -1),
+                conditioning_scale=guide.control.weight,
+                return_dict=False,
+                **told,
+            )
+            total = Residuals(tuple(down), mid) if total is None else _sum(total, down, mid)
+        return total
+
+    return answer
+
+
+def counts(control: Control, step: int, steps: int) -> bool:
+    """Whether a control counts in step 0 <= step < steps."""
+    return control.weight > 0 and step / steps >= control.start and (step + 1) / steps <= control.end
+
+
+def _sum(total: Residuals, down: Sequence[Tensor], mid: Tensor) -> Residuals:
+    return Residuals(tuple(a + b for a, b in zip(total.down, down, strict=True)), total.mid + mid)
+
+
+def _load(adapter: Adapter, model: Model) -> Any:
+    read_header(adapter.path)
+    unet = model.parts.get("unet")
+    if unet is None:
+        raise other_kind(adapter.info)
+    config = _config(adapter.path, unet)
+    if any(config.get(name) != unet.config.get(name) for name in _SAME):
+        raise other_kind(adapter.info)
+    damaged = ModelUnreadable(f"The ControlNet {adapter.info.name} is damaged, or of a kind that Scumble cannot use.")
+    try:
+        with torch.device("meta"):
+            network = ControlNetModel.from_config(config)
+        state = convert_controlnet_checkpoint(load_file(adapter.path), config)
+        state = {name: tensor for name, tensor in state.items() if tensor is not None}
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
+        raise damaged from error
+    try:
+        missing, _ = network.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:  # shapes that differ
+        raise other_kind(adapter.info) from error
+    if missing:
+        raise damaged
+    kernel = unet.conv_in.weight
+    channels_last = not kernel.is_contiguous()  # the layout that suits the device was chosen with the model
+    network.to(
+        model.device, model.dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format
+    )
+    return network.requires_grad_(False).eval()
+
+
+def _config(path: Path, unet: Any) -> Mapping[str, Any]:
+    """Of a folder of diffusers what lies beside; a single file is made to the measure of the published UNet, as ours is."""
+    beside = path.with_name("config.json")
+    if beside.is_file():
+        config = read_json(beside)
+        if config.get("_class_name") == "ControlNetModel":
+            return config
+    with torch.device("meta"):
+        network = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
+    # An inpaint denoiser sees nine channels, its control networks see the four of the latents.
+    return {**network.config, "in_channels": unet.config.out_channels}

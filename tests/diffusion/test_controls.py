@@ -1,0 +1,246 @@
+"""Control networks beside the denoiser: against the pipelines of diffusers, in parts of the steps, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    ControlNetModel,
+    EulerAncestralDiscreteScheduler,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
+    StableDiffusionControlNetPipeline,
+)
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from PIL import Image
+from scumble.diffusion.contents import read_contents
+from scumble.diffusion.controls import ControlNets, counts
+from scumble.diffusion.device import Device
+from scumble.diffusion.engine import DiffusionEngine
+from scumble.diffusion.families import identify
+from scumble.diffusion.families.sd1 import SD1
+from scumble.diffusion.prompts import Prompt, parse
+from scumble.editing.adapters import Adapter
+from scumble.editing.plan import Pixels
+from scumble.protocol.errors import BadRequest, ModelMissing, ModelUnreadable
+from scumble.protocol.geometry import Bounds
+from scumble.protocol.messages import Control
+
+from .test_engine import CPU, WHOLE, Log, block, picture, plan
+from .tiny import make_sd1_folder
+from .tiny_adapters import make_control, original_control, write_adapter, write_control
+
+Engines = Callable[[bool], DiffusionEngine]
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Engines:
+    @cache
+    def make(inpaint: bool) -> DiffusionEngine:
+        path = make_sd1_folder(tmp_path_factory.mktemp("models") / "tiny", inpaint=inpaint)
+        cache = tmp_path_factory.mktemp("cache")
+        return DiffusionEngine(SD1.load(path, identify(read_contents(path)), CPU, cache), SD1)
+
+    return make
+
+
+@pytest.fixture
+def engine(engines: Engines) -> DiffusionEngine:
+    return engines(False)
+
+
+@pytest.fixture(scope="module")
+def networks(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> tuple[Adapter, Adapter]:
+    unet = engines(False).model.parts["unet"]
+    folder = tmp_path_factory.mktemp("controls")
+    edges, depth = (
+        write_control(folder / name, make_control(unet, seed)) for name, seed in (("edges", 0), ("depth", 1))
+    )
+    return edges, depth
+
+
+def hint(seed: int = 20) -> Pixels:
+    """(64, 64, 4) opaque pixels for a control that covers the canvas."""
+    return np.dstack([picture(seed), np.full((64, 64), 255, np.uint8)])
+
+
+def control(adapter: Adapter, **settings: Any) -> Control:
+    return Control(adapter.info.id, WHOLE, **settings)
+
+
+def paint(engine: DiffusionEngine, *uses: tuple[Adapter, Control, Pixels], **settings: Any) -> Pixels:
+    request_controls = tuple(control for _, control, _ in uses)
+    made = plan(controls=request_controls, **settings)
+    made = replace(made, adapters=tuple(use[0] for use in uses), controls=tuple(use[2] for use in uses))
+    return engine.generate(made, Log())[0]
+
+
+# ---- the same picture as diffusers -----------------------------------------------------------------------------------
+
+CASES: dict[str, tuple[Any, bool, dict[str, Any]]] = {
+    "txt2img": (StableDiffusionControlNetPipeline, False, {}),
+    "img2img": (StableDiffusionControlNetImg2ImgPipeline, False, {"mode": "img2img", "strength": 0.7}),
+    "inpaint": (StableDiffusionControlNetInpaintPipeline, False, {"mask": block(), "strength": 0.7}),
+    "inpaint weights": (StableDiffusionControlNetInpaintPipeline, True, {"mask": block(), "strength": 0.7}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_picture_as_the_pipelines_of_diffusers(
+    case: str, engines: Engines, networks: tuple[Adapter, Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two networks, each with a weight and a part of the steps of its own."""
+    kind, inpaint, settings = CASES[case]
+    engine, steps = engines(inpaint), 6
+    uses = [
+        (networks[0], control(networks[0], weight=0.8, end=0.6), hint(20)),
+        (networks[1], control(networks[1], weight=1.5, start=0.3), hint(21)),
+    ]
+    ours = paint(engine, *uses, steps=steps, **settings)
+    without = paint(engine, steps=steps, **settings)
+    model: Any = engine.model
+    # The pipelines draw the latents of the picture from around their mean; both are to have the mean.
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
+    pipe = kind(
+        vae=model._vae,
+        text_encoder=model._text_encoder,
+        tokenizer=model._tokenizer,
+        unet=model._unet,
+        controlnet=[ControlNetModel.from_pretrained(adapter.path.parent) for adapter in networks],
+        scheduler=EulerAncestralDiscreteScheduler.from_config(model.scheduler_config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    hints = [Image.fromarray(pixels[..., :3]) for _, _, pixels in uses]
+    given: dict[str, Any] = {"image": hints}
+    if case != "txt2img":
+        given = {"image": Image.fromarray(picture()), "control_image": hints, "strength": 0.7}
+    if "mask" in settings:
+        given["mask_image"] = Image.fromarray(block())
+    theirs = pipe(
+        prompt_embeds=model.encode_prompt(parse("a boat")).tokens,
+        negative_prompt_embeds=model.encode_prompt(Prompt()).tokens,
+        height=64,
+        width=64,
+        num_inference_steps=steps,
+        guidance_scale=4.0,
+        controlnet_conditioning_scale=[0.8, 1.5],
+        control_guidance_start=[0.0, 0.3],
+        control_guidance_end=[0.6, 1.0],
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+        **given,
+    ).images[0]
+    difference = np.abs(ours.astype(int) - (theirs * 255).round().astype(int))
+    assert difference.max() <= 1
+    assert np.abs(ours.astype(int) - without).max() > 8
+
+
+# ---- what counts, and when -------------------------------------------------------------------------------------------
+
+
+def test_a_weight_of_nothing_and_a_part_without_steps_change_nothing(
+    engine: DiffusionEngine, networks: tuple[Adapter, Adapter]
+) -> None:
+    def painted(**settings: Any) -> Pixels:
+        return paint(engine, (networks[0], control(networks[0], **settings), hint()), steps=4)
+
+    plain = paint(engine, steps=4)
+    np.testing.assert_array_equal(painted(weight=0.0), plain)
+    np.testing.assert_array_equal(painted(start=0.3, end=0.45), plain)
+    assert not np.array_equal(painted(weight=0.1), plain)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "steps"), [(0.0, 1.0, [0, 1, 2, 3]), (0.5, 1.0, [2, 3]), (0.0, 0.5, [0, 1]), (0.1, 0.9, [1, 2])]
+)
+def test_a_controlcounts_in_its_part_of_the_steps(start: float, end: float, steps: list[int]) -> None:
+    part = Control("c", WHOLE, start=start, end=end)
+    assert [step for step in range(4) if counts(part, step, 4)] == steps
+
+
+def test_what_the_network_is_shown_matters_and_the_order_does_not(
+    engine: DiffusionEngine, networks: tuple[Adapter, Adapter]
+) -> None:
+    one, other = ((adapter, control(adapter), hint(20 + index)) for index, adapter in enumerate(networks))
+    first = paint(engine, one, other)
+    assert not np.array_equal(first, paint(engine, (*one[:2], hint(30)), other))
+    assert np.abs(first.astype(int) - paint(engine, other, one)).max() <= 1  # sums, rounded in another order
+
+
+def test_windows_of_a_picture_see_their_part_of_the_control(
+    engine: DiffusionEngine, networks: tuple[Adapter, Adapter]
+) -> None:
+    guide = ControlNets(engine.model).guide(control(networks[0]), networks[0], picture(20))
+    seen = guide.seen_through(Bounds(8, 16, 24, 32)).image
+    expected = torch.from_numpy(picture(20)[16:48, 8:32]).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(seen, expected)
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inpaint", [False, True])
+def test_a_single_file_holds_the_same_network_as_the_folder(
+    inpaint: bool, engines: Engines, networks: tuple[Adapter, Adapter], tmp_path: Path
+) -> None:
+    engine, (edges, _) = engines(inpaint), networks
+    weights = original_control(ControlNetModel.from_pretrained(edges.path.parent))
+    assert "control_model.input_hint_block.14.weight" in weights
+    single = write_adapter(tmp_path / "single.safetensors", weights, "control")
+    np.testing.assert_array_equal(
+        paint(engine, (single, control(single), hint())), paint(engine, (edges, control(edges), hint()))
+    )
+
+
+def test_a_network_is_read_once_and_kept(
+    engine: DiffusionEngine, networks: tuple[Adapter, Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    real = ControlNetModel.from_config
+    monkeypatch.setattr(ControlNetModel, "from_config", lambda config: read.append(config) or real(config))
+    nets = ControlNets(engine.model)
+    for adapter in (*networks, *networks):
+        nets.guide(control(adapter), adapter, picture())
+    assert len(read) == 2
+
+
+def test_it_lies_where_and_as_the_model_does(networks: tuple[Adapter, Adapter], tmp_path: Path) -> None:
+    path = make_sd1_folder(tmp_path / "tiny")
+    device = Device("cpu", torch.bfloat16, channels_last=True)
+    engine = DiffusionEngine(SD1.load(path, identify(read_contents(path)), device, tmp_path / "cache"), SD1)
+    guide = ControlNets(engine.model).guide(control(networks[0]), networks[0], picture())
+    assert guide.network.dtype == guide.image.dtype == torch.bfloat16
+    assert guide.network.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert paint(engine, (networks[0], control(networks[0]), hint())).std() > 1
+
+
+def test_what_cannot_be_used_is_named(
+    engine: DiffusionEngine, networks: tuple[Adapter, Adapter], tmp_path: Path
+) -> None:
+    network = ControlNetModel.from_pretrained(networks[0].path.parent)
+    wider = ControlNetModel.from_config({**network.config, "cross_attention_dim": 48})
+    foreign = write_control(tmp_path / "foreign", wider)
+    single = write_adapter(tmp_path / "single.safetensors", original_control(wider), "control")
+    half = {key: tensor for key, tensor in original_control(network).items() if "zero_convs.3" not in key}
+    damaged = write_adapter(tmp_path / "half.safetensors", half, "control")
+    gone = replace(networks[0], path=tmp_path / "gone.safetensors")
+    large = replace(networks[0], info=replace(networks[0].info, family="sdxl"))
+    for adapter, error, words in (
+        (foreign, BadRequest, "ControlNet foreign is made for another kind of model"),
+        (single, BadRequest, "ControlNet single is made for another kind"),
+        (large, BadRequest, "made for another kind"),
+        (damaged, ModelUnreadable, "ControlNet half is damaged"),
+        (gone, ModelMissing, "not here"),
+    ):
+        with pytest.raises(error, match=words):
+            paint(engine, (adapter, control(adapter), hint()))
