@@ -13,12 +13,20 @@ import torch
 from diffusers import AutoencoderKL
 from scumble.home import Home
 
-from . import export, judge, train_autoencoder, train_control, train_denoiser, train_text
+from . import export, judge, train_autoencoder, train_control, train_denoiser, train_lora, train_text, train_xl
 from .measure import measure
 from .painting import MODELS, load
 from .sentences import Vocabulary
 
-SHARES = {"autoencoder": 0.15, "text": 0.02, "nano-sd": 0.55, "nano-sd-inpaint": 0.16, "nano-controlnet": 0.12}
+SHARES = {
+    "autoencoder": 0.12,
+    "text": 0.02,
+    "nano-sd": 0.44,
+    "nano-sd-inpaint": 0.14,
+    "nano-sdxl": 0.14,
+    "nano-controlnet": 0.11,
+    "nano-lora": 0.03,
+}
 """Of the time, for each part."""
 SCENES = 20_000
 
@@ -53,11 +61,14 @@ def train(hours: float, work: Path) -> None:
     model.text.load_state_dict(train_text.train(minutes["text"]).state_dict())
     data = train_denoiser.prepare(vae, SCENES)
     model = train_denoiser.train(model, data, work / "nano-sd.pt", minutes["nano-sd"])
-    train_control.train(model, data, MODELS / "nano-controlnet", minutes["nano-controlnet"])
-    wide = train_denoiser.widened(model)
-    holes = train_denoiser.prepare(vae, SCENES, inpaint=True, seed=2)
-    wide = train_denoiser.train(wide, holes, work / "nano-sd-inpaint.pt", minutes["nano-sd-inpaint"])
     export.save(model, vae, MODELS / "nano-sd")
+    train_lora.train(model, vae, MODELS / "nano-lora-monochrome.safetensors", minutes["nano-lora"])
+    train_control.train(model, data, MODELS / "nano-controlnet", minutes["nano-controlnet"])
+    xl = train_xl.train(model, data, work / "nano-sdxl.pt", minutes["nano-sdxl"])
+    export.save_xl(xl, vae, MODELS / "nano-sdxl")
+    holes = train_denoiser.prepare(vae, SCENES, inpaint=True, seed=2)
+    wide = train_denoiser.widened(model)
+    wide = train_denoiser.train(wide, holes, work / "nano-sd-inpaint.pt", minutes["nano-sd-inpaint"])
     export.save(wide, vae, MODELS / "nano-sd-inpaint")
 
 

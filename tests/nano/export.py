@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -37,8 +38,8 @@ _TOKENIZER = ["transformers", "CLIPTokenizer"]
 
 def _save_parts(unet: Any, vae: AutoencoderKL, folder: Path, pipeline: str, more: dict[str, Any] | None = None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    unet.half().save_pretrained(folder / "unet")
-    vae.half().save_pretrained(folder / "vae")
+    copy.deepcopy(unet).half().save_pretrained(folder / "unet")
+    copy.deepcopy(vae).half().save_pretrained(folder / "vae")
     shutil.copytree(parts.CLIP, folder / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", parts.SCHEDULER)
     _write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify
+from scumble.editing.compositor import composite
 from scumble.editing.plan import Pixels, Source
 from scumble.editing.planner import plan_edit
 from scumble.home import Home
@@ -22,7 +23,7 @@ from torch import Tensor
 from . import world
 
 MODELS = Path(__file__).parent / "models"
-STEPS = 16
+STEPS = 12
 GUIDANCE = 5.0
 PIECE = Size(world.SIZE, world.SIZE)
 
@@ -54,6 +55,44 @@ def paint(engine: DiffusionEngine, prompt: str, seed: int = 0, count: int = 1, *
     )
     empty: Pixels = np.zeros((PIECE.height, PIECE.width, 4), np.uint8)
     return np.stack(engine.generate(plan_edit(request, Source(empty), engine.traits), lambda *_, **__: None))
+
+
+class Edited(NamedTuple):
+    """picture  (h, w, 3) of the canvas with the first layer merged into it
+    alpha    (h, w) of that layer on the canvas"""
+
+    picture: Pixels
+    alpha: Pixels
+
+
+def edit(engine: DiffusionEngine, picture: Pixels, mask: Pixels | None = None, **settings: Any) -> Edited:
+    """An edit of a whole (h, w, 3) picture, (h, w) selection, as the backend does it: plan, engine, layers. To extend the
+    picture, give `canvas` and a mask of its size."""
+    size = Size(picture.shape[1], picture.shape[0])
+    request = EditRequest(
+        **{
+            "mode": "fill" if mask is not None else "img2img",
+            "canvas": size,
+            "image": Bounds.of_size(size),
+            "mask": None if mask is None else Bounds(0, 0, mask.shape[1], mask.shape[0]),
+            "seed": 0,
+            "steps": STEPS,
+            "guidance": GUIDANCE,
+            "sampler": "dpmpp_2m_karras",
+            **settings,
+        }
+    )
+    opaque = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+    plan = plan_edit(request, Source(opaque, mask), engine.traits)
+    layer = composite(plan, engine.generate(plan, lambda *_, **__: None))[0]
+    merged = np.zeros((request.canvas.height, request.canvas.width, 3), np.uint8)
+    merged[: size.height, : size.width] = picture
+    alpha = np.zeros(merged.shape[:2], np.uint8)
+    place = layer.bounds.slices()
+    alpha[place] = layer.rgba[..., 3]
+    share = alpha[place][..., None].astype(np.float32) / 255
+    merged[place] = (merged[place] * (1 - share) + layer.rgba[..., :3] * share).round()
+    return Edited(merged, alpha)
 
 
 def tensor(pictures: NDArray[np.uint8]) -> Tensor:

@@ -75,17 +75,19 @@ def prepare(vae: AutoencoderKL, count: int, inpaint: bool = False, seed: int = 1
     latents, masks, kept, start = [], [], [], time.monotonic()
     for i in range(0, count, 16):
         images = parts.pixels([world.render(scene) for scene in scenes[i : i + 16]])
-        latents.append(_encode(vae, images))
+        latents.append(encode(vae, images))
         if inpaint:
             mask = torch.from_numpy(np.stack([hole(scene, numbers) for scene in scenes[i : i + 16]]))[:, None].float()
             masks.append(mask)
-            kept.append(_encode(vae, images * (1 - mask.repeat_interleave(8, 2).repeat_interleave(8, 3))))
+            kept.append(encode(vae, images * (1 - mask.repeat_interleave(8, 2).repeat_interleave(8, 3))))
         if i % 1600 == 0:
             print(f"drawn {i} of {count}, {time.monotonic() - start:.0f} s", flush=True)
     return Data(scenes, torch.cat(latents), torch.cat(masks) if inpaint else None, torch.cat(kept) if inpaint else None)
 
 
-def _encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
+@torch.no_grad()
+def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Latents (n, 4, h / 8, w / 8) of pictures."""
     return vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist.mean * vae.config.scaling_factor
 
 

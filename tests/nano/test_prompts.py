@@ -1,0 +1,90 @@
+"""What prompts do, proven by what is to be seen in the pictures of a model that understands them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scumble.diffusion.engine import DiffusionEngine
+from scumble.home import Home
+
+from . import parts, world
+from .judge import Eyes, share
+from .painting import MODELS, load, paint, tensor
+
+pytestmark = pytest.mark.slow
+SEEDS = range(8)
+
+
+@pytest.mark.parametrize("colour", world.COLOURS)
+def test_colour_and_background_are_those_of_the_prompt(nano: DiffusionEngine, eyes: Eyes, colour: str) -> None:
+    for background, words in (("brick", "on a brick wall"), ("sky", "in the sky")):
+        picture = paint(nano, f"a {colour} heart in the center {words}", seed=3)
+        assert share(picture[0], colour) > 0.05
+        assert eyes.background(tensor(picture)) == [background]
+
+
+def test_a_weight_gives_a_colour_more_or_less_of_the_picture(nano: DiffusionEngine) -> None:
+    """A prompt without weights is the same as one with weights of 1, so a grammar that ignored them would fail."""
+    areas = {
+        weight: [share(paint(nano, f"a ({colour}:{weight}) star on a brick wall", seed)[0], colour)
+                 for colour, seed in zip(("blue", "yellow", "white", "green") * 2, SEEDS, strict=True)]
+        for weight in (0.5, 1.0, 1.5)
+    }  # fmt: skip
+    assert np.sum(np.array(areas[1.5]) > 1.1 * np.array(areas[1.0])) >= 7
+    assert np.sum(np.array(areas[0.5]) < 0.9 * np.array(areas[1.0])) >= 7
+
+
+def test_brackets_are_weights(nano: DiffusionEngine) -> None:
+    for brackets, weight in (("((blue))", "(blue:1.21)"), (r"\(blue\)", "(blue)"), ("[blue]", "(blue:0.9090909)")):
+        same = np.array_equal(paint(nano, f"a {brackets} star"), paint(nano, f"a {weight} star"))
+        assert same is ("\\" not in brackets)
+
+
+def test_a_negative_prompt_takes_a_colour_away(nano: DiffusionEngine, eyes: Eyes) -> None:
+    """Shapes of no named colour have one all the same; named as negative, it is gone."""
+    gone = []
+    for seed in SEEDS:
+        before = paint(nano, "a circle in the center in the sky", seed)
+        colour = eyes.objects(tensor(before), at_least=0)[0][0].colour
+        after = paint(nano, "a circle in the center in the sky", seed, negative=colour)
+        gone.append(share(after[0], colour) < 0.5 * share(before[0], colour))
+    assert sum(gone) >= 7
+
+
+def test_wildcards_are_drawn_by_the_seed(nano: DiffusionEngine) -> None:
+    drawn = {seed: paint(nano, "a {red|blue} star on a brick wall", seed) for seed in SEEDS}
+    plain = {
+        colour: {seed: paint(nano, f"a {colour} star on a brick wall", seed) for seed in SEEDS}
+        for colour in ("red", "blue")
+    }
+    chosen = [[colour for colour in plain if np.array_equal(plain[colour][seed], drawn[seed])] for seed in SEEDS]
+    assert {colour for (colour,) in chosen} == {"red", "blue"}
+
+
+def test_comments_are_not_read(nano: DiffusionEngine) -> None:
+    said = paint(nano, "a yellow star # a blue one\nat night")
+    assert np.array_equal(said, paint(nano, "a yellow star \nat night"))
+    assert not np.array_equal(said, paint(nano, "a yellow star  a blue one\nat night"))
+
+
+def test_a_textual_inversion_means_what_it_was_trained_to_mean(nano_home: Home, eyes: Eyes) -> None:
+    """One whose vector is that of "red", under another name."""
+    engine = load(MODELS / "nano-sd", nano_home)
+    table = engine.model.parts["text_encoder"].get_input_embeddings().weight
+    (red,) = parts.tokenizer()("red", add_special_tokens=False).input_ids
+    nano_home.embeddings.mkdir(parents=True, exist_ok=True)
+    save_file({"emb_params": table[red][None].clone().to(torch.float32)}, nano_home.embeddings / "zorblax.safetensors")
+    seeds = range(4)
+    named = [share(paint(engine, "a zorblax star on a meadow", seed)[0], "red") for seed in seeds]
+    other = [share(paint(engine, "a zorblay star on a meadow", seed)[0], "red") for seed in seeds]
+    assert min(named) > 0.04
+    assert np.mean(other) < 0.5 * np.mean(named)
+
+
+def test_a_long_prompt_is_heard_to_its_end(nano: DiffusionEngine, eyes: Eyes) -> None:
+    """Its second chunk of 75 tokens says the background."""
+    filler = ", ".join(["very fine"] * 30)
+    pictures = [paint(nano, f"a red star, {filler}, at night", seed) for seed in range(4)]
+    assert sum(eyes.background(tensor(picture)) == ["night"] for picture in pictures) >= 3
