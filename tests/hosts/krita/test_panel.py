@@ -1,0 +1,147 @@
+"""What the docker's fields and the plug-in's actions do, in the real Krita with a real backend."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from scumble.protocol.geometry import Bounds
+
+from .docker import Docker, picture, soft_mask
+
+
+def request_of_last_layer(docker: Docker) -> dict[str, Any]:
+    """What is stored with the document about its newest layer."""
+    stored: bytes = docker.krita.get("document.annotation('scumble')")
+    layers = json.loads(stored)["layers"]
+    identity = docker.krita.get("layers()[-1].uniqueId().toString()")
+    request: dict[str, Any] = layers[identity]["request"]
+    return request
+
+
+def test_every_field_reaches_the_backend_and_only_the_crop_is_sent(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture(2400, 1800))
+    krita.select(soft_mask(160, 120), 1200, 900)
+    slow.set("a house", count=2, steps=3)
+    krita.run(
+        "part('scumble_negative').setPlainText('fog'); pick('scumble_sampler', 'euler')\n"
+        "part('scumble_guidance').setValue(4.5); part('scumble_grow').setValue(5); part('scumble_feather').setValue(8)\n"
+        "part('scumble_context').setValue(48); part('scumble_resolution').setValue(256)\n"
+        "part('scumble_clip_skip').setValue(2); part('scumble_model').setCurrentIndex(1)"
+    )
+    slow.says("Fill")
+    slow.generate()
+    slow.wait_layers(2)
+    request = request_of_last_layer(slow)
+    wanted = {
+        "prompt": "a house", "negative": "fog", "mode": "fill", "strength": 1.0, "seed": 7, "steps": 3, "sampler": "euler",
+        "guidance": 4.5, "grow": 5, "feather": 8, "context": 48, "resolution": 256, "clip_skip": 2,
+    }  # fmt: skip
+    assert {name: request[name] for name in wanted} == wanted
+    assert request["model"] == krita.get("part('scumble_model').currentData()") != ""
+    assert request["canvas"] == [2400, 1800]
+    sent = Bounds(*request["image"])
+    assert sent.size == (1024, 1024)
+    assert sent.contains(Bounds(1200, 900, 160, 120).pad(53))
+    krita.run(
+        "part('scumble_negative').setPlainText(''); part('scumble_sampler').setCurrentIndex(0)\n"
+        "part('scumble_model').setCurrentIndex(0)\n"
+        "for name in ('guidance', 'grow', 'feather', 'context', 'resolution', 'clip_skip'):\n"
+        "    part('scumble_' + name).setValue(part('scumble_' + name).minimum())"
+    )
+
+
+def test_a_random_seed_is_shown_and_can_be_locked(slow: Docker) -> None:
+    slow.krita.new_document(picture())
+    slow.krita.select(soft_mask(160, 120), 120, 80)
+    slow.set("a house", steps=1)
+    slow.krita.run("part('scumble_seed_locked').setChecked(False)")
+    slow.says("Fill")
+    names = []
+    for count in (2, 3):
+        slow.generate()
+        names.append(slow.wait_layers(count)[-1])
+        seed = slow.krita.get("part('scumble_seed').text()")
+        assert names[-1] == f"a house ({seed})"
+    assert names[0] != names[1]
+    slow.krita.run("part('scumble_seed_locked').setChecked(True)")
+    slow.generate()
+    assert slow.wait_layers(4)[-1] == names[1]
+
+
+def test_actions_generate_cancel_and_show_the_docker(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture())
+    krita.select(soft_mask(160, 120), 120, 80)
+    slow.set("slow", steps=30)
+    slow.says("Fill")
+    krita.run("app.action('scumble_generate').trigger()")
+    krita.wait_until("part('scumble_progress').value() >= 1", 30)
+    krita.run("app.action('scumble_toggle').trigger()")
+    assert not krita.get("dock.isVisible()")
+    krita.run("app.action('scumble_toggle').trigger()")
+    assert krita.get("dock.isVisible()")
+    krita.run("app.action('scumble_cancel').trigger()")
+    krita.wait_until("not shows('scumble_cancel')", 30)
+    assert slow.layers() == ["base"]
+
+
+def test_the_extend_action_grows_the_canvas_over_the_selection(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture())
+    before = slow.visible()
+    slow.set("sky", steps=1)
+    krita.run(
+        "from krita import Selection\n"
+        "selection = Selection(); selection.select(300, 100, 196, 100, 255); document.setSelection(selection)"
+    )
+    krita.run("app.action('scumble_extend').trigger()")
+    slow.wait_layers(2)
+    after = slow.visible()
+    assert after.shape == (300, 496, 4)
+    assert (after[:, :400] == before).all()
+    assert (after[..., 3] == 255).all()
+
+
+def test_a_ratio_fills_in_the_edges(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture())
+    krita.wait_until("part('scumble_generate').text() != ''", 10)
+    slow.set("sky", steps=1)
+    slow.says("Generate")
+    krita.run("pick('scumble_extend_ratio', '16')")
+    edges = krita.get("[part('scumble_extend_' + side).value() for side in ('left', 'top', 'right', 'bottom')]")
+    assert edges == [67, 0, 67, 0]
+    slow.press("scumble_extend")
+    slow.wait_layers(2)
+    assert krita.get("[document.width(), document.height()]") == [534, 300]
+
+
+def test_the_source_layer_may_go_while_its_edit_runs(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture())
+    krita.run(
+        "over = document.createGroupLayer('group'); inner = document.createNode('inner', 'paintlayer')\n"
+        "inner.setPixelData(QtCore.QByteArray(bytes([0, 255, 0, 255]) * 120000), 0, 0, 400, 300)\n"
+        "document.rootNode().addChildNode(over, None); over.addChildNode(inner, None)\n"
+        "document.refreshProjection(); document.waitForDone()"
+    )
+    krita.select(soft_mask(160, 120), 120, 80)
+    krita.run("document.setActiveNode(over)")
+    krita.wait_until("document.activeNode().name() == 'group'", 10)
+    slow.set("slow", steps=10)
+    krita.run("pick('scumble_source', 'Active layer or group')")
+    slow.says("Fill")
+    slow.generate()
+    krita.wait_until("part('scumble_progress').value() >= 1", 30)
+    krita.run("over.remove(); document.waitForDone(); pick('scumble_source', 'Visible picture')")
+    assert slow.wait_layers(2) == ["base", "slow (7)"]
+    alpha = slow.layer()[..., 3]
+    assert alpha[80:200, 120:280].max() == 255
+    assert alpha.sum() == alpha[80:200, 120:280].sum()
+
+
+def test_nothing_raised_into_krita(slow: Docker) -> None:
+    assert slow.krita.dialogs() == []
+    assert not list((slow.krita.work.parent / "scumble" / "logs").glob("krita.log"))
