@@ -58,8 +58,7 @@ class GimpDocument(Document):
 
     @property
     def canvas(self) -> Size:
-        if not self.is_open:
-            raise BadRequest("The image has been closed.", "Its result is kept: open the panel to use it elsewhere.")
+        self._require_open()
         return Size(self.image.get_width(), self.image.get_height())
 
     @property
@@ -147,6 +146,10 @@ class GimpDocument(Document):
         super().grow_canvas(edges)
         self._see_all()
 
+    def _require_open(self) -> None:
+        if not self.is_open:
+            raise BadRequest("The image has been closed.", "Its result is kept: open the panel to use it elsewhere.")
+
     def _see_all(self) -> None:
         with _merged(self.image) as picture:
             self._seen = self._see(picture, Bounds.of_size(self.canvas))
@@ -158,6 +161,7 @@ class GimpDocument(Document):
 
     @contextlib.contextmanager
     def undo_group(self, name: str) -> Iterator[None]:
+        self._require_open()
         self.image.undo_group_start()
         try:
             yield

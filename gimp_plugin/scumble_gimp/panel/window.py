@@ -65,7 +65,7 @@ class Panel:
         self._running: list[str] = []
         self._last: Asked | None = None
         self._anew = False
-        """The menu asked for a new picture, whatever is selected: until Generate, or until the selection changes."""
+        """The menu asked for a new picture, not one that fits in: until Generate, or until the selection changes."""
         self._ended = False
         self._client: Client = make_client(home, "keep", free_session(home), self._wake)
         self._editor = Editor(self._client)
@@ -146,8 +146,7 @@ class Panel:
         document, canvas = self._images.document, self._images.canvas
         name = "No image is open: a new one will be made" if document is None else str(document.image.get_name())
         mode = self._foretold()
-        selected = None if self._anew else self._images.selected
-        words = situation_words(mode, selected, canvas or NEW_IMAGE)
+        words = situation_words(mode, self._images.selected, canvas or NEW_IMAGE)
         if document is not None and document.is_indexed:
             words += f"\n{INDEXED}"
         for label, text in ((self._target, name), (self._mode, words)):
