@@ -16,11 +16,13 @@ class Conditioning:
     tokens    (n, tokens, width): what it attends to; a prompt in several chunks has them one after the other
     pooled    (n, width): the prompt as a whole, for architectures that ask for it (SDXL); else None
     guidance  for denoisers that are told it (`Model.told_guidance`); else None
+    said      (n, tokens): whether a token counts, for architectures that see no padding; else None
     """
 
     tokens: Tensor
     pooled: Tensor | None = None
     guidance: float | None = None
+    said: Tensor | None = None
 
     def followed_by(self, other: Conditioning) -> Conditioning:
         """The same prompts with further tokens; the whole stays that of the first chunk."""
@@ -35,8 +37,13 @@ class Conditioning:
 def batch(parts: Sequence[Conditioning]) -> Conditioning:
     """Prompts of equally many tokens, and of one guidance, as one batch, in this order."""
     pooled = [part.pooled for part in parts if part.pooled is not None]
-    tokens = torch.cat([part.tokens for part in parts])
-    return Conditioning(tokens, torch.cat(pooled) if pooled else None, parts[0].guidance)
+    said = [part.said for part in parts if part.said is not None]
+    return Conditioning(
+        tokens=torch.cat([part.tokens for part in parts]),
+        pooled=torch.cat(pooled) if pooled else None,
+        guidance=parts[0].guidance,
+        said=torch.cat(said) if said else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ _SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+FLOW = "FlowMatchEulerDiscreteScheduler"
+"""The scheduler that models of flow matching are published with."""
+
+
 class Schedule(NamedTuple):
     """A scheduler of diffusers set to run over `timesteps` (1-d, from noisy to clean). It carries the state of one
     picture: make a new one for each."""
@@ -35,8 +39,14 @@ class Schedule(NamedTuple):
 def make_scheduler(name: str, scheduler_config: Mapping[str, Any]) -> Any:
     """A scheduler of diffusers with the model's own betas and prediction type.
 
-    Raises BadRequest when the name is not one of SAMPLERS.
+    Raises BadRequest when the name is not one of SAMPLERS, or none for this kind of model.
     """
+    if scheduler_config.get("_class_name") == FLOW:
+        if name != "euler":
+            raise BadRequest("This model has only one sampler, euler.", "Choose euler, or leave the sampler automatic.")
+        from .flow import FlowEuler
+
+        return FlowEuler.from_config(dict(scheduler_config))
     if name not in _SCHEDULERS:
         raise BadRequest("This sampler is not known.", f"Choose one of {', '.join(SAMPLERS)}.")
     import diffusers
@@ -45,19 +55,29 @@ def make_scheduler(name: str, scheduler_config: Mapping[str, Any]) -> Any:
     return getattr(diffusers, kind).from_config(dict(scheduler_config), **options)
 
 
-def make_schedule(name: str, scheduler_config: Mapping[str, Any], steps: int, strength: float = 1.0) -> Schedule:
-    """The last `executed_steps(steps, strength)` of `steps` steps.
+def make_schedule(
+    name: str, scheduler_config: Mapping[str, Any], steps: int, strength: float = 1.0, time_shift: float | None = None
+) -> Schedule:
+    """The last `executed_steps(steps, strength)` of `steps` steps. `time_shift`: see base.Model.
 
     The timesteps stay on the CPU: a scheduler looks its tables up by them, and each look-up from a GPU would wait for it.
     """
     scheduler = make_scheduler(name, scheduler_config)
-    # LCM takes its steps from the 50 it was distilled over; asked for more, it needs a finer grid.
-    distilled = scheduler.config.get("original_inference_steps")
-    scheduler.set_timesteps(steps, **({"original_inference_steps": max(distilled, steps)} if distilled else {}))
+    scheduler.set_timesteps(**_spacing(scheduler.config, steps, time_shift))
     start = steps - executed_steps(steps, strength)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)
     return Schedule(scheduler, scheduler.timesteps[start:])
+
+
+def _spacing(config: Mapping[str, Any], steps: int, time_shift: float | None) -> dict[str, Any]:
+    """What a scheduler is told about its timesteps."""
+    if time_shift is not None:
+        return {"sigmas": [1 - i / steps for i in range(steps)], "mu": time_shift}
+    # LCM takes its steps from the 50 it was distilled over; asked for more, it needs a finer grid.
+    distilled = config.get("original_inference_steps")
+    finer = {"original_inference_steps": max(distilled, steps)} if distilled else {}
+    return {"num_inference_steps": steps, **finer}
 
 
 def executed_steps(steps: int, strength: float) -> int:

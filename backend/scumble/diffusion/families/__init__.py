@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ...protocol.errors import ModelUnreadable
 from .base import Contents, Family, Identity
+from .flux2 import FLUX2
 from .sd1 import SD1
 from .sd2 import SD2
 from .sdxl import SDXL
+from .z_image import Z_IMAGE
 
-FAMILIES: tuple[Family, ...] = (SD1, SD2, SDXL)
+FAMILIES: tuple[Family, ...] = (SD1, SD2, SDXL, FLUX2, Z_IMAGE)
 
 
 def identify(contents: Contents) -> Identity | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..device import Device
     from ..prompts import Prompt
 
-Prediction = Literal["epsilon", "v_prediction"]
+Prediction = Literal["epsilon", "v_prediction", "flow"]
 NO_EMBEDDINGS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -89,6 +89,11 @@ class Model(Protocol):
     told_guidance: bool
     """Whether the denoiser is told the guidance and answers with it applied (`Conditioning.guidance`): such a model has
     no use for a negative prompt."""
+
+    def time_shift(self, height: int, width: int, steps: int) -> float | None:
+        """By how much a schedule of flow matching leans towards noise for latents of this size (the `mu` of Esser et al.,
+        2024, Scaling Rectified Flow Transformers); None for models of noise."""
+        ...
 
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -23,6 +23,7 @@ from ..convert import read_folder, read_original
 from ..device import Device
 from ..memory import memory_errors
 from ..prompts import Prompt
+from .autoencoder import in_range
 from .base import NO_EMBEDDINGS, Identity
 from .clip import ClipText, other_kind
 
@@ -80,10 +81,13 @@ class UNetModel:
         vectors = {word: _only(word, tensors) for word, tensors in embeddings.items()}
         return self._text.encode(prompt, clip_skip, vectors)
 
+    def time_shift(self, height: int, width: int, steps: int) -> float | None:
+        return None
+
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
         factor = self._vae.config.scaling_factor
-        encoded = self._in_range(lambda: self._vae.encode(self._here(image)), _latents)
+        encoded = in_range(self._vae, lambda: self._vae.encode(self._here(image)), _latents)
         mean = _latents(encoded) * factor
         if isinstance(self._vae, AutoencoderTiny):
             return mean, torch.zeros_like(mean)
@@ -92,17 +96,10 @@ class UNetModel:
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         factor = self._vae.config.scaling_factor
-        decoded = self._in_range(lambda: self._vae.decode(self._here(latents) / factor), lambda output: output.sample)
-        image: Tensor = decoded.sample
+        image: Tensor = in_range(
+            self._vae, lambda: self._vae.decode(self._here(latents) / factor), lambda output: output.sample
+        ).sample
         return image
-
-    def _in_range(self, run: Callable[[], Any], numbers: Callable[[Any], Tensor]) -> Any:
-        """Some autoencoders leave the range of float16, first of all SDXL's; one that does stays in float32."""
-        output = run()
-        if self._vae.dtype == torch.float16 and not numbers(output).isfinite().all():
-            self._vae.float()
-            output = run()
-        return output
 
     @torch.no_grad()
     def predict(

@@ -1,0 +1,193 @@
+"""What loaded models of flow matching share: a transformer that attends to a language model's reading of the prompt.
+Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import diffusers
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
+
+from ...protocol.errors import ModelUnreadable
+from ..conditioning import Conditioning, Residuals
+from ..contents import read_contents, read_header, weight_files
+from ..device import Device
+from ..memory import memory_errors
+from ..prompts import Prompt
+from .autoencoder import in_range
+from .base import NO_EMBEDDINGS, Identity
+from .clip import other_kind
+
+_COMPONENTS = ("transformer", "vae", "text_encoder")
+_TOKENS = 512
+_TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+"""How Qwen 3 is asked. Written here, as the template in a model's files is a program."""
+_PREVIEW = 32  # latent pixels of a preview's side
+
+
+class FlowModel:
+    """See base.Model, whose words these are. A language model reads the prompt as it stands: weights of words, chunks and
+    layers to skip mean nothing to it."""
+
+    told_guidance = False
+    transformer: ClassVar[str]
+    """The classes of diffusers that it is made of."""
+    autoencoder: ClassVar[str]
+    answer: ClassVar[str] = ""
+    """What the language model is given as the beginning of its answer."""
+    patch: ClassVar[int] = 1
+    """Latent pixels of the autoencoder for each of the denoiser's, along a side."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        device: Device,
+        modules: Mapping[str, Any],
+        tokenizer: Any,
+        configs: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self.identity = identity
+        self.device = torch.device(device.torch_device)
+        self.dtype = device.dtype
+        self.parts: Mapping[str, Any] = {}  # no LoRA is made for these yet
+        self.scheduler_config = configs["scheduler"]
+        self._transformer, self._vae, self._text_encoder = (modules[name] for name in _COMPONENTS)
+        self._tokenizer = tokenizer
+        self.latent_channels = int(self._transformer.config.in_channels)
+        self.scale = self.patch * 2 ** (len(self._vae.config.block_out_channels) - 1)
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
+    ) -> Conditioning:
+        for word in embeddings:
+            raise other_kind(word)
+        words = " ".join("".join(fragment.text for fragment in section).strip() for section in prompt.sections)
+        read = self._tokenizer(
+            _TURN.format(words) + self.answer,
+            padding="max_length",
+            truncation=True,
+            max_length=_TOKENS,
+            return_tensors="pt",
+        ).to(self.device)
+        states = self._text_encoder(
+            input_ids=read.input_ids,
+            attention_mask=read.attention_mask,
+            output_hidden_states=True,
+            use_cache=False,
+        ).hidden_states
+        return self._conditioning(states, read.attention_mask.bool())
+
+    def _conditioning(self, states: tuple[Tensor, ...], said: Tensor) -> Conditioning:
+        """From the language model's hidden states (1, tokens, width) of each layer; `said` (1, tokens): no padding."""
+        raise NotImplementedError
+
+    def predict(
+        self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
+    ) -> Tensor:
+        raise NotImplementedError
+
+    def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
+        return {"encoder_hidden_states": conditioning.tokens}
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        return self._decoded(self._unscaled(latents))
+
+    @torch.no_grad()
+    def preview(self, latents: Tensor) -> Tensor:
+        small = self._unscaled(latents.float())
+        share = _PREVIEW / max(small.shape[2:])
+        # Shrunk before: decoding is what takes long.
+        return self._decoded(F.interpolate(small, scale_factor=share, mode="area") if share < 1 else small)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """The autoencoder's own latents."""
+        raise NotImplementedError
+
+    def _encoded(self, image: Tensor) -> Any:
+        """The distribution of the autoencoder's own latents."""
+        return in_range(
+            self._vae, lambda: self._vae.encode(self._here(image)).latent_dist, lambda latents: latents.mean
+        )
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        image: Tensor = in_range(
+            self._vae, lambda: self._vae.decode(self._here(latents)), lambda output: output.sample
+        ).sample
+        return image
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self._vae.dtype)
+
+
+Kind = TypeVar("Kind", bound=FlowModel)
+
+
+def load(kind: type[Kind], path: Path, identity: Identity, device: Device) -> Kind:
+    """Loads the folder at `path`. Keeps no converted copy: such models are published in the format that they run in, and
+    a copy would double twenty gigabytes.
+
+    Raises ModelUnreadable, OutOfMemory.
+    """
+    for library in (diffusers.utils, transformers.utils):
+        library.logging.set_verbosity_error()
+        library.logging.disable_progress_bar()
+    configs = dict(read_contents(path).configs)
+    modules = _build(kind, configs)
+    try:
+        tokenizer = Qwen2Tokenizer.from_pretrained(str(path / "tokenizer"), local_files_only=True)
+    except Exception as error:  # the library raises nothing more special
+        raise ModelUnreadable("This model's tokenizer is missing or damaged.") from error
+    with memory_errors():
+        for name, module in modules.items():
+            _fill(module, _read(path / name, device))
+    # Its frequencies are in no file, and so have no values yet.
+    text = modules["text_encoder"]
+    text.rotary_emb = type(text.rotary_emb)(config=text.config).to(device.torch_device)
+    return kind(identity, device, modules, tokenizer, configs)
+
+
+def _build(kind: type[FlowModel], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The modules without weights: on torch's meta device nothing is allocated and nothing is initialised."""
+    try:
+        with torch.device("meta"):
+            return {
+                "transformer": getattr(diffusers, kind.transformer).from_config(dict(configs["transformer"])),
+                "vae": getattr(diffusers, kind.autoencoder).from_config(dict(configs["vae"])),
+                "text_encoder": Qwen3Model(Qwen3Config.from_dict(dict(configs["text_encoder"]))),
+            }
+    except Exception as error:  # whatever a library makes of numbers that make no sense
+        raise ModelUnreadable("A description inside this model is damaged.") from error
+
+
+def _read(component: Path, device: Device) -> dict[str, Tensor]:
+    """The weights in the device's format, on it; those of a language model without its head."""
+    state: dict[str, Tensor] = {}
+    for file in weight_files(component):
+        read_header(file)
+        try:
+            tensors = load_file(file, device=device.torch_device)
+        except (OSError, SafetensorError) as error:
+            raise ModelUnreadable("A part of this model is missing or damaged.") from error
+        for name, tensor in tensors.items():
+            state[name.removeprefix("model.")] = tensor.to(device.dtype) if tensor.is_floating_point() else tensor
+    return state
+
+
+def _fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    try:
+        missing, _ = module.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:  # shapes that differ
+        raise ModelUnreadable("The parts of this model do not fit together.") from error
+    if missing:
+        raise ModelUnreadable("A part of this model is missing.")
+    module.requires_grad_(False).eval()
