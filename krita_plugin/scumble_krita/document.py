@@ -17,11 +17,11 @@ from krita import Krita
 
 from .lib.scumble.client.area import edges_around, touches_empty
 from .lib.scumble.client.document import Document, Edges, Mark, NewLayer
-from .lib.scumble.client.placement import Layer, Placement, Seen, shift_since
+from .lib.scumble.client.placement import Layer, Placement, Seen, scaling_since, shift_since
 from .lib.scumble.protocol.errors import BadRequest
 from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
-from .qt import QtCore
+from .qt import QtCore, QtGui
 from .slots import guarded
 
 ANNOTATION = "scumble"
@@ -112,7 +112,10 @@ class KritaDocument(Document):
         new = node is None
         if new:
             node = self._open.createNode(layer.name, "paintlayer")
-        data = self._convert(layer.pixels, layer.bounds, PLAIN, _space_of(self._open))
+        pixels = (
+            layer.pixels if layer.size == layer.bounds.size else _scaled(layer.pixels, layer.size, layer.bounds.size)
+        )
+        data = self._convert(pixels, layer.bounds, PLAIN, _space_of(self._open))
         node.setPixelData(QtCore.QByteArray(data), *layer.bounds)
         if new:
             self._add(node)
@@ -218,13 +221,15 @@ class KritaDocument(Document):
 
     def mark(self) -> Mark:
         canvas, layers = self.canvas, self._paint_layers()
-        if self._seen is not None and canvas not in (self._expected, self._seen.canvas):
-            shift = shift_since(self._seen, canvas, layers, self._visible)
-            if shift is not None:
-                self._moved(*shift)
         handle = self._open
         rows = {strip.y: _bytes_of(handle.projection(*strip)) for strip in _spread(Bounds.of_size(canvas))}
-        self._seen = Seen(canvas, layers, rows)
+        seen = Seen(canvas, layers, rows)
+        if self._seen is not None and canvas not in (self._expected, self._seen.canvas):
+            shift = shift_since(self._seen, canvas, layers, self._visible)
+            placement = scaling_since(self._seen, seen) if shift is None else Placement(*shift)
+            if placement is not None:
+                self.follow(placement)
+        self._seen = seen
         return super().mark()
 
     def grow_canvas(self, edges: Edges) -> None:
@@ -390,6 +395,12 @@ def _bounds_of(node: Any) -> Bounds:
 def _bytes_of(image: Any) -> bytes:
     bits = image.constBits()
     return bits.asstring(image.width() * image.height() * 4) if bits is not None else b""
+
+
+def _scaled(pixels: bytes, size: Size, wanted: Size) -> bytes:
+    image = QtGui.QImage(pixels, size.width, size.height, size.width * 4, QtGui.QImage.Format.Format_ARGB32)
+    keep, mode = QtCore.Qt.AspectRatioMode.IgnoreAspectRatio, QtCore.Qt.TransformationMode.SmoothTransformation
+    return _bytes_of(image.scaled(wanted.width, wanted.height, keep, mode).convertToFormat(image.format()))
 
 
 def _spread(bounds: Bounds) -> list[Bounds]:

@@ -16,6 +16,7 @@ from scumble.client.placement import (
     layers_scaled,
     layers_shift,
     scaling,
+    scaling_since,
     shift_since,
 )
 from scumble.protocol.geometry import Bounds, Size
@@ -141,6 +142,24 @@ def test_a_scaled_picture_looks_alike_and_a_cropped_one_does_not() -> None:
     assert not are_alike(before, looks(shown(lambda x, y: (59 - x, y), grain=9), Size(60, 40)))
     flat = looks(shown(lambda x, y: (0, 0)), Size(60, 40))
     assert not are_alike(flat, flat)
+
+
+def test_a_scaling_is_told_by_layers_that_stay_and_a_picture_that_looks_alike() -> None:
+    whole, dot = Bounds(0, 0, 60, 48), Bounds(6, 12, 12, 12)
+
+    def seen(size: Size, layers: dict[str, Layer], across: float, down: float) -> Seen:
+        read = shown(lambda x, y: (int(x * across), int(y * down)), grain=9)
+        rows = sorted({(size.height - 1) * part // 15 for part in range(16)})
+        return Seen(size, layers, {y: read(Bounds(0, y, size.width, 1)) for y in rows})
+
+    before = seen(Size(60, 48), {"base": Layer(0, 0, whole), "dot": Layer(0, 0, dot)}, 1, 1)
+    twice = {"base": Layer(0, 0, Bounds(0, 0, 120, 96)), "dot": Layer(0, 0, Bounds(12, 24, 24, 24))}
+    assert scaling_since(before, seen(Size(120, 96), twice, 0.5, 0.5)) == (0, 0, 2, 2)
+    assert scaling_since(before, seen(Size(120, 96), twice, 1, 1)) is None, "another picture"
+    assert scaling_since(before, seen(Size(120, 96), {**twice, "dot": Layer(9, 0, dot)}, 0.5, 0.5)) is None
+    assert scaling_since(before, seen(Size(120, 96), {**twice, "dot": Layer(0, 0, dot)}, 0.5, 0.5)) is None
+    assert scaling_since(before, seen(Size(120, 96), {}, 0.5, 0.5)) is None
+    assert scaling_since(before, seen(Size(62, 50), before.layers, 1, 1)) is None
 
 
 def test_placements_follow_one_another() -> None:

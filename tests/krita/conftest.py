@@ -26,7 +26,7 @@ def plugin() -> Iterator[types.ModuleType]:
     library = types.ModuleType("scumble_krita.lib")
     library.__path__ = [str(REPOSITORY / "backend")]
     qt = types.ModuleType("scumble_krita.qt")
-    qt.QtCore = fakes.QtCore  # type: ignore[attr-defined]
+    qt.QtCore, qt.QtGui = fakes.QtCore, None  # type: ignore[attr-defined] # no picture is scaled without Krita
     slots = types.ModuleType("scumble_krita.slots")
     slots.guarded = lambda function: function  # type: ignore[attr-defined] # what is raised shall reach the test
     krita = types.ModuleType("krita")

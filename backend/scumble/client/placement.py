@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from ..protocol.geometry import Bounds, Size
 
 Number = Union[int, Fraction]
+Key = TypeVar("Key")
 Read = Callable[[Bounds], bytes]
 """Gives the pixels that one sees now; the bounds lie on the canvas."""
 
@@ -108,6 +109,32 @@ def shift_since(before: Seen, canvas: Size, layers: Dict[str, Layer], read: Read
     return (dx, dy) if found >= LEAST_ROWS else None
 
 
+def scaling_since(before: Seen, now: Seen) -> Optional[Placement]:
+    """The scaling that made the one picture of the other; None where that is not certain.
+
+    Krita leaves the origins of layers where they are and scales what is on them.
+    """
+    placement = scaling(before.canvas, now.canvas)
+    common = [name for name in before.layers if name in now.layers]
+    if not common or len(before.rows) != len(now.rows) or not is_scaling(placement):
+        return None
+    if any(before.layers[name][:2] != now.layers[name][:2] for name in common):
+        return None
+    was, shown = ({name: seen.layers[name].bounds for name in common} for seen in (before, now))
+    if not layers_scaled(was, shown, placement):
+        return None
+    return placement if are_alike(_looks(before), _looks(now)) else None
+
+
+def _looks(seen: Seen) -> Looks:
+    """The rows, one below the other, from B G R A to r g b."""
+    row = b"".join(seen.rows[y] for y in sorted(seen.rows))
+    pixels = bytearray(len(row) // 4 * 3)
+    for channel in range(3):
+        pixels[channel::3] = row[2 - channel :: 4]
+    return Looks(Size(seen.canvas.width, len(seen.rows)), bytes(pixels))
+
+
 def _is_found(place: Bounds, row: bytes, dx: int, dy: int, canvas: Size, read: Read) -> bool:
     """Whether a row of pixels is where it would be after this shift, as far as it is still on the canvas."""
     moved = place.translate(dx, dy)
@@ -175,7 +202,7 @@ def layers_shift(before: Mapping[int, Bounds], after: Mapping[int, Bounds]) -> O
     return shifts.pop() if same_size and len(shifts) == 1 else None
 
 
-def layers_scaled(before: Mapping[int, Bounds], after: Mapping[int, Bounds], placement: Placement) -> bool:
+def layers_scaled(before: Mapping[Key, Bounds], after: Mapping[Key, Bounds], placement: Placement) -> bool:
     """Whether all layers that are still there have gone there, rounded in whichever way."""
     pairs = [(placement.of(before[layer]), after[layer]) for layer in before if layer in after]
     return all(abs(value - wanted) <= 1 for old, new in pairs for value, wanted in zip(new, old))

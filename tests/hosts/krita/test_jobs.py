@@ -9,6 +9,8 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 from scumble.home import Home
 
 from tests.server.process import Process, process
@@ -142,9 +144,22 @@ def test_the_layer_follows_a_crop_of_a_picture_with_one_layer(slow: Docker) -> N
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (51, 168, 81, 238)
 
 
-def test_a_canvas_that_is_scaled_meanwhile_asks(slow: Docker) -> None:
+def test_the_layer_follows_a_picture_that_is_scaled_meanwhile(slow: Docker) -> None:
     begin(slow, "slow", steps=10)
-    slow.krita.run("document.scaleImage(800, 600, 72, 72, 'Bicubic'); document.waitForDone()")
+    slow.krita.run("document.scaleImage(600, 600, 72, 72, 'Bicubic'); document.waitForDone()")
+    slow.wait_layers(2)
+    alpha = slow.layer()[..., 3]
+    assert alpha.shape == (600, 600)
+    mask = on_canvas(soft_mask(160, 120), 120, 80, 400, 300)
+    wanted = np.asarray(Image.fromarray(mask).resize((600, 600), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(alpha - wanted).max() <= 24
+    rows, columns = np.nonzero(alpha)
+    assert (rows.min() // 2, rows.max() // 2, columns.min(), columns.max()) == pytest.approx((81, 198, 182, 417), abs=2)
+
+
+def test_a_canvas_that_has_changed_in_unknown_ways_asks(slow: Docker) -> None:
+    begin(slow, "slow", steps=10)
+    slow.krita.run("document.scaleImage(410, 305, 72, 72, 'Bicubic'); document.waitForDone()")
     slow.wait_notice("canvas was changed.*Insert anyway")
     assert slow.layers() == ["base"]
     slow.click("scumble_notice_help")
