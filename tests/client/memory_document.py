@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scumble.client.document import Document, Edges, NewLayer
+from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 
 OPAQUE = b"\x0a\x14\x1e\xff"
@@ -17,6 +18,8 @@ class MemoryDocument(Document):
         self.layers: list[NewLayer] = []
         self.reads: list[Bounds] = []
         self.growths: list[Edges] = []
+        self.others: dict[str, bytes] = {}
+        """Layers of one colour each, by their ids."""
 
     @property
     def identity(self) -> str:
@@ -34,6 +37,11 @@ class MemoryDocument(Document):
         self.reads.append(bounds)
         starts = [(y * self.size.width + bounds.x) * 4 for y in range(bounds.top, bounds.bottom)]
         return b"".join(bytes(self.pixels[start : start + bounds.width * 4]) for start in starts)
+
+    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+        if layer not in self.others:
+            raise BadRequest("There is no such layer.")
+        return self.others[layer] * bounds.area
 
     def resize_canvas(self, edges: Edges) -> None:
         self.growths.append(edges)

@@ -14,14 +14,17 @@ from scumble.client import client as client_module
 from scumble.client.client import Client, JobCancelled
 from scumble.client.connection import Address, Unreachable
 from scumble.client.events import Connected, Event, Finished, Lost, Received
-from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, UnsupportedVersion
-from scumble.protocol.frames import pack, unpack
+from scumble.client.ledger import Draft
+from scumble.client.payloads import to_payload
+from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, TooLarge, UnsupportedVersion
+from scumble.protocol.frames import decode, pack, unpack
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
     Accepted,
     Acknowledge,
     Cancel,
     Cancelled,
+    Control,
     EditRequest,
     Failed,
     History,
@@ -415,6 +418,25 @@ def test_an_edit_above_the_limits_fails_here_and_not_by_a_closed_connection() ->
         job = client.submit(REQUEST, IMAGE, MASK)
         failed = wait_for(client, Failed)
         assert (failed.code, failed.job) == ("too_large", job)
+
+
+@pytest.mark.parametrize("order", ["rgba", "bgra"])
+def test_controls_go_after_the_mask_in_their_order(order: Any) -> None:
+    controls = (Control("a", Bounds(0, 0, 2, 1)), Control("b", Bounds(0, 0, 1, 1)))
+    request = replace(REQUEST, controls=controls)
+    draft = Draft(Submit("0" * 32, request), IMAGE, MASK, (b"\x01\x02\x03\x04" * 2, b"\x05\x06\x07\x08"))
+    _, buffers = decode(b"".join(to_payload(draft, Limits(), order)))
+    assert [buffer.role for buffer in buffers] == ["image", "mask", "control", "control"]
+    expected = [b"\x01\x02\x03\x04" * 2, b"\x05\x06\x07\x08"]
+    if order == "bgra":
+        expected = [b"\x03\x02\x01\x04" * 2, b"\x07\x06\x05\x08"]
+    assert [unpack(buffer) for buffer in buffers[2:]] == expected
+    large = replace(REQUEST, controls=(Control("a", Bounds(0, 0, 20, 20)),))
+    with pytest.raises(TooLarge):
+        to_payload(Draft(Submit("0" * 32, large), IMAGE, MASK, (bytes(1600),)), Limits(max_pixels=100), order)
+    for wrong in ((), (bytes(8),), (bytes(8), bytes(8))):
+        with pytest.raises(BadRequest):
+            Client("test", lambda: Address("127.0.0.1", 1, "")).submit(request, IMAGE, MASK, controls=wrong)
 
 
 @pytest.mark.parametrize(("image", "mask"), [(IMAGE[1:], MASK), (IMAGE, MASK[1:]), (IMAGE, None), (IMAGE, b"")])

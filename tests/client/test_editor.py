@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import pytest
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, Editor, EditSettings, layer_name, prepare
+from scumble.client.editor import CanvasChanged, ControlLayer, Editor, EditSettings, layer_name, prepare
 from scumble.client.events import Finished
 from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest, Layer, Result, replace
+from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Result, replace
 
 from .memory_document import OPAQUE, MemoryDocument
 
@@ -36,6 +37,7 @@ class QuietClient(Client):
         mask: bytes | None = None,
         job: str | None = None,
         priority: int = 0,
+        controls: Sequence[bytes] = (),
     ) -> str:
         job = job or f"{len(self.said):032x}"
         self.said.append(("submit", request))
@@ -70,6 +72,31 @@ def start(editor: Editor, client: QuietClient, document: MemoryDocument, edges: 
 
 
 # ---- document to edit ------------------------------------------------------------------------------------------------
+
+
+def test_controls_are_read_where_the_picture_is_read() -> None:
+    document = MemoryDocument(Size(3000, 2000), selected=SELECTED)
+    document.others["sketch"] = b"\x09\x08\x07\xff"
+    layers = (ControlLayer("c1"), ControlLayer("c2", "sketch", "canny", 0.5, 0.1, 0.9))
+    edit = prepare(document, EditSettings(prompt="a cat", loras=(LoraUse("l", 0.5),), controls=layers))
+    area = edit.request.image
+    assert edit.request.loras == (LoraUse("l", 0.5),)
+    assert edit.request.controls == (Control("c1", area), Control("c2", area, "canny", 0.5, 0.1, 0.9))
+    assert edit.controls == (edit.image, b"\x09\x08\x07\xff" * area.area)
+
+
+def test_without_a_selection_controls_cover_the_canvas() -> None:
+    document = MemoryDocument(Size(30, 20))
+    edit = prepare(document, EditSettings(prompt="a cat", controls=(ControlLayer("c"),)))
+    assert (edit.request.mode, edit.request.image.area) == ("txt2img", 1)
+    assert edit.request.controls[0].image == Bounds(0, 0, 30, 20)
+    assert edit.controls == (OPAQUE * 600,)
+
+
+def test_a_layer_that_is_gone_is_told_before_anything_is_sent(editor: Editor, client: QuietClient) -> None:
+    with pytest.raises(BadRequest, match="no such layer"):
+        editor.start(MemoryDocument(Size(30, 20)), EditSettings(prompt="x", controls=(ControlLayer("c", "gone"),)))
+    assert client.said == []
 
 
 def test_a_selection_goes_with_its_surroundings_and_not_with_the_document() -> None:

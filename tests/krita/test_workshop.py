@@ -22,7 +22,7 @@ class ToldClient:
         self.asked: list[tuple[Any, ...]] = []
         self.coming: list[Any] = []
 
-    def submit(self, request: Any, image: bytes, mask: Any, job: Any = None) -> str:
+    def submit(self, request: Any, image: bytes, mask: Any, job: Any = None, controls: Any = ()) -> str:
         self.asked.append(("submit", request))
         return f"{len(self.asked):032x}"
 

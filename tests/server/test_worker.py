@@ -12,10 +12,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from scumble.protocol.frames import encode, pack
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import Control, EditRequest, Submit
 from scumble.server import shared
 from scumble.server.shared import Parcel, discard, new_name, offer, take
+from scumble.server.worker import unpack
 
 from .edits import segments
+from .harness import LORA
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -106,3 +111,24 @@ def test_a_parcel_travels_in_the_pipe_where_shared_memory_is_full(monkeypatch: p
         assert segments() == before
         assert take(parcel) == b"pixels"
     discard(name)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_submits_buffers_find_their_places(masked: bool) -> None:
+    canvas = Size(8, 6)
+    control = Control("control-1", Bounds(0, 0, 2, 1))
+    mask = Bounds(1, 1, 2, 2) if masked else None
+    request = EditRequest("img2img", canvas, Bounds(0, 0, 8, 6), mask, controls=(control, control))
+    buffers = [
+        pack("image", 8, 6, "rgba8", bytes(192)),
+        *([pack("mask", 2, 2, "gray8", b"\1\2\3\4")] if masked else []),
+        pack("control", 2, 1, "rgba8", b"\5" * 8),
+        pack("control", 2, 1, "rgba8", b"\6" * 8),
+    ]
+    frame = encode(Submit("0" * 32, request), buffers)
+    assert isinstance(frame, bytes)
+    found, source = unpack(frame, (LORA,))
+    assert (found, source.adapters) == (request, (LORA,))
+    assert source.image.shape == (6, 8, 4)
+    assert (source.mask is None) is not masked
+    assert [int(pixels[0, 0, 0]) for pixels in source.controls] == [5, 6]

@@ -15,6 +15,7 @@ from ..client.client import JobCancelled
 from ..client.connection import Unreachable
 from ..home import find_home
 from ..protocol.errors import BadRequest, NotAuthorised, ScumbleError, UnsupportedVersion
+from .adapters import add_options as add_adapter_options
 
 DONE, BAD_USE, UNREACHABLE, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
 """Exit codes."""
@@ -135,6 +136,7 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), stren
     command.add_argument("--feather", type=int, default=0, metavar="PX", help="fade inside the mask's edge")
     command.add_argument("--context", type=int, metavar="PX", help="surroundings that the model sees")
     command.add_argument("--resolution", type=int, metavar="PX", help="side of what the model is given (its own)")
+    add_adapter_options(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png", help="the merged picture")
     command.add_argument("--layer", type=Path, metavar="LAYER.png", help="also the new layer alone")
     command.add_argument("--json", action="store_true", help="one line of JSON: timings, seed, model, crop, bounds")

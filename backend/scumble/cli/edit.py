@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..protocol.errors import BadRequest
 from ..protocol.geometry import Size
 from ..protocol.messages import Mode, ModelInfo, Progress, Result
 from ..protocol.schema import to_json
+from .adapters import chosen_controls, chosen_loras, control_files
 from .models import refresh
 from .pending import pending_file, read_pending, write_pending
 from .picture import PictureDocument
@@ -41,13 +43,18 @@ def run(args: argparse.Namespace) -> int:
         _check_output(path)
     document = _open(args)
     model = _added_model(args, home)
-    note = pending_file(home, vars(args), [getattr(args, name) for name in ("image", "mask") if name in args])
+    inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *control_files(args)]
+    note = pending_file(home, vars(args), inputs)
     before = read_pending(note)
     with connected(home, session=before.session if before else None) as (client, welcome):
         if model is not None:
             refresh(client)
         editor = Editor(client)
-        settings = _settings(args, model)
+        settings = replace(
+            _settings(args, model),
+            loras=chosen_loras(args, welcome.adapters, home),
+            controls=chosen_controls(args, welcome.adapters, home),
+        )
         edges = Edges(args.left, args.top, args.right, args.bottom) if args.command == "outpaint" else None
         edit = prepare(document, settings, model.kind if model else editor.model_kind(settings), edges)
         began = time.perf_counter()

@@ -97,6 +97,17 @@ class PictureDocument(Document):
         crop = self._image.crop((bounds.left, bounds.top, bounds.right, bounds.bottom))
         return self._space.to_wire(crop).tobytes()
 
+    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+        """`layer` is the file of a picture of the canvas's size."""
+        other = PictureDocument.open(Path(layer))
+        if other.canvas != self.canvas:
+            raise BadRequest(
+                f"The control is {other.canvas.width} x {other.canvas.height} pixels and the picture "
+                f"{self.canvas.width} x {self.canvas.height}.",
+                "Give a control of the picture's size.",
+            )
+        return other.read(bounds)
+
     def resize_canvas(self, edges: Edges) -> None:
         size = (self.canvas.width + edges.left + edges.right, self.canvas.height + edges.top + edges.bottom)
         grown = Image.new(ALPHA.get(self._image.mode, self._image.mode), size)

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import replace
-from typing import Callable, Deque, List, Optional, TypeVar
+from typing import Callable, Deque, List, Optional, Sequence, TypeVar
 
 from ..protocol.errors import (
     BadRequest,
@@ -119,18 +119,21 @@ class Client:
         mask: Optional[bytes] = None,
         job: Optional[str] = None,
         priority: int = 0,
+        controls: Sequence[bytes] = (),
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.
 
-        `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask.
-        Raises BadRequest when they do not fit.
+        `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask, `controls` like `image`, one
+        for each of request.controls. Raises BadRequest when they do not fit.
         """
         if len(image) != request.image.area * 4:
             raise BadRequest("The image's pixels do not fit its bounds.")
         if (None if mask is None else len(mask)) != (None if request.mask is None else request.mask.area):
             raise BadRequest("The mask's pixels do not fit its bounds.")
+        if [len(pixels) for pixels in controls] != [control.image.area * 4 for control in request.controls]:
+            raise BadRequest("The controls' pixels do not fit their bounds.")
         job = job or uuid.uuid4().hex
-        self._ask(Draft(Submit(job, request, priority), image, mask))
+        self._ask(Draft(Submit(job, request, priority), image, mask, tuple(controls)))
         return job
 
     def cancel(self, job: str) -> None:

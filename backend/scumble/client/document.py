@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional, Tuple
 
+from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
 from .placement import Placement
@@ -84,6 +85,11 @@ class Document(ABC):
     @abstractmethod
     def read(self, bounds: Bounds) -> bytes:
         """The visible picture (or what the artist chose as the source) within the bounds, which lie in the canvas."""
+
+    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+        """As `read`, of one layer alone (the host's own id of it), transparent where it has no pixels. Raises BadRequest
+        where there is no such layer (any more)."""
+        raise BadRequest("Single layers cannot be used here.", "Use the visible picture.")
 
     @abstractmethod
     def resize_canvas(self, edges: Edges) -> None:

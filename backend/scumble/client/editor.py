@@ -10,7 +10,18 @@ from typing import Dict, List, Optional, Set, Tuple
 
 from ..protocol.errors import BadRequest, ScumbleError
 from ..protocol.geometry import Bounds, Size
-from ..protocol.messages import MAX_SEED, EditRequest, Mode, ModelKind, Prefill, Result, replace
+from ..protocol.messages import (
+    MAX_SEED,
+    Control,
+    EditRequest,
+    LoraUse,
+    Mode,
+    ModelKind,
+    Prefill,
+    Preprocessor,
+    Result,
+    replace,
+)
 from .area import bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
 from .client import Client
 from .document import Document, Edges, Mark, NewLayer
@@ -25,6 +36,19 @@ class CanvasChanged(ScumbleError):
 
     code = "canvas_changed"
     default_hint = "Undo the change of the canvas, or insert the layer at its old position and move it."
+
+
+@dataclass(frozen=True)
+class ControlLayer:
+    """A layer (the host's own id of it) that a ControlNet follows, None for the visible picture; the other fields as in
+    Control."""
+
+    id: str
+    layer: Optional[str] = None
+    preprocessor: Preprocessor = "none"
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,15 +74,18 @@ class EditSettings:
     membrane: bool = True
     clip_skip: int = 1
     factor: int = 2
+    loras: Tuple[LoraUse, ...] = ()
+    controls: Tuple[ControlLayer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask."""
+    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls."""
 
     request: EditRequest
     image: bytes = field(repr=False)
     mask: Optional[bytes] = field(repr=False)
+    controls: Tuple[bytes, ...] = field(repr=False, default=())
 
 
 def prepare(
@@ -91,13 +118,23 @@ def prepare(
             transparent=selected is not None and touches_empty(selected[1], selected[0], pixels[3::4], image),
             grows=edges is not None,
         )
+    area = image if selected else Bounds.of_size(canvas)
     request = EditRequest(
         canvas=canvas,
         image=image,
         mask=selected[0] if selected else None,
-        **{**vars(settings), "mode": mode},
+        **{**vars(settings), "mode": mode, "controls": tuple(_placed(layer, area) for layer in settings.controls)},
     )
-    return Edit(request, pixels, selected[1] if selected else None)
+    controls = tuple(_read(document, layer.layer, area) for layer in settings.controls)
+    return Edit(request, pixels, selected[1] if selected else None, controls)
+
+
+def _placed(layer: ControlLayer, area: Bounds) -> Control:
+    return Control(layer.id, area, layer.preprocessor, layer.weight, layer.start, layer.end)
+
+
+def _read(document: Document, layer: Optional[str], bounds: Bounds) -> bytes:
+    return document.read(bounds) if layer is None else document.read_layer(layer, bounds)
 
 
 def _whole(document: Document, settings: EditSettings) -> Tuple[Bounds, bytes]:
@@ -142,7 +179,7 @@ class Editor:
 
     def submit(self, document: Document, edit: Edit, job: Optional[str] = None) -> str:
         """The second half of `start`; with the id of a job that was submitted before, that one is taken up again."""
-        job = self._client.submit(edit.request, edit.image, edit.mask, job)
+        job = self._client.submit(edit.request, edit.image, edit.mask, job, controls=edit.controls)
         self._places[job] = _Place(document, document.mark())
         return job
 

@@ -34,6 +34,7 @@ class Draft:
     submit: Submit
     image: bytes = field(repr=False)
     mask: Optional[bytes] = field(repr=False, default=None)
+    controls: Tuple[bytes, ...] = field(repr=False, default=())
 
 
 Item = Union[Draft, Message]
