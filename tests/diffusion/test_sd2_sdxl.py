@@ -108,6 +108,39 @@ def test_without_a_negative_prompt_sdxl_sees_zeros_as_in_diffusers(folders: Any,
     assert not nothing.pooled.any()
 
 
+@pytest.mark.parametrize(
+    ("prediction", "scheduler", "steps", "guidance"),
+    [
+        pytest.param("epsilon", {"timestep_spacing": "trailing"}, 2, 1.0, id="few steps"),
+        pytest.param(
+            "v_prediction",
+            {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True},
+            4,
+            5.0,
+            id="zero-terminal SNR",
+        ),
+    ],
+)
+def test_a_variants_own_schedule_gives_the_picture_of_diffusers(
+    prediction: str, scheduler: dict[str, Any], steps: int, guidance: float, tmp_path: Path
+) -> None:
+    folder = make_sdxl_folder(tmp_path / "variant", prediction=prediction, **scheduler)
+    pipe = pipeline(StableDiffusionXLPipeline, folder)
+    theirs = pipe(
+        "a boat",
+        negative_prompt="a red car",
+        height=64,
+        width=64,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images[0]
+    engine = DiffusionEngine(load(folder, tmp_path / "cache"), find_family("sdxl"))
+    settings: dict[str, Any] = {"negative": "a red car", "steps": steps, "guidance": guidance}
+    assert_same_picture(run(engine, prompt="a boat", **settings)[0], theirs)
+
+
 @every_family
 def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(family: str, folders: Any, engines: Any) -> None:
     engine, strength = engines[family, True], 0.9
