@@ -3,7 +3,8 @@
 Stalls    the longest gap of a 10 ms timer in Krita's event loop while a whole canvas of 4096 x 4096 is sent and comes back
           as a layer, beside the longest gap with nothing going on; and the longest time in one of the plug-in's own slots,
           with and without the calls that copy pixels out of Krita and into it.
-Latency   from the click on Generate to the inserted layer, less the engine's time: median and worst of some.
+Latency   from the click on Generate to the inserted layer, less the engine's time: median and worst of some. Beside it,
+          from the same document, what Krita itself takes to add a layer of that size that is filled already.
 Import    of the plug-in on the GUI thread, and making its docker.
 
 The engine is a fake that takes no time; the backend, its worker process and the plug-in's zip are real.
@@ -140,7 +141,32 @@ def measure_latency(docker: Docker, canvas: tuple[int, int], size: tuple[int, in
     )
     slots = krita.run("result = [slot for slot in slots[-20:]]")
     print("    slots of the plug-in:", ", ".join(f"{name} {whole:.0f}/{own:.0f}" for whole, own, name in slots[-6:]))
+    print(f"    Krita's own addChildNode of an equal layer: {statistics.median(krita_alone(krita, size)):.0f} ms")
     close(krita)
+
+
+def krita_alone(krita: KritaHost, size: tuple[int, int]) -> list[float]:
+    """Milliseconds in which Krita adds a layer, some times: nothing of that is the plug-in's."""
+    taken: list[float] = krita.run(
+        """
+result = []
+pixels = QtCore.QByteArray(bytes([90, 140, 120, 255]) * (width * height))
+for _ in range(runs):
+    node = document.createNode("alone", "paintlayer")
+    node.setPixelData(pixels, (document.width() - width) // 2, (document.height() - height) // 2, width, height)
+    document.waitForDone()
+    began = time.perf_counter()
+    document.rootNode().addChildNode(node, None)
+    result.append((time.perf_counter() - began) * 1000)
+    document.waitForDone()
+    node.remove()
+    document.waitForDone()
+""",
+        width=size[0],
+        height=size[1],
+        runs=RUNS,
+    )
+    return taken
 
 
 def measure_import(krita: KritaHost) -> None:
