@@ -12,6 +12,7 @@ from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify
+from scumble.editing.adapters import Adapter
 from scumble.editing.compositor import composite
 from scumble.editing.plan import Pixels, Source
 from scumble.editing.planner import plan_edit
@@ -37,8 +38,19 @@ def load(folder: Path, home: Home) -> DiffusionEngine:
     return DiffusionEngine(family.load(folder, identity, device, home.cache), family, home)
 
 
-def paint(engine: DiffusionEngine, prompt: str, seed: int = 0, count: int = 1, **settings: Any) -> NDArray[np.uint8]:
-    """(count, 128, 128, 3) pictures of a prompt, from nothing; `settings` are those of EditRequest."""
+def paint(
+    engine: DiffusionEngine,
+    prompt: str,
+    seed: int = 0,
+    count: int = 1,
+    adapters: tuple[Adapter, ...] = (),
+    hints: tuple[Pixels, ...] = (),
+    **settings: Any,
+) -> NDArray[np.uint8]:
+    """(count, 128, 128, 3) pictures of a prompt, from nothing.
+
+    `settings` are those of EditRequest, `hints` the (128, 128, 4) pictures of its controls.
+    """
     request = EditRequest(
         **{
             "mode": "txt2img",
@@ -54,7 +66,8 @@ def paint(engine: DiffusionEngine, prompt: str, seed: int = 0, count: int = 1, *
         }
     )
     empty: Pixels = np.zeros((PIECE.height, PIECE.width, 4), np.uint8)
-    return np.stack(engine.generate(plan_edit(request, Source(empty), engine.traits), lambda *_, **__: None))
+    source = Source(empty, controls=hints, adapters=adapters)
+    return np.stack(engine.generate(plan_edit(request, source, engine.traits), lambda *_, **__: None))
 
 
 class Edited(NamedTuple):
