@@ -27,11 +27,14 @@ def walk(widget, depth=0):
 
 
 def find_window(title):
-    windows = [window for program in children(Atspi.get_desktop(0)) for window in children(program)]
-    for window in windows:
-        if re.search(title, window.get_name() or ""):
-            return window
-    sys.exit(f"no window {title!r}, but {[window.get_name() for window in windows]}")
+    Atspi.set_timeout(2000, 2000)  # a plug-in that waits for something does not answer, GIMP itself does
+    others = []
+    for program in children(Atspi.get_desktop(0)):
+        for window in children(program):
+            if re.search(title, window.get_name() or ""):
+                return window
+            others.append(window.get_name())
+    sys.exit(f"no window {title!r}, but {others}")
 
 
 def tree(window):
