@@ -17,6 +17,7 @@ from diffusers import (
     StableDiffusionControlNetImg2ImgPipeline,
     StableDiffusionControlNetInpaintPipeline,
     StableDiffusionControlNetPipeline,
+    StableDiffusionXLControlNetPipeline,
 )
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
@@ -26,6 +27,7 @@ from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
+from scumble.diffusion.families.sdxl import SDXL
 from scumble.diffusion.prompts import Prompt, parse
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels
@@ -34,7 +36,7 @@ from scumble.protocol.geometry import Bounds
 from scumble.protocol.messages import Control
 
 from .test_engine import CPU, WHOLE, Log, block, picture, plan
-from .tiny import make_sd1_folder
+from .tiny import make_sd1_folder, make_sdxl_folder
 from .tiny_adapters import make_control, original_control, write_adapter, write_control
 
 Engines = Callable[[bool], DiffusionEngine]
@@ -142,6 +144,31 @@ def test_the_same_picture_as_the_pipelines_of_diffusers(
     ).images[0]
     difference = np.abs(ours.astype(int) - (theirs * 255).round().astype(int))
     assert difference.max() <= 1
+    assert np.abs(ours.astype(int) - without).max() > 8
+
+
+def test_the_same_picture_as_the_pipeline_of_sdxl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_sdxl_folder(tmp_path / "tiny")
+    engine = DiffusionEngine(SDXL.load(folder, identify(read_contents(folder)), CPU, tmp_path / "cache"), SDXL)
+    network = make_control(engine.model.parts["unet"])
+    adapter = write_control(tmp_path / "edges", network, "sdxl")
+    ours = paint(engine, (adapter, control(adapter, weight=0.7), hint()), steps=3)
+    without = paint(engine, steps=3)
+    pipe = StableDiffusionXLControlNetPipeline.from_pretrained(folder, controlnet=network, add_watermarker=False)
+    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(engine.model.scheduler_config)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        "a boat",
+        image=Image.fromarray(hint()[..., :3]),
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        height=64,
+        width=64,
+        controlnet_conditioning_scale=0.7,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images[0]
+    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
     assert np.abs(ours.astype(int) - without).max() > 8
 
 

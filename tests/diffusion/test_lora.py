@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from scumble.diffusion.adapters import Loras
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
+from scumble.diffusion.families.sdxl import SDXL
 from scumble.diffusion.lora import read_lora
+from scumble.diffusion.prompts import parse
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels
 from scumble.protocol.errors import BadRequest, ModelMissing, ModelUnreadable
@@ -25,7 +27,7 @@ from scumble.protocol.messages import LoraUse
 from torch import Tensor, nn
 
 from .test_engine import Log, plan
-from .tiny import make_sd1_folder
+from .tiny import make_sd1_folder, make_sdxl_folder
 from .tiny_adapters import RANK, Layout, lora_tensors, write_adapter
 
 CPU = Device("cpu", torch.float32, channels_last=False)
@@ -109,6 +111,31 @@ def test_a_lora_does_what_diffusers_does_with_it(
     theirs = answer({"unet": pipe.unet, "text_encoder": pipe.text_encoder})
     assert (theirs - theirs_before).abs().max() > 0.01
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["kohya", "original", "diffusers"])
+def test_a_lora_of_sdxl_does_what_diffusers_does_with_it(layout: Layout, tmp_path: Path) -> None:
+    """With both text encoders; kohya's scripts write the UNet's blocks under their original names."""
+    folder = make_sdxl_folder(tmp_path / "tiny")
+    engine = DiffusionEngine(SDXL.load(folder, identify(read_contents(folder)), CPU, tmp_path / "cache"), SDXL)
+    alpha = None if layout == "diffusers" else 2.0
+    tensors = lora_tensors(engine.model.parts, layout, alpha)
+    assert any("te2" in key or "text_encoder_2" in key for key in tensors)
+    adapter = write_adapter(tmp_path / "a.safetensors", tensors)
+    engine.use_loras(replace(plan(), adapters=(adapter,)), parse("a boat<lora:a:0.7>"))
+    ours = engine.model.encode_prompt(parse("a boat"))
+    latents, timestep = torch.ones(1, 4, 8, 8), torch.tensor(500)
+    pipe = StableDiffusionXLPipeline.from_pretrained(folder)
+    pipe.load_lora_weights(str(adapter.path), adapter_name="a")
+    pipe.set_adapters("a", 0.7)
+    tokens, _, pooled, _ = pipe.encode_prompt("a boat", do_classifier_free_guidance=False)
+    torch.testing.assert_close(ours.tokens, tokens, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.pooled, pooled, rtol=1e-4, atol=1e-4)
+    theirs = pipe.unet(latents, timestep, **engine.model.told(latents, ours)).sample
+    torch.testing.assert_close(engine.model.predict(latents, timestep, ours), theirs, rtol=1e-4, atol=1e-4)
+    engine.use_loras(plan(), parse("a boat"))
+    without = engine.model.predict(latents, timestep, ours)
+    assert (without - theirs).abs().max() > 0.01
 
 
 def test_every_layout_holds_the_same_lora(loras: Loras, parts: Mapping[str, nn.Module], tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from .tiny import _unet_key
 
 Layout = Literal["kohya", "original", "diffusers", "early", "peft"]
 RANK = 4
-_KOHYA = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
+_KOHYA = {"unet": "lora_unet_", "text_encoder": "lora_te_", "text_encoder_2": "lora_te2_"}
+_SDXL_UPSAMPLERS = (2, 2)
 _NAMES: dict[Layout, tuple[str, str]] = {
     "kohya": ("lora_down", "lora_up"),
     "original": ("lora_down", "lora_up"),
@@ -54,9 +55,9 @@ def lora_tensors(
         layers: dict[str, Any] = dict(module.named_modules())
         for name in all_layers(module) if convolutions else attention_layers(module):
             out, *inputs = layers[name].weight.shape
-            stem = _stem(part, name, layout)
+            stem = _stem(part, name, layout, sdxl="text_encoder_2" in parts)
             down, up = _NAMES[layout]
-            if (layout, part) == ("early", "text_encoder"):
+            if layout == "early" and part != "unet":
                 down, up = "lora_linear_layer.down", "lora_linear_layer.up"
             tensors[f"{stem}.{down}.weight"] = torch.randn(RANK, *inputs, generator=generator) * size
             tensors[f"{stem}.{up}.weight"] = (
@@ -67,15 +68,16 @@ def lora_tensors(
     return tensors
 
 
-def _stem(part: str, name: str, layout: Layout) -> str:
-    if layout == "kohya":
-        return _KOHYA[part] + name.replace(".", "_")
-    if layout == "original":
-        bare = name if part == "text_encoder" else _unet_key(f"{name}.weight").removesuffix(".weight")
-        return _KOHYA[part] + bare.replace(".", "_")
-    if layout == "peft":
-        return f"base_model.model.{name}"
-    return f"{part}.{name}" if part == "unet" else f"{part}.text_model.{name}"
+def _stem(part: str, name: str, layout: Layout, sdxl: bool) -> str:
+    if part != "unet":
+        name = f"text_model.{name.removeprefix('text_model.')}"  # transformers 5 has dropped it, files have not
+    elif layout == "original":
+        key = _unet_key(f"{name}.weight", _SDXL_UPSAMPLERS) if sdxl else _unet_key(f"{name}.weight")
+        name = key.removesuffix(".weight")
+    if layout in ("kohya", "original"):
+        prefix = "lora_te1_" if sdxl and part == "text_encoder" else _KOHYA[part]
+        return prefix + name.replace(".", "_")
+    return f"base_model.model.{name}" if layout == "peft" else f"{part}.{name}"
 
 
 def make_control(unet: Any, seed: int = 0) -> Any:

@@ -123,8 +123,8 @@ class Client:
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.
 
-        `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask, `controls` like `image`, one
-        for each of request.controls. Raises BadRequest when they do not fit.
+        `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask, `controls` like `image`,
+        one for each of request.controls. Raises BadRequest when they do not fit.
         """
         if len(image) != request.image.area * 4:
             raise BadRequest("The image's pixels do not fit its bounds.")

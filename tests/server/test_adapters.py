@@ -1,0 +1,73 @@
+"""From files in a folder to the painted layer: store, request, worker and engine together, with a LoRA and a ControlNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scumble.editing.plan import Pixels
+from scumble.home import Home
+from scumble.models.store import ModelStore
+from scumble.protocol.errors import ModelMissing
+from scumble.protocol.frames import encode, pack
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import Control, EditRequest, LoraUse, Submit
+from scumble.server.engines import load
+from scumble.server.resolve import complete
+from scumble.server.run_job import run_job
+from scumble.server.work import Work
+from scumble.server.worker import unpack
+
+from tests.diffusion.tiny import make_sd1_folder
+
+CANVAS = Size(64, 64)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose folder of models holds a tiny one, a LoRA and a ControlNet for it."""
+    from diffusers import UNet2DConditionModel
+
+    from tests.diffusion.tiny_adapters import lora_tensors, make_control, write_adapter, write_control
+
+    home = Home(tmp_path_factory.mktemp("home"))
+    folder = make_sd1_folder(home.models / "tiny")
+    unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet")
+    write_adapter(home.models / "loras" / "Ink.safetensors", lora_tensors({"unet": unet}, alpha=4.0))
+    write_control(home.models / "edges", make_control(unet))
+    return home
+
+
+def paint(home: Home, **settings: Any) -> Pixels:
+    store = ModelStore(home)
+    asked = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), steps=2, seed=3, **{"prompt": "a boat", **settings})
+    request, model = complete(asked, store.list(), store.adapters())
+    image = pack("image", 1, 1, "rgba8", bytes(4))
+    hints = [pack("control", 64, 64, "rgba8", bytes([9, 90, 200, 255]) * 64**2) for _ in request.controls]
+    frame = encode(Submit("0" * 32, request), [image, *hints])
+    assert isinstance(frame, bytes)
+    work = Work("0" * 32, frame, str(model.path), "diffusion", model.identity, home, 0.0, 0.0, store.adapters())
+    _, layers = run_job(*unpack(work.submit, work.adapters), load(work), lambda *_: None)
+    return layers[0].rgba
+
+
+def test_what_lies_in_the_folder_acts_on_the_picture(home: Home) -> None:
+    lora, control = sorted(ModelStore(home).adapters(), key=lambda adapter: adapter.info.kind, reverse=True)
+    assert (lora.info.name, control.info.name) == ("Ink", "edges")
+    plain = paint(home)
+    inked = paint(home, loras=(LoraUse(lora.info.id, 0.7),))
+    guided = paint(home, controls=(Control(control.info.id, Bounds.of_size(CANVAS)),))
+    np.testing.assert_array_equal(paint(home, prompt="a boat<lora:ink:0.7>"), inked)
+    assert np.abs(inked.astype(int) - plain).max() > 8
+    assert np.abs(guided.astype(int) - plain).max() > 8
+    np.testing.assert_array_equal(paint(home), plain)
+    with pytest.raises(ModelMissing, match="no LoRA with the name other"):
+        paint(home, prompt="a boat<lora:other>")
+
+
+def test_the_model_and_its_parts_are_seen_apart(home: Home, tmp_path: Path) -> None:
+    store = ModelStore(home)
+    assert [model.info.name for model in store.list()] == ["tiny"]
+    assert [adapter.path.suffix for adapter in store.adapters()] == [".safetensors"] * 2
