@@ -40,7 +40,12 @@ def colour(seed: int) -> tuple[int, int, int]:
 class FakeEngine:
     traits = Traits(native=512, multiple=8, max_area=1 << 24, prompt=True, reach=512)
 
-    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
+    bytes = 0
+
+    def free(self) -> int:
+        return 1 << 50
+
+    def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         request = plan.request
         words = request.prompt.split()
         steps = request.steps or 4

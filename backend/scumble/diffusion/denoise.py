@@ -10,7 +10,7 @@ Everything is float32: only the denoiser itself runs in the model's dtype.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .families.base import Model
 
 Predict = Callable[[Tensor, Tensor], Tensor]
-"""(latents (1, c, h, w), timestep ()) -> the denoiser's raw output (1, c, h, w), guidance applied."""
+"""(latents (n, c, h, w), timestep ()) -> the denoiser's raw output (n, c, h, w), guidance applied."""
 
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
-"""(steps done, steps, the estimate of the finished latents (1, c, h, w)); may raise to stop."""
+"""(steps done, steps, the estimate of the finished latents (n, c, h, w)); may raise to stop."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Held:
     """What holds the latents that are not (yet) free.
 
     original  (1, c, h, w) latents of the picture
-    noise     (1, c, h, w) standard normal: the noise that the start was made with
+    noise     (n, c, h, w) standard normal: the noise that the start was made with
     mask      (1, 1, h, w) 0..1: 0 = stays the original, 1 = free from the first step on
     """
 
@@ -50,12 +50,13 @@ def denoise(
     schedule: Schedule,
     start: Tensor,
     held: Held | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     on_step: OnStep = lambda step, steps, estimate: None,
 ) -> Tensor:
-    """Runs the schedule from `start` (1, c, h, w), noisy as its first timestep asks. Returns the finished latents.
+    """Runs the schedule from `start` (n, c, h, w), noisy as its first timestep asks. Returns the finished latents.
 
-    `generator` gives the noise that ancestral samplers and LCM add on their way.
+    `generator` gives the noise that ancestral samplers and LCM add on their way; where there are several pictures, one for
+    each, so that each gets what it would get alone.
     """
     scheduler, timesteps = schedule
     steps = len(timesteps)
@@ -92,26 +93,33 @@ def guided(
     guidance: float,
     condition: Tensor | None = None,
     control: Controlled | None = None,
+    apart: bool = False,
 ) -> Predict:
-    """The model with classifier-free guidance (Ho and Salimans, 2022) as one batch of two; with guidance <= 1 a batch of
-    one that never sees the negative prompt.
+    """The model with classifier-free guidance (Ho and Salimans, 2022) as one batch with and without the prompt; with
+    guidance <= 1 a batch that never sees the negative prompt.
 
-    positive, negative  of one prompt each, equally many tokens
+    positive, negative  of one prompt each, equally many tokens; the same for all pictures of the latents
     condition           (1, 5, h, w) mask and masked image for an inpaint denoiser, else None
     control             what control networks add; they see the latents alone
+    apart               with and without the prompt one after the other: slower, with half of the memory
     """
-    count = 2 if guidance > 1 else 1
-    conditioning = batch([negative, positive]) if count == 2 else positive
 
-    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-        inputs = latents.to(model.dtype).expand(count, -1, -1, -1)
+    def answer(latents: Tensor, timestep: Tensor, sides: Sequence[Conditioning]) -> tuple[Tensor, ...]:
+        conditioning = batch([side for side in sides for _ in latents])
+        inputs = latents.to(model.dtype).repeat(len(sides), 1, 1, 1)
         residuals = control(inputs, timestep, conditioning) if control else None
         if condition is not None:
-            inputs = torch.cat([inputs, condition.to(model.dtype).expand(count, -1, -1, -1)], dim=1)
+            inputs = torch.cat([inputs, condition.to(model.dtype).expand(len(inputs), -1, -1, -1)], dim=1)
         output = model.predict(inputs, timestep.to(model.device), conditioning, residuals).float()
-        if count == 1:
-            return output
-        without, with_prompt = output.chunk(2)
+        return output.chunk(len(sides))
+
+    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+        if guidance <= 1:
+            return answer(latents, timestep, [positive])[0]
+        if apart:
+            (without,), (with_prompt,) = (answer(latents, timestep, [side]) for side in (negative, positive))
+        else:
+            without, with_prompt = answer(latents, timestep, [negative, positive])
         return without + guidance * (with_prompt - without)
 
     return predict

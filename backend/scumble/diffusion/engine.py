@@ -17,7 +17,7 @@ from ..editing.controls import control_image
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
 from ..protocol.errors import Internal
-from ..protocol.geometry import Size
+from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import MAX_SIDE
 from .adapters import Loras
 from .conditioning import Conditioning
@@ -27,8 +27,9 @@ from .embeddings import find_embeddings, read_embedding
 from .families import find_family
 from .families.base import Family, Identity, Model
 from .latents import pixels
-from .memory import memory_errors
-from .picture import Picture
+from .memory import autoencoder_area, batch_size, memory_errors, read_memory, release, weight_bytes
+from .picture import Pictures, texts_of
+from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
 from .recent import Recent
 from .wildcards import draw, read_lists
@@ -46,8 +47,9 @@ def load_engine(path: Path, identity: Identity, home: Home) -> DiffusionEngine:
 
 
 class DiffusionEngine:
-    """Implements editing.plan.Engine. Pictures are made one by one: a batch gains nothing on a CPU, and each picture is
-    then the same whatever the count."""
+    """Implements editing.plan.Engine. On a CPU, where a batch gains nothing, pictures are made one by one, and each is the
+    same whatever the count. A GPU makes several at once where its memory is large enough; each is then the same to the
+    rounding of its format, as GPUs add up in another order in a batch of another size."""
 
     def __init__(self, model: Model, family: Family, home: Home | None = None) -> None:
         """`home`: where wildcards and textual inversions are; without it there are none."""
@@ -58,7 +60,9 @@ class DiffusionEngine:
         self._loras = Loras(model.parts)
         self._controls = ControlNets(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
-        self._latents: Recent[bytes, Tensor] = Recent(16)
+        self._latents: Recent[tuple[bytes, int], Tensor] = Recent(16)
+        self._memory = read_memory(model.device)
+        self._thrifty = False
 
     @property
     def traits(self) -> Traits:
@@ -75,15 +79,45 @@ class DiffusionEngine:
             refine_area=REFINE_AREA[kind] * native**2,
         )
 
-    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
+    @property
+    def bytes(self) -> int:
+        return weight_bytes(self.model)
+
+    def free(self) -> int:
+        release(self.model.device)
+        return read_memory(self.model.device).free
+
+    def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         """request.count pictures of (H, W, 3), of the size of the plan's last pass; picture i is that of seed + i alone.
 
         Outside the mask they show what the model made of the surroundings, so that the compositor can measure how far its
-        colours are off. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, ...), ModelMissing (a LoRA that is not
+        colours are off. Thrifty: one picture at a time, with and without the prompt one after the other, the autoencoder in
+        windows. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, ...), ModelMissing (a LoRA that is not
         there), Internal (not a number).
         """
+        self._thrifty = thrifty
+        if thrifty:
+            self._latents = Recent(16)
+            release(self.model.device)
+        count, most = plan.request.count, self._at_once(plan)
         with torch.inference_mode(), memory_errors():
-            return [Picture(self, plan, index, report).paint() for index in range(plan.request.count)]
+            pictures: list[Pixels] = []
+            for first in range(0, count, most):
+                indices = range(first, min(first + most, count))
+                pictures += Pictures(self, plan, indices, report, apart=thrifty).paint()
+        return pictures
+
+    def _at_once(self, plan: Plan) -> int:
+        """How many pictures are denoised together; only those of one prompt, which its wildcards may draw anew for each."""
+        request, kind = plan.request, torch.device(self.model.device).type
+        seeds = [(request.seed or 0) + index for index in range(request.count)]
+        if self._thrifty or any(self._draws(text, seeds) for text in texts_of(request)):
+            return 1
+        area = max(tile.area for tile in plan.tiles)
+        return batch_size(request.count, area, self._memory, self.model.dtype.itemsize, kind)
+
+    def _draws(self, text: str, seeds: Sequence[int]) -> bool:
+        return len({draw(text, Random(str(seed)), self._lists) for seed in seeds}) > 1  # noqa: S311 - no secret
 
     def read_prompt(self, text: str, seed: str) -> Prompt:
         """What a prompt says once its wildcards are drawn."""
@@ -141,12 +175,25 @@ class DiffusionEngine:
         The pipelines of diffusers draw from around that mean instead; a draw is further from the picture, and would be
         another one for each seed.
         """
+        size, scale = Size(image.shape[1], image.shape[0]), self.model.scale
         key = hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()
-        return self._latents.get(key, lambda: self.model.encode_image(self._tensor(image))[0].float())
+
+        def encode() -> Tensor:
+            tiles = [(tile, _divided(tile, scale)) for tile in tiles_for(size, self._most(), self.traits)]
+            small = Size(size.width // scale, size.height // scale)
+            return piecewise(lambda part: self.model.encode_image(part)[0], self._tensor(image), tiles, small)
+
+        return self._latents.get((key, self._most()), encode)
 
     def decode(self, latents: Tensor) -> Pixels:
-        """The (h, w, 3) picture. Raises Internal where the numbers have left the range of the model's format."""
-        image = self.model.decode_latents(latents.to(self.model.dtype)).float()
+        """The (h, w, 3) picture of (1, c, h / scale, w / scale) latents.
+
+        Raises Internal where the numbers have left the range of the model's format.
+        """
+        scale = self.model.scale
+        size = Size(latents.shape[3] * scale, latents.shape[2] * scale)
+        tiles = [(_divided(tile, scale), tile) for tile in tiles_for(size, self._most(), self.traits)]
+        image = piecewise(self.model.decode_latents, latents.to(self.model.dtype), tiles, size)
         if not image.isfinite().all():
             raise Internal(
                 "The model's numbers ran out of range, so there is no picture.",
@@ -154,6 +201,17 @@ class DiffusionEngine:
             )
         return pixels(image)
 
+    def _most(self) -> int:
+        """Px that the autoencoder is given at once."""
+        native = self.model.identity.native
+        if self._thrifty:
+            return native**2
+        return autoencoder_area(self._memory, self.model.dtype.itemsize, native)
+
     def _tensor(self, image: Pixels) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.model.device).permute(2, 0, 1)[None]
+        tensor = torch.from_numpy(np.array(image)).to(self.model.device).permute(2, 0, 1)[None]
         return (tensor.float() / 127.5 - 1).to(self.model.dtype)
+
+
+def _divided(bounds: Bounds, by: int) -> Bounds:
+    return Bounds(*(value // by for value in bounds))

@@ -27,7 +27,7 @@ def latent_mask(mask: Pixels, scale: int) -> Tensor:
     Not the mean: with it a selection thinner than a square (a wire, a hair) would never be let go in time to change, and
     the rim of every selection would keep a ghost of what it is to replace. What is changed too much the compositor drops.
     """
-    values = torch.from_numpy(np.ascontiguousarray(mask))[None, None].float() / 255
+    values = torch.from_numpy(np.array(mask))[None, None].float() / 255
     return F.max_pool2d(values, scale)
 
 

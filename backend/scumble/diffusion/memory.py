@@ -57,6 +57,13 @@ def _within_cgroup(memory: Memory, folder: Path) -> Memory:
     return Memory(max(min(memory.free, limit - used), 0), min(memory.total, limit))
 
 
+def weight_bytes(model: object) -> int:
+    """What the modules take that the model has as its attributes."""
+    modules = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
+    weights = {id(weight): weight.nbytes for module in modules for weight in (*module.parameters(), *module.buffers())}
+    return sum(weights.values())
+
+
 def release(device: torch.device | str) -> None:
     """Gives back what is only kept for reuse, so that other models (and programs) can have it."""
     gc.collect()

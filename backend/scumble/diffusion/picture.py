@@ -1,10 +1,10 @@
-"""One picture of a plan in the making: encode, denoise, decode, in one pass or two."""
+"""Pictures of a plan in the making: encode, denoise, decode, in one pass or two."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from ..editing.passes import OVERLAP, enlarged
 from ..editing.plan import Pixels, Plan, Refinement, Report
 from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size
-from ..protocol.messages import MAX_SEED
+from ..protocol.messages import MAX_SEED, EditRequest
 from .blend import Part, blended, faded
 from .controls import Controlled, Guide, controlled
 from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .latents import inpaint_condition, latent_mask, pixels
+from .prompts import Prompt
 from .samplers import executed_steps, make_schedule
 
 if TYPE_CHECKING:
@@ -39,61 +40,86 @@ class Pass:
     strength: float
 
 
-class Picture:
-    """Picture `index` of a plan: that of the seed so many further."""
+class Share(NamedTuple):
+    """tile (px of the pass) and window (px of its latents) in which a prompt counts: 0 = the request's, 1 = that of its
+    first region, ...; share (1, 1, h, w): how much"""
 
-    def __init__(self, engine: DiffusionEngine, plan: Plan, index: int, report: Report) -> None:
+    tile: Bounds
+    window: Bounds
+    prompt: int
+    share: Tensor
+
+
+class Pictures:
+    """Pictures `indices` of a plan, those of seeds so many further, denoised together. They have one prompt."""
+
+    def __init__(
+        self, engine: DiffusionEngine, plan: Plan, indices: range, report: Report, apart: bool = False
+    ) -> None:
+        """`apart`: see denoise.guided."""
         self.engine, self.model, self.plan, self.report = engine, engine.model, plan, report
         request, defaults = plan.request, engine.model.identity.suits or engine.family.defaults
         self.steps = request.steps or defaults.steps
         self.guidance = defaults.guidance if request.guidance is None else request.guidance
         self.sampler = request.sampler or defaults.sampler
-        self.seed = ((request.seed or 0) + index) % (MAX_SEED + 1)
-        self.generator = torch.Generator("cpu").manual_seed(self.seed)
+        self.apart, self._together = apart, len(indices)
+        seeds = [((request.seed or 0) + index) % (MAX_SEED + 1) for index in indices]
+        self.seed = seeds[0]  # for the prompt
+        self.generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         strength = 1.0 if request.mode == "txt2img" else request.strength
         self.first = Pass(plan.work_image, plan.work_mask, plan.tiles, strength)
-        # Progress counts what is predicted, window by window, in all pictures: each takes about as long.
+        # Progress counts what is predicted, part by part, in all pictures: each takes about as long.
         calls = self._calls(self.first)
         if plan.refinement:
             calls += self._calls(plan.refinement)
-        self.done, self.total = index * calls, request.count * calls
+        self.done, self.total = indices.start * calls, request.count * calls
 
     def _calls(self, work: Pass | Refinement) -> int:
-        return executed_steps(self.steps, work.strength) * len(work.tiles)
+        return executed_steps(self.steps, work.strength) * len(self._shares(work))
 
-    def paint(self) -> Pixels:
-        """(H, W, 3), of the size of the plan's last pass."""
+    def paint(self) -> list[Pixels]:
+        """(H, W, 3) each, of the size of the plan's last pass."""
         self.report("encoding")
         self.engine.use_loras(self.plan, self.engine.read_prompt(self.plan.request.prompt, f"{self.seed}"))
-        latents = self._denoised(self.first)
-        if second := self.plan.refinement:
-            self.report("encoding")
-            start = enlarged(second, self.engine.decode(latents), self.plan.request.membrane)
-            latents = self._denoised(Pass(start, second.mask, second.tiles, second.strength))
-        self.report("decoding")
-        return self.engine.decode(latents)
+        composed = list(torch.split(self._denoised(self.first, self.generators), 1))
+        if self.plan.refinement:
+            composed = [
+                self._refined(self.plan.refinement, *each) for each in zip(composed, self.generators, strict=True)
+            ]
+        pictures = []
+        for latents in composed:
+            self.report("decoding")
+            pictures.append(self.engine.decode(latents))
+        return pictures
 
-    def _denoised(self, work: Pass) -> Tensor:
-        """(1, c, h, w) finished latents of a pass."""
+    def _refined(self, second: Refinement, composed: Tensor, generator: torch.Generator) -> Tensor:
+        """The second pass, of one picture: it starts from what the first one made of it."""
+        self.report("encoding")
+        start = enlarged(second, self.engine.decode(composed), self.plan.request.membrane)
+        return self._denoised(Pass(start, second.mask, second.tiles, second.strength), [generator])
+
+    def _denoised(self, work: Pass, generators: Sequence[torch.Generator]) -> Tensor:
+        """(n, c, h, w) finished latents of a pass."""
         model = self.model
         height, width = work.mask.shape
         shift = model.time_shift(height // model.scale, width // model.scale, self.steps)
         schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, work.strength, shift)
         predict = self._predict(work, self.engine.guides(self.plan, Size(width, height)), schedule.timesteps)
         shape = (1, model.latent_channels, height // model.scale, width // model.scale)
-        noise = torch.randn(shape, generator=self.generator).to(model.device)
+        noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(model.device)
         start = (
             pure_noise(schedule, noise) if self._from_nothing(work) else noised(schedule, self._original(work), noise)
         )
         held = self._held(work, noise)
-        windowed = len(work.tiles) > 1
+        one_part, self._together = len(self._shares(work)) == 1, len(generators)
 
         def on_step(step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
-            self.done += not windowed
-            self.report("denoising", self.done, self.total, lambda: self._preview(estimate()))
+            self.done += self._together if one_part else 0
+            self.report("denoising", self.done, self.total, lambda: self._preview(estimate()[:1]))
 
         self.report("denoising", self.done, self.total)
-        return denoise(predict, schedule, start, held, self.generator, on_step)
+        # Alone a generator goes alone: schedulers draw for a list of them picture by picture.
+        return denoise(predict, schedule, start, held, generators if len(generators) > 1 else generators[0], on_step)
 
     def _from_nothing(self, work: Pass) -> bool:
         """Whether the start is noise alone, as with diffusers at full strength, or the picture under as much noise.
@@ -121,41 +147,44 @@ class Picture:
             mask = torch.where(mask > 0, mask, 1.0)
         return Held(self._original(work), noise, mask) if mask.min() < 1 else None
 
-    def _predict(self, work: Pass, guides: Sequence[Guide], timesteps: Tensor) -> Predict:
-        """The denoiser for the whole picture; where that is seen through several windows, for all of them as one."""
-
-        def through(tile: Bounds) -> Predict:
-            seen = [guide.seen_through(tile) for guide in guides]
-            return self._guided(work, tile, controlled(self.model, seen, timesteps) if seen else None)
-
-        if len(work.tiles) == 1:
-            return through(work.tiles[0])
-        scale = self.model.scale
-        whole = Size(work.mask.shape[1] // scale, work.mask.shape[0] // scale)
-        fade = self.model.identity.native // OVERLAP // scale
-        parts = []
+    def _shares(self, work: Pass | Refinement) -> list[Share]:
+        """What is predicted on its own in each step: each prompt in each window in which it counts."""
+        size = Size(work.mask.shape[1] // self.model.scale, work.mask.shape[0] // self.model.scale)
+        fade = self.model.identity.native // OVERLAP // self.model.scale
+        masks = prompt_masks(self.plan.regions, size)
+        shares = []
         for tile in work.tiles:
-            window = Bounds(*(value // scale for value in tile))
-            share = faded(window, whole, fade, self.model.device)
-            parts.append(Part(window, share, through(tile)))
-        return blended(parts, self._pulse)
+            window = Bounds(*(value // self.model.scale for value in tile))
+            seen = [mask[(..., *window.slices())] * faded(window, size, fade) for mask in masks]
+            shares += [Share(tile, window, index, share) for index, share in enumerate(seen) if share.any()]
+        return shares
 
-    def _guided(self, work: Pass, tile: Bounds, control: Controlled | None) -> Predict:
-        """The denoiser for what is seen through one window."""
+    def _predict(self, work: Pass, guides: Sequence[Guide], timesteps: Tensor) -> Predict:
+        """The denoiser for the whole picture: all that is predicted on its own, as one."""
+        parts = []
+        for tile, window, index, share in self._shares(work):
+            seen = [guide.seen_through(tile) for guide in guides]
+            control = controlled(self.model, seen, timesteps) if seen else None
+            parts.append(Part(window, share.to(self.model.device), self._guided(work, tile, index, control)))
+        return parts[0].predict if len(parts) == 1 else blended(parts, self._pulse)
+
+    def _guided(self, work: Pass, tile: Bounds, index: int, control: Controlled | None) -> Predict:
+        """The denoiser for what is seen through one window, for the request's prompt (index 0) or that of a region."""
         request, engine = self.plan.request, self.engine
         # Each has a draw of its own: what is drawn for one must not follow from the other's options.
-        positive = negative = engine.read_prompt(request.prompt, f"{self.seed}")
+        if index == 0:
+            positive = engine.read_prompt(request.prompt, f"{self.seed}")
+        else:
+            positive = _without_loras(engine.read_prompt(request.regions[index - 1].prompt, f"{self.seed} {index}"))
+        negative = positive
         if self.guidance > 1 and not self.model.told_guidance:
-            negative = engine.read_prompt(request.negative, f"{self.seed} negative")
-            if negative.loras:
-                raise BadRequest(
-                    "A LoRA acts on the whole picture.", "Name it in the prompt, not in the negative prompt."
-                )
+            negative = _without_loras(engine.read_prompt(request.negative, f"{self.seed} negative"))
         encoded = engine.encode_prompts((positive, negative), request.clip_skip)
+        condition = self._condition(work, tile)
         if self.model.told_guidance:
             told = replace(encoded[0], guidance=self.guidance)
-            return guided(self.model, told, told, 1.0, self._condition(work, tile), control)
-        return guided(self.model, encoded[0], encoded[1], self.guidance, self._condition(work, tile), control)
+            return guided(self.model, told, told, 1.0, condition, control)
+        return guided(self.model, encoded[0], encoded[1], self.guidance, condition, control, self.apart)
 
     def _condition(self, work: Pass, tile: Bounds) -> Tensor | None:
         """(1, 5, h, w) mask and masked image for an inpaint denoiser, else None."""
@@ -174,6 +203,30 @@ class Picture:
         return pixels(self.model.preview(estimate.to(self.model.dtype)).float())
 
     def _pulse(self) -> None:
-        """After each window: a cancel must not wait for the whole step (C5)."""
-        self.done += 1
+        """After each part: a cancel must not wait for the whole step (C5)."""
+        self.done += self._together
         self.report("denoising", self.done, self.total)
+
+
+def texts_of(request: EditRequest) -> list[str]:
+    """All prompts of a request."""
+    return [request.prompt, request.negative, *(region.prompt for region in request.regions)]
+
+
+def prompt_masks(regions: Sequence[Pixels], size: Size) -> list[Tensor]:
+    """How much each prompt counts where, (1, 1, h, w) of `size` in 0..1: first the request's, which has what the regions
+    leave over, then one for each region's mask, of any size."""
+    masks = [
+        F.interpolate(torch.from_numpy(np.array(mask))[None, None].float() / 255, tuple(size)[::-1], mode="area")
+        for mask in regions
+    ]
+    rest = torch.ones(1, 1, size.height, size.width)
+    return [(rest - sum(masks)).clamp(min=0), *masks] if masks else [rest]
+
+
+def _without_loras(prompt: Prompt) -> Prompt:
+    if prompt.loras:
+        raise BadRequest(
+            "A LoRA acts on the whole picture.", "Name it in the prompt, not in the negative one or a region's."
+        )
+    return prompt

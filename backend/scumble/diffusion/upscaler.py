@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..protocol.geometry import Bounds, Size
 from .blend import faded
 from .device import Device
 from .esrgan import find_layout, new_names
-from .memory import memory_errors
+from .memory import memory_errors, read_memory, release
 from .rrdb import Rrdb
 
 NATIVE = 256
@@ -55,13 +56,23 @@ class UpscaleEngine:
         # 4: what the network may fold into channels.
         return Traits(native=NATIVE, multiple=4, max_area=(2 * NATIVE) ** 2, prompt=False, reach=NATIVE)
 
-    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
+    @property
+    def bytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self._network.parameters())
+
+    def free(self) -> int:
+        release(self._device.torch_device)
+        return read_memory(self._device.torch_device).free
+
+    def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         """The same picture request.count times, at least request.factor times the plan's size: where the network enlarges
-        by less it runs again over its own result. Raises OutOfMemory, Cancelled."""
-        runs, scale = [plan.tiles], self._factor
+        by less it runs again over its own result. Thrifty: in windows of a quarter of the size. Raises OutOfMemory,
+        Cancelled."""
+        traits = replace(self.traits, max_area=NATIVE**2) if thrifty else self.traits
+        runs, scale = [windows(plan.work_mask, traits)], self._factor
         while scale < plan.request.factor:
             everything = np.ones((plan.size.height * scale, plan.size.width * scale), np.uint8)
-            runs.append(windows(everything, self.traits))
+            runs.append(windows(everything, traits))
             scale *= self._factor
         picture, done, total = plan.work_image, 0, sum(map(len, runs))
         with torch.inference_mode(), memory_errors():
@@ -78,7 +89,7 @@ class UpscaleEngine:
 
     def _run(self, image: Pixels) -> Field:
         """(factor * h, factor * w, 3), mostly in 0..1."""
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self._device.torch_device)
+        tensor = torch.from_numpy(np.array(image)).to(self._device.torch_device)
         output: Tensor = self._network((tensor.permute(2, 0, 1)[None].float() / 255).to(self._device.dtype))
         enlarged: Field = output[0].permute(1, 2, 0).float().cpu().numpy()
         return enlarged

@@ -20,7 +20,8 @@ Pixels = NDArray[np.uint8]
 @dataclass(frozen=True)
 class Source:
     """What the document sent, decoded. `image` is (h, w, 4) RGBA and lies at request.image; `mask` is (h, w) and lies at
-    request.mask, None where the request has none; `controls` are (h, w, 4) RGBA, one for each of request.controls.
+    request.mask, None where the request has none; `controls` are (h, w, 4) RGBA, one for each of request.controls, and
+    `regions` (h, w) masks, one for each of request.regions.
 
     `adapters` are those that there are, for the request and its prompt to choose from.
     """
@@ -29,6 +30,7 @@ class Source:
     mask: Pixels | None = field(repr=False, default=None)
     controls: tuple[Pixels, ...] = field(repr=False, default=())
     adapters: tuple[Adapter, ...] = ()
+    regions: tuple[Pixels, ...] = field(repr=False, default=())
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Plan:
                   painted. With a prompt: overlapping windows, to be denoised as one picture
       refinement  the second pass, where one picture at `size` would lose detail; else None
     controls, adapters   the source's
+    regions  (h', w') masks of the crop at any scale, one for each of request.regions
     """
 
     request: EditRequest
@@ -102,6 +105,7 @@ class Plan:
     refinement: Refinement | None = None
     controls: tuple[Pixels, ...] = field(repr=False, default=())
     adapters: tuple[Adapter, ...] = ()
+    regions: tuple[Pixels, ...] = field(repr=False, default=())
 
 
 class Cancelled(Exception):
@@ -125,8 +129,19 @@ class Engine(Protocol):
     @property
     def traits(self) -> Traits: ...
 
-    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
+    @property
+    def bytes(self) -> int:
+        """What its weights take where it runs."""
+        ...
+
+    def free(self) -> int:
+        """Bytes that are free there, what was only kept for reuse included."""
+        ...
+
+    def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         """request.count pictures (H, W, 3), of the size of the plan's last pass. Same plan, same bytes (C3).
+
+        thrifty   memory has run out at the first try: slower, with as little of it as can be
 
         Raises OutOfMemory, Cancelled.
         """

@@ -69,6 +69,9 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
         refinement=refinement(image, known, mask, large, traits) if large else None,
         controls=source.controls,
+        regions=tuple(
+            window(sent, region.mask, crop) for region, sent in zip(request.regions, source.regions, strict=True)
+        ),
         adapters=source.adapters,
     )
 
@@ -80,6 +83,10 @@ def _check_sizes(request: EditRequest, source: Source) -> None:
         raise BadRequest("The request and its selection do not go together.")
     if request.mask and source.mask is not None and source.mask.shape != (request.mask.height, request.mask.width):
         raise BadRequest("The selection that was sent is not of the size that the request names.")
+    if [mask.shape for mask in source.regions] != [
+        (region.mask.height, region.mask.width) for region in request.regions
+    ]:
+        raise BadRequest("The regions that were sent are not those that the request names.")
     sent = [pixels.shape for pixels in source.controls]
     if sent != [(control.image.height, control.image.width, 4) for control in request.controls]:
         raise BadRequest("The controls that were sent are not those that the request names.")

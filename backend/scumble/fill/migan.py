@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import psutil
 from numpy.typing import NDArray
 
 from ..editing.plan import Pixels, Plan, Report, Traits
@@ -30,6 +31,7 @@ class FillEngine:
         options.intra_op_num_threads = threads
         # Spinning threads take the artist's cores: on a busy machine one call then lasts a minute (measured).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.bytes = model_path.stat().st_size if model_path.is_file() else 0
         options.log_severity_level = 4  # what goes wrong comes as an exception
         try:
             self._session = onnxruntime.InferenceSession(str(model_path), options, providers=["CPUExecutionProvider"])
@@ -44,8 +46,13 @@ class FillEngine:
     def traits(self) -> Traits:
         return TRAITS
 
-    def generate(self, plan: Plan, report: Report) -> list[Pixels]:
-        """The same picture request.count times: the network has no randomness, so all seeds lead to it.
+    def free(self) -> int:
+        free: int = psutil.virtual_memory().available
+        return free
+
+    def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
+        """The same picture request.count times: the network has no randomness, so all seeds lead to it. It is
+        shown pieces of one size, so there is nothing to be thrifty with.
 
         Reports before each tile and at the end. Raises OutOfMemory, Cancelled.
         """

@@ -10,7 +10,7 @@ from ..protocol.messages import EditRequest
 
 
 def run_job(
-    request: EditRequest, source: Source, engine: Engine, report: Report
+    request: EditRequest, source: Source, engine: Engine, report: Report, thrifty: bool = False
 ) -> tuple[Bounds, list[CompositedLayer]]:
     """The crop that the model saw (canvas px) and the layers to return.
 
@@ -19,7 +19,7 @@ def run_job(
     report("planning")
     plan = plan_edit(request, source, engine.traits)
     report("encoding")
-    images = engine.generate(plan, report)
+    images = engine.generate(plan, report, thrifty)
     report("compositing")
     layers = composite(plan, images)
     return plan.crop, layers

@@ -20,14 +20,17 @@ from typing import NoReturn, cast
 
 from ..editing import pixels
 from ..editing.adapters import Adapter
+from ..editing.compositor import CompositedLayer
 from ..editing.plan import Cancelled, Engine, Source
 from ..protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError
 from ..protocol.frames import decode, encode
+from ..protocol.geometry import Bounds
 from ..protocol.messages import EditRequest, Layer, ModelKind, Result, Submit
 from .progress import Reporter
 from .redact import where
 from .run_job import run_job
 from .shared import Parcel, discard, offer, take
+from .warm import Warm
 from .work import Work
 
 
@@ -77,12 +80,11 @@ def main(connection: Connection, loader: str) -> None:
 
 
 class Worker:
-    """One engine of each kind stays loaded: the fill model is small, two diffusion models may not fit."""
+    """Does jobs one after the other. The fill model stays loaded beside the others: it is small, and at home on the CPU."""
 
     def __init__(self, connection: Connection, load: Callable[[Work], Engine]) -> None:
         self._connection = connection
-        self._load = load
-        self._engines: dict[ModelKind, tuple[tuple[str | None, str], Engine]] = {}
+        self._fill, self._others = Warm(load), Warm(load)
         self._decoding: dict[ModelKind, float] = {}
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._current: Start | None = None
@@ -140,8 +142,7 @@ class Worker:
             work.job, request.count, self._send, lambda: self._stopped == work.job, self._decoding.get(work.kind, 1.0)
         )
         report("loading")
-        engine = self._engine(work, request.model)
-        crop, layers = run_job(request, source, engine, report)
+        crop, layers = self._layers(work, request, source, report)
         report.enter("pack")
         coded = [pixels.encode(layer.rgba, "layer", "zlib") for layer in layers]
         timings = {"queue": work.queued, "unpack": unpacked - began, **report.timings()}
@@ -149,16 +150,16 @@ class Worker:
         places = tuple(Layer(layer.bounds, layer.seed) for layer in layers)
         return cast(bytes, encode(Result(work.job, request, places, crop, timings, work.created), coded))
 
-    def _engine(self, work: Work, model: str | None) -> Engine:
-        wanted = (model, work.model_path)
-        held = self._engines.get(work.kind)
-        if held is not None and held[0] == wanted:
-            return held[1]
-        del held
-        self._engines.pop(work.kind, None)  # the old model's memory is free before the new one is read
-        engine = self._load(work)
-        self._engines[work.kind] = (wanted, engine)
-        return engine
+    def _layers(
+        self, work: Work, request: EditRequest, source: Source, report: Reporter
+    ) -> tuple[Bounds, list[CompositedLayer]]:
+        """As run_job. Where memory runs out, once more: with this model alone in it, and thriftily."""
+        warm = self._fill if work.kind == "fill" else self._others
+        with contextlib.suppress(OutOfMemory, MemoryError):
+            return run_job(request, source, warm.get(work, request.model), report)
+        # Out here, where the error and all that it holds are gone.
+        warm.keep_only_latest()
+        return run_job(request, source, warm.get(work, request.model), report, thrifty=True)
 
 
 def unpack(submit: bytes, adapters: tuple[Adapter, ...] = ()) -> tuple[EditRequest, Source]:
@@ -166,6 +167,8 @@ def unpack(submit: bytes, adapters: tuple[Adapter, ...] = ()) -> tuple[EditReque
     message, buffers = decode(submit)
     if not isinstance(message, Submit):
         raise BadRequest("This is no edit.")
+    request = message.request
     image, *others = (pixels.decode(buffer) for buffer in buffers)
-    mask = None if message.request.mask is None else others.pop(0)
-    return message.request, Source(image, mask, tuple(others), adapters)
+    mask = None if request.mask is None else others.pop(0)
+    controls, regions = others[: len(request.controls)], others[len(request.controls) :]
+    return request, Source(image, mask, tuple(controls), adapters, tuple(regions))
