@@ -87,30 +87,37 @@ def make_sd1_single_file(path: Path, inpaint: bool = False, prediction: str = "e
 
     The original layout has no field for the prediction type; "v_prediction" is told by the metadata of ModelSpec 1.0.
     """
-    parts = _sd1(inpaint, seed)
-    text = {f"cond_stage_model.transformer.{key}": value for key, value in _text_state(parts["text_encoder"]).items()}
-    return _write_single(path, parts, text, prediction)
+    return _write_single(path, original_state("sd1", _sd1(inpaint, seed)), prediction)
 
 
 def make_sd2_single_file(path: Path, inpaint: bool = False, prediction: str = "v_prediction", seed: int = 0) -> Path:
     """The very weights of `make_sd2_folder` as one file, which holds the text encoder's last layer too, as the published
     ones do: nothing uses it."""
-    parts = _sd2(inpaint, seed)
-    prefix = "cond_stage_model.model."
-    text = _open_clip_state(parts["text_encoder"], prefix)
-    last = {key: value for key, value in text.items() if f"{prefix}transformer.resblocks.0." in key}
-    text |= {key.replace("resblocks.0.", "resblocks.23."): value + 1 for key, value in last.items()}
-    text[f"{prefix}text_projection"] = torch.eye(_WIDTH_2)
-    return _write_single(path, parts, text, prediction)
+    return _write_single(path, original_state("sd2", _sd2(inpaint, seed)), prediction)
 
 
 def make_sdxl_single_file(path: Path, inpaint: bool = False, prediction: str = "epsilon", seed: int = 0) -> Path:
     """The very weights of `make_sdxl_folder` as one file."""
-    parts = _sdxl(inpaint, seed)
-    prefix = "conditioner.embedders.0.transformer."
-    text = {f"{prefix}{key}": value for key, value in _text_state(parts["text_encoder"]).items()}
-    text |= _open_clip_state(parts["text_encoder_2"], "conditioner.embedders.1.model.")
-    return _write_single(path, parts, text, prediction)
+    return _write_single(path, original_state("sdxl", _sdxl(inpaint, seed)), prediction)
+
+
+def original_state(family: str, parts: dict[str, Any]) -> State:
+    """The weights of a model's components under the names of the original layout, in the shapes that they have there."""
+    unet, text = parts["unet"], parts["text_encoder"]
+    # An upsampler is one place further where the up block has attention.
+    places = [1 + kind.startswith("CrossAttn") for kind in unet.config.up_block_types]
+    state = {f"model.diffusion_model.{_unet_key(key, places)}": value for key, value in unet.state_dict().items()}
+    for key, value in parts["vae"].state_dict().items():
+        name = _vae_key(key)
+        is_attention_matrix = ".attn_1." in name and value.ndim == 2  # a 1x1 convolution in the original
+        state[f"first_stage_model.{name}"] = value[:, :, None, None] if is_attention_matrix else value
+    if family == "sd2":
+        return state | _sd2_text(text)
+    prefix = "conditioner.embedders.0.transformer." if family == "sdxl" else "cond_stage_model.transformer."
+    state |= {f"{prefix}{key}": value for key, value in _text_state(text).items()}
+    if family == "sdxl":
+        state |= _open_clip_state(parts["text_encoder_2"], "conditioner.embedders.1.model.")
+    return state
 
 
 def _sd1(inpaint: bool, seed: int, **unet: Any) -> dict[str, Any]:
@@ -225,20 +232,21 @@ def _write_folder(
     return path
 
 
-def _write_single(path: Path, parts: dict[str, Any], text: State, prediction: str) -> Path:
-    unet = parts["unet"]
-    # An upsampler is one place further where the up block has attention.
-    places = [1 + kind.startswith("CrossAttn") for kind in unet.config.up_block_types]
-    state = {f"model.diffusion_model.{_unet_key(key, places)}": value for key, value in unet.state_dict().items()}
-    for key, value in parts["vae"].state_dict().items():
-        name = _vae_key(key)
-        is_attention_matrix = ".attn_1." in name and value.ndim == 2  # a 1x1 convolution in the original
-        state[f"first_stage_model.{name}"] = value[:, :, None, None] if is_attention_matrix else value
+def _write_single(path: Path, state: State, prediction: str) -> Path:
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
-    state |= {**text, "betas": betas, "alphas_cumprod": torch.cumprod(1 - betas, 0)}
+    state |= {"betas": betas, "alphas_cumprod": torch.cumprod(1 - betas, 0)}
     metadata = {"modelspec.sai_model_spec": "1.0.0", "modelspec.prediction_type": "v"}
     _save(state, path, metadata if prediction == "v_prediction" else {})
     return path
+
+
+def _sd2_text(text: Any) -> State:
+    prefix = "cond_stage_model.model."
+    state = _open_clip_state(text, prefix)
+    first = {key: value for key, value in state.items() if f"{prefix}transformer.resblocks.0." in key}
+    state |= {key.replace("resblocks.0.", "resblocks.23."): value + 1 for key, value in first.items()}
+    width = text.config.hidden_size
+    return {**state, f"{prefix}text_projection": torch.zeros(width, width)}
 
 
 def _open_clip_state(text: Any, prefix: str) -> State:

@@ -36,7 +36,11 @@ def read_folder(path: Path, components: Iterable[str]) -> States:
 def read_original(path: Path, configs: Mapping[str, Mapping[str, Any]]) -> States:
     """The components of a single file in the original layout of latent diffusion; `configs` are those of its components
     as in diffusers."""
-    state = _read([path])
+    return from_original(_read([path]), configs)
+
+
+def from_original(state: dict[str, Tensor], configs: Mapping[str, Mapping[str, Any]]) -> States:
+    """As read_original, of what the file holds."""
     texts = {name: part for name, prefix in _TEXTS if (part := _part(state, prefix))}
     texts |= {name: _from_open_clip(state, prefix) for name, prefix in _OPEN_TEXTS if _part(state, prefix)}
     return {
