@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+from scumble.home import Home
 from scumble.protocol.geometry import Bounds
 
+from tests.server.process import Process
+
+from ..installs import Install
+from .conftest import open_krita
 from .docker import Docker, picture, soft_mask
 
 
@@ -140,6 +146,31 @@ def test_the_source_layer_may_go_while_its_edit_runs(slow: Docker) -> None:
     alpha = slow.layer()[..., 3]
     assert alpha[80:200, 120:280].max() == 255
     assert alpha.sum() == alpha[80:200, 120:280].sum()
+
+
+def test_a_second_window_comes_and_goes(
+    krita_install: Install, plugin_zip: Path, home: Home, slow_backend: Process, tmp_path: Path
+) -> None:
+    with open_krita(krita_install, plugin_zip, home, tmp_path / "krita") as krita:
+        docker = Docker(krita)
+        docker.ready()
+        krita.new_document(picture())
+        krita.select(soft_mask(160, 120), 120, 80)
+        krita.run(
+            "second = app.openWindow().qwindow(); second.show()\n"
+            "other, = [d for d in second.findChildren(QtWidgets.QDockWidget) if d.objectName() == 'scumble_docker']\n"
+            "other.setVisible(True)"
+        )
+        krita.wait_until("'Ready' in other.findChild(QtWidgets.QLabel, 'scumble_connection').text()", 20)
+        krita.run("later(second.close)")
+        krita.wait_until("len(app.windows()) == 1", 20)
+        krita.run("import gc; second = other = None; gc.collect()")
+        docker.set("a house", steps=1)
+        docker.says("Fill")
+        docker.generate()
+        assert docker.wait_layers(2)[-1] == "a house (7)"
+        assert krita.dialogs() == []
+    # Krita has quit, and not crashed.
 
 
 def test_nothing_raised_into_krita(slow: Docker) -> None:
