@@ -134,17 +134,22 @@ def test_from_nothing_in_an_empty_document(docker: Docker) -> None:
     assert painted[..., :3].std() > 1
 
 
-SPACES = [("RGBA", "U16"), ("RGBA", "F32"), ("CMYKA", "U8"), ("GRAYA", "U8")]
+SPACES = [
+    ("RGBA", "U16", ""), ("RGBA", "F32", ""), ("RGBA", "U8", "Rec2020-elle-V4-g10.icc"), ("CMYKA", "U8", ""),
+    ("GRAYA", "U8", ""), ("LABA", "U16", ""),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("model", "depth"), SPACES, ids=lambda part: part)
-def test_documents_of_other_depths_and_models(docker: Docker, model: str, depth: str) -> None:
+@pytest.mark.parametrize(("model", "depth", "profile"), SPACES, ids=["rgb16", "float", "wide", "cmyk", "grey", "lab"])
+def test_documents_of_other_depths_and_models(docker: Docker, model: str, depth: str, profile: str) -> None:
     flat = np.full((300, 400, 4), (90, 140, 120, 255), np.uint8)
     docker.krita.new_document(flat)
     docker.krita.run(
-        "document.setColorSpace(model, depth, ''); document.refreshProjection(); document.waitForDone()",
+        "assert not profile or profile in app.profiles(model, depth), app.profiles(model, depth)\n"
+        "document.setColorSpace(model, depth, profile); document.refreshProjection(); document.waitForDone()",
         model=model,
         depth=depth,
+        profile=profile,
     )
     mask = select(docker)
     before, raw = docker.visible(), all_bytes(docker)
