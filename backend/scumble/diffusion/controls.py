@@ -57,6 +57,11 @@ class ControlNets:
         self._model = model
         self._loaded: Recent[tuple[Path, int], Any] = Recent(_KEPT)
 
+    @property
+    def bytes(self) -> int:
+        """Of the loaded networks' weights."""
+        return sum(weight.nbytes for network in self._loaded.values() for weight in network.parameters())
+
     def guide(self, control: Control, adapter: Adapter, image: Pixels) -> Guide:
         """The control with its network, loaded on first use, and the (H, W, 3) picture for it.
 

@@ -81,7 +81,7 @@ class DiffusionEngine:
 
     @property
     def bytes(self) -> int:
-        return weight_bytes(self.model)
+        return weight_bytes(self.model) + self._controls.bytes
 
     def free(self) -> int:
         release(self.model.device)
@@ -98,6 +98,7 @@ class DiffusionEngine:
         self._thrifty = thrifty
         if thrifty:
             self._latents = Recent(16)
+            self._controls = ControlNets(self.model)  # those that this plan needs come back
             release(self.model.device)
         count, most = plan.request.count, self._at_once(plan)
         with torch.inference_mode(), memory_errors():

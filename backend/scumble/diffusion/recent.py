@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -16,6 +16,9 @@ class Recent(Generic[Key, Value]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def values(self) -> Collection[Value]:
+        return self._values.values()
 
     def get(self, key: Key, compute: Callable[[], Value]) -> Value:
         """The remembered value, or what `compute` gives."""
