@@ -24,7 +24,7 @@ from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify, sd2, sdxl
 from scumble.diffusion.families.base import Defaults, Identity
-from scumble.diffusion.families.unet_model import _build, _configs
+from scumble.diffusion.families.unet_model import UNetModel, _build, _configs
 from scumble.diffusion.latents import inpaint_condition
 from scumble.diffusion.prompts import parse
 from scumble.home import Home
@@ -325,6 +325,26 @@ def test_a_single_file_of_zero_terminal_snr_gets_the_schedule_that_it_was_traine
     assert euler.sigmas[0] > 1000  # next to nothing of the picture is left
     picture = run(DiffusionEngine(model, find_family("sdxl")), prompt="a boat", sampler="euler")[0]
     assert picture.std() > 1
+
+
+@pytest.mark.usefixtures("shipped")
+@every_family
+@pytest.mark.parametrize("inpaint", [False, True])
+@pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
+def test_a_file_that_does_not_say_what_it_predicts_is_asked(
+    family: str, inpaint: bool, predicts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(self: Any, latents: torch.Tensor, timestep: torch.Tensor, *_: Any) -> torch.Tensor:
+        assert (latents.shape[1], int(timestep)) == (9 if inpaint else 4, 999)
+        noise, picture = latents[:, :4], torch.randn(latents[:, :4].shape)
+        share = 0.068  # of the picture in the input, at that timestep
+        return noise - share * picture if predicts == "epsilon" else share * noise - picture
+
+    path = FILES[family](tmp_path / "model.safetensors", inpaint, prediction="")
+    guess = "v_prediction" if predicts == "epsilon" else "epsilon"
+    monkeypatch.setattr(UNetModel, "predict", answer)
+    model = load(path, tmp_path / "cache", Identity(family, "single", inpaint, guess, 512))
+    assert model.identity.prediction == model.scheduler_config["prediction_type"] == predicts
 
 
 def test_the_shipped_descriptions_are_those_of_the_published_models() -> None:

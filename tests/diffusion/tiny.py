@@ -85,7 +85,8 @@ def make_sdxl_folder(
 def make_sd1_single_file(path: Path, inpaint: bool = False, prediction: str = "epsilon", seed: int = 0) -> Path:
     """The very weights of `make_sd1_folder` with the same arguments as one file in the original layout. Returns `path`.
 
-    The original layout has no field for the prediction type; "v_prediction" is told by the metadata of ModelSpec 1.0.
+    The original layout has no field for the prediction type; it is told by the metadata of ModelSpec 1.0, and not at
+    all where `prediction` is "".
     """
     return _write_single(path, original_state("sd1", _sd1(inpaint, seed)), prediction)
 
@@ -235,8 +236,9 @@ def _write_folder(
 def _write_single(path: Path, state: State, prediction: str) -> Path:
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     state |= {"betas": betas, "alphas_cumprod": torch.cumprod(1 - betas, 0)}
-    metadata = {"modelspec.sai_model_spec": "1.0.0", "modelspec.prediction_type": "v"}
-    _save(state, path, metadata if prediction == "v_prediction" else {})
+    said = {"epsilon": "epsilon", "v_prediction": "v"}.get(prediction)
+    metadata = {"modelspec.sai_model_spec": "1.0.0", "modelspec.prediction_type": said} if said else {}
+    _save(state, path, metadata)
     return path
 
 

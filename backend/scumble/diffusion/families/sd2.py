@@ -66,6 +66,7 @@ SD2 = Sd2()
 
 def _is_base(contents: Contents) -> bool:
     """Whether a file is of the base model at 512 px. The two differ in no name and no shape, so the resolution in its
-    metadata counts, then what it is called, as with the published files (`v2-1_512-ema-pruned`, `512-base-ema`)."""
+    metadata counts, then what it is called, as with the published files (`v2-1_512-ema-pruned`, `512-base-ema`). What a
+    file predicts that does not say it, is found out for certain when it is loaded."""
     side = resolution(contents)
     return side < _LARGE if side else "512" in contents.name or "turbo" in contents.name.lower()

@@ -18,6 +18,7 @@ from .unet_model import Colours, UNetModel
 class SdxlModel(UNetModel):
     """See base.Model. Both text encoders read the prompt; their states lie side by side, token by token."""
 
+    may_predict_v = True
     encoders = ("text_encoder", "text_encoder_2")
     pads = ("<|endoftext|>", "!")
     colours: ClassVar[Colours] = (

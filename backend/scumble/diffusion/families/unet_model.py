@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import diffusers
 import torch
+import torch.nn.functional as F
 import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from diffusers.models.embeddings import get_timestep_embedding
@@ -24,8 +26,9 @@ from ..device import Device
 from ..memory import memory_errors
 from ..prompts import Prompt
 from .autoencoder import in_range
-from .base import NO_EMBEDDINGS, Identity
+from .base import NO_EMBEDDINGS, Identity, Prediction
 from .clip import ClipText, other_kind
+from .variants import prediction
 
 _AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 _ENCODERS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
@@ -43,6 +46,8 @@ class UNetModel:
     """
 
     latent_channels = 4
+    may_predict_v: ClassVar[bool] = False
+    """Whether models of the family predict v so often that a file that says nothing is asked."""
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
     pads: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
     """What a single file's encoders have learnt to see after the prompt."""
@@ -140,11 +145,14 @@ class Sd2Model(UNetModel):
     """Stable Diffusion 2.x. It was trained on the last layer but one of its text encoder, and is published without the
     last."""
 
+    may_predict_v = True
     pads = ("!",)
 
     def _make_text(self) -> ClipText:
         return ClipText(self._text_encoder, self._tokenizer, layer=2, cut=1)
 
+
+_SIDE, _NOISIEST = 16, 999  # latent pixels; of 1000 timesteps
 
 Kind = TypeVar("Kind", bound=UNetModel)
 
@@ -171,7 +179,26 @@ def load(
         states = converted(path, cache, device, lambda: _read(path, identity, components, configs))
     for name, module in modules.items():
         _fill(module, states[name])
-    return kind(identity, device, modules, tokenizers, configs)
+    model = kind(identity, device, modules, tokenizers, configs)
+    if identity.layout == "single" and kind.may_predict_v and prediction(read_contents(path)) is None:
+        predicts = measured_prediction(model)
+        model.identity = replace(identity, prediction=predicts)
+        model.scheduler_config = {**model.scheduler_config, "prediction_type": predicts}
+    return model
+
+
+def measured_prediction(model: UNetModel) -> Prediction:
+    """What a denoiser predicts whose file does not say it.
+
+    At the noisiest timestep its input is noise but for some percent. So is then an answer in noise, whatever picture it
+    sees in it; an answer in v (Salimans and Ho, 2022) is that picture, with its sign turned, but for as little.
+    """
+    noise = torch.randn(1, model.latent_channels, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
+    blank = torch.zeros(1, model.parts["unet"].config.in_channels - model.latent_channels, _SIDE, _SIDE)
+    inputs = torch.cat([noise, blank], dim=1).to(model.device, model.dtype)
+    answer = model.predict(inputs, torch.tensor(_NOISIEST, device=model.device), model.encode_prompt(Prompt()))
+    likeness = F.cosine_similarity(answer.float().cpu().flatten(), noise.flatten(), dim=0)
+    return "epsilon" if likeness > 0.5 else "v_prediction"
 
 
 def _latents(encoded: Any) -> Tensor:
