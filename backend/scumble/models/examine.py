@@ -73,7 +73,8 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
     if kind is None:
         raise ModelUnreadable(
             f"{printable(path.name)} is no model of a kind that Scumble knows.",
-            "Scumble runs Stable Diffusion 1, 2 and XL: a diffusers folder, or one .safetensors file with all parts.",
+            "Scumble runs Stable Diffusion 1, 2 and XL (a diffusers folder, or one .safetensors file with all parts), "
+            "FLUX.2 klein and Z-Image (folders).",
         )
     if kind == ("upscaler", ESRGAN):
         return _upscaler(path, contents.metadata)
