@@ -24,7 +24,7 @@ from .device import Device
 States = dict[str, dict[str, Tensor]]
 """Component ("unet", "vae", ...) -> the state dict of its module."""
 
-LIMIT = 20 << 30  # bytes of all copies together: ten models of 1.5's size, or three of SDXL's; the least recently used go first
+LIMIT = 20 << 30  # bytes of all copies together: ten of SD 1.5, or three of SDXL; the least recently used go first
 _SPARE = 2 << 30  # bytes that a copy must leave free on the disk
 _DAY = 86400  # seconds
 _RECORD = "source.json"

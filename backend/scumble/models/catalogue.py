@@ -101,6 +101,16 @@ CATALOGUE = (
         file="sdxl_lightning_4step.safetensors",
     ),
     Entry(
+        id="flux2-klein",
+        name="FLUX.2 klein 4B",
+        purpose="the newest, in 4 steps; for graphics cards of 24 GB",
+        repository="black-forest-labs/FLUX.2-klein-4B",
+        revision="e7b7dc27f91deacad38e78976d1f2b499d76a294",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.2-klein-4B/blob/main/LICENSE.md",
+        bytes=16_000_000_000,
+    ),
+    Entry(
         id="taesd",
         name="TAESD",
         purpose="a tiny autoencoder for Stable Diffusion, a part of a model",
