@@ -18,6 +18,8 @@ from .installs import Install
 
 Pixels = NDArray[np.uint8]
 BATCH_SECONDS = 180
+PYTHON, SCHEME = "python-fu-eval", "plug-in-script-fu-eval"
+"""GIMP's interpreters for scripts."""
 IMAGE_WINDOW = "GIMP$"
 MAIN_WINDOW = f"GNU Image Manipulation Program$|{IMAGE_WINDOW}"
 """With no image open it has the longer title."""
@@ -238,8 +240,8 @@ image.undo_group_end()
             raise HostProblem(f"{self.install.name} does not start: {done.stderr}")
         return done.stdout.split()[-1]
 
-    def _batch(self, code: str) -> list[str]:
-        return ["--batch-interpreter=python-fu-eval", "--batch", code, "--quit"]
+    def _batch(self, code: str, interpreter: str = PYTHON) -> list[str]:
+        return [f"--batch-interpreter={interpreter}", "--batch", code, "--quit"]
 
 
 class GimpConsole(GimpHost):
@@ -251,10 +253,11 @@ class GimpConsole(GimpHost):
     def arguments(self) -> list[str]:
         return [self.program, "--no-interface", "--no-data", "--no-fonts", *self._batch(DRIVER)]
 
-    def batch(self, code: str) -> subprocess.CompletedProcess[str]:
+    def batch(self, code: str, interpreter: str = PYTHON) -> subprocess.CompletedProcess[str]:
         """One command line as a user's script has it: GIMP runs the code and ends. returncode: 0, 64 = Python raised,
-        70 = a procedure failed; stdout and stderr as they came. Not for a host that has been started."""
-        arguments = [*self.arguments()[:4], *self._batch(code)]
+        70 = a procedure failed that SCHEME called; stdout and stderr as they came. Not for a host that has been
+        started."""
+        arguments = [*self.arguments()[:4], *self._batch(code, interpreter)]
         environment = {key: value for key, value in self.environment().items() if key != "PYTHONPATH"}
         return subprocess.run(
             self.command(arguments),

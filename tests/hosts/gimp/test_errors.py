@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scumble.client.launcher import find_backend, read_record
 from scumble.home import Home
 
+from tests.server.process import Process, process
+
 from ..driver import wait_for
-from ..gimp_host import GimpConsole
+from ..gimp_host import SCHEME, GimpConsole
 from ..host import unpack
 from ..installs import Install
 from .conftest import CALL, in_scripts, note_installation
@@ -32,10 +39,57 @@ if "error" in done:
 print("new layer at", done["bounds"])
 """
 )
+SCHEME_SCRIPT = """
+(let* ((image (car (gimp-image-new 96 64 RGB)))
+       (layer (car (gimp-layer-new image "base" 96 64 RGB-IMAGE 100 LAYER-MODE-NORMAL))))
+  (gimp-image-insert-layer image layer 0 0)
+  {select}
+  (scumble-remove-selection #:run-mode RUN-NONINTERACTIVE #:image image #:drawables (vector layer))
+  (gimp-message (string-append "layers: " (number->string (vector-length (car (gimp-image-get-layers image)))))))
+"""
 
 
 def console(install: Install, work: Path, plugin: Path, home: Home) -> GimpConsole:
     return GimpConsole(install, work / "gimp", plugins=[plugin], environment={"SCUMBLE_HOME": str(home.root)})
+
+
+EDIT = "call('scumble-fill-selection', image, prompt='slow', steps=15)"
+
+
+@contextlib.contextmanager
+def killed_in_mid_edit(
+    install: Install, work: Path, plugin: Path
+) -> Iterator[tuple[Home, GimpConsole, Future[dict[str, object]]]]:
+    """A script that waits for an edit whose backend has just been killed, and what its call will answer."""
+    home = Home(work / "slow-home")
+    home.root.mkdir()
+    backend = Process(home)
+    with console(install, work, plugin, home) as gimp, ThreadPoolExecutor(1) as pool:
+        in_scripts(gimp)
+        gimp.new_image(np.full((64, 96, 4), 255, np.uint8))
+        gimp.select(np.full((20, 30), 255, np.uint8), 20, 20)
+        answer = pool.submit(gimp.get, EDIT, 120)
+        wait_for(lambda: list(home.jobs.glob("*.submit")), 30, "an edit to be accepted")
+        backend.end(signal.SIGKILL)
+        yield home, gimp, answer
+        answer.result()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deserted(
+    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: Path
+) -> Iterator[Future[dict[str, object]]]:
+    """A script whose backend never comes back: it waits for a minute, while the other tests run."""
+    with killed_in_mid_edit(gimp_install, tmp_path_factory.mktemp("deserted"), plugin_zip) as (_, _, answer):
+        yield answer
+
+
+def test_backend_that_comes_back_in_mid_batch(gimp_install: Install, tmp_path: Path, plugin_zip: Path) -> None:
+    """C4: the job goes on, and its layer comes."""
+    with killed_in_mid_edit(gimp_install, tmp_path, plugin_zip) as (home, gimp, answer):
+        with process(home):
+            assert answer.result().get("bounds") == [20, 20, 30, 20]
+        assert gimp.get("len(image.get_layers())") == 2
 
 
 def script(gimp: GimpConsole) -> str:
@@ -61,6 +115,19 @@ def test_batch_starts_the_backend_which_outlives_it(
         if record is not None:
             os.kill(record.pid, 15)
             wait_for(lambda: find_backend(home) is None, 30, "the backend to end")
+
+
+def test_scheme_scripts_and_the_exit_codes_of_a_batch(
+    gimp_install: Install, tmp_path: Path, plugin_zip: Path, backend_home: Home
+) -> None:
+    gimp = console(gimp_install, tmp_path, plugin_zip, backend_home)
+    select = "(gimp-image-select-rectangle image CHANNEL-OP-REPLACE 20 20 30 20)"
+    done = gimp.batch(SCHEME_SCRIPT.format(select=select), SCHEME)
+    assert done.returncode == 0, done
+    assert "layers: 2" in done.stdout + done.stderr
+    done = gimp.batch(SCHEME_SCRIPT.format(select=""), SCHEME)
+    assert done.returncode == 70, done
+    assert "Nothing is selected. Select what to change." in done.stdout + done.stderr
 
 
 def test_no_backend(gimp_install: Install, tmp_path: Path, plugin_zip: Path, home: Home) -> None:
@@ -107,6 +174,11 @@ def test_doctor_mends_the_plugin(
     if damage == "wrong name":
         assert offered(gimp, home, gimp_install) == "[True]"
     assert "Nothing is selected." in said(gimp)
+
+
+def test_backend_that_never_comes_back(deserted: Future[dict[str, object]]) -> None:
+    told = {"error": "Scumble's backend is not installed. Run: python3 packaging/install.py"}
+    assert deserted.result(90) == told
 
 
 def said(gimp: GimpConsole) -> str:

@@ -39,10 +39,17 @@ class Album:
         self.folder = Path(os.environ.get("SCUMBLE_TEST_PICTURES") or docker.krita.work)
 
     def keep(self, state: str) -> None:
+        """Of usual width, and as narrow as the docker can be."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.docker.krita.run("arrange(); QtWidgets.QApplication.processEvents()")
-        self.docker.krita.screenshot("look").save(self.folder / f"{self.name}-{state}.png")
-        assert self.docker.krita.run(CUT_OFF) == [], state
+        for width, suffix in ((330, ""), (10, "-narrow")):
+            self.docker.krita.run(
+                "arrange(); window.resizeDocks([dock], [width], QtCore.Qt.Orientation.Horizontal)\n"
+                "QtWidgets.QApplication.processEvents()",
+                width=width,
+            )
+            self.docker.krita.screenshot("look").save(self.folder / f"{self.name}-{state}{suffix}.png")
+            assert self.docker.krita.run(CUT_OFF) == [], state
+        assert self.docker.krita.get("dock.width()") <= 300
 
 
 @pytest.mark.parametrize("theme", ["dark", "bright"])
@@ -56,9 +63,8 @@ def test_every_state_in_krita_s_themes_wide_and_narrow(
         album = Album(docker, f"{krita_install.name}-{theme}")
         krita.new_document(picture(800, 600))
         krita.select(soft_mask(260, 200), 240, 180)
-        docker.set("slow boat on a calm lake, (morning mist:1.2), oil painting", count=3, steps=12)
+        docker.set("slow boat on a calm lake, (morning mist:1.2), oil painting", count=3, steps=25)
         docker.says("Fill")
-        krita.run("window.resizeDocks([dock], [330], QtCore.Qt.Orientation.Horizontal)")
         album.keep("idle")
         docker.generate()
         krita.wait_until("shows('scumble_preview')", 30)
@@ -71,6 +77,3 @@ def test_every_state_in_krita_s_themes_wide_and_narrow(
         krita.run("part('scumble_advanced').click(); part('scumble_history_fold').click()")
         krita.run("part('scumble_extend_fold').click()")
         album.keep("error")
-        krita.run("window.resizeDocks([dock], [10], QtCore.Qt.Orientation.Horizontal)")
-        album.keep("narrow")
-        assert krita.get("dock.width()") <= 300
