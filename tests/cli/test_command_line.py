@@ -109,6 +109,16 @@ def test_inpaint_changes_nothing_outside_the_mask(here: Path, capsys: pytest.Cap
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
 
 
+def test_regions_go_along(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["img2img", "photo.png", "--prompt", "a cat", "--strength", 0.5, "-o", "out.png", "--json"]
+    assert edit(*command, "--region", "mask.png", "a star", "--region", "mask.png", "a dog") == 0
+    regions = json.loads(capsys.readouterr().out)["request"]["regions"]
+    assert regions == [{"prompt": prompt, "mask": [0, 0, 400, 300]} for prompt in ("a star", "a dog")]
+    Image.new("L", (4, 3)).save("small.png")
+    assert edit(*command, "--region", "small.png", "a star") == 2
+    assert "4 x 3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("factor", [2, 4])
 def test_upscale_writes_a_larger_picture(here: Path, factor: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert edit("upscale", "photo.png", "--factor", factor, "--seed", 3, "-o", "large.png", "--json") == 0

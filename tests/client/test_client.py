@@ -32,6 +32,7 @@ from scumble.protocol.messages import (
     Limits,
     ModelList,
     Progress,
+    Region,
     Submit,
     replace,
 )
@@ -437,6 +438,18 @@ def test_controls_go_after_the_mask_in_their_order(order: Any) -> None:
     for wrong in ((), (bytes(8),), (bytes(8), bytes(8))):
         with pytest.raises(BadRequest):
             Client("test", lambda: Address("127.0.0.1", 1, "")).submit(request, IMAGE, MASK, controls=wrong)
+
+
+def test_regions_go_last() -> None:
+    request = replace(REQUEST, regions=(Region("a star", Bounds(0, 0, 2, 1)),))
+    _, buffers = decode(
+        b"".join(to_payload(Draft(Submit("0" * 32, request), IMAGE, MASK, (), (b"\x80\xff",)), Limits()))
+    )
+    assert [buffer.role for buffer in buffers] == ["image", "mask", "region"]
+    assert unpack(buffers[2]) == b"\x80\xff"
+    for wrong in ((), (bytes(3),), (bytes(2), bytes(2))):
+        with pytest.raises(BadRequest):
+            Client("test", lambda: Address("127.0.0.1", 1, "")).submit(request, IMAGE, MASK, regions=wrong)
 
 
 @pytest.mark.parametrize(("image", "mask"), [(IMAGE[1:], MASK), (IMAGE, MASK[1:]), (IMAGE, None), (IMAGE, b"")])

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, ControlLayer, Editor, EditSettings, layer_name, prepare
+from scumble.client.editor import CanvasChanged, ControlLayer, Editor, EditSettings, RegionLayer, layer_name, prepare
 from scumble.client.events import Finished
 from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Result, replace
+from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Region, Result, replace
 
 from .memory_document import OPAQUE, MemoryDocument
 
@@ -38,6 +38,7 @@ class QuietClient(Client):
         job: str | None = None,
         priority: int = 0,
         controls: Sequence[bytes] = (),
+        regions: Sequence[bytes] = (),
     ) -> str:
         job = job or f"{len(self.said):032x}"
         self.said.append(("submit", request))
@@ -83,6 +84,23 @@ def test_controls_are_read_where_the_picture_is_read() -> None:
     assert edit.request.loras == (LoraUse("l", 0.5),)
     assert edit.request.controls == (Control("c1", area), Control("c2", area, "canny", 0.5, 0.1, 0.9))
     assert edit.controls == (edit.image, b"\x09\x08\x07\xff" * area.area)
+
+
+def test_regions_are_where_their_layers_are() -> None:
+    document = MemoryDocument(Size(30, 20))
+    document.others = {"half": b"\x09\x08\x07\x80"}
+    edit = prepare(document, EditSettings(prompt="a cat", regions=(RegionLayer("a star", "half"),)))
+    assert edit.request.regions == (Region("a star", Bounds(0, 0, 30, 20)),)
+    assert edit.regions == (b"\x80" * 600,)
+    with pytest.raises(BadRequest):
+        prepare(document, EditSettings(regions=(RegionLayer("a star", "gone"),)))
+
+
+def test_an_upscale_takes_the_whole_picture_whatever_is_selected() -> None:
+    document = MemoryDocument(Size(30, 20), selected=(Bounds(2, 3, 2, 2), b"\xff" * 4))
+    edit = prepare(document, EditSettings(mode="upscale", factor=4))
+    assert (edit.request.mask, edit.mask, edit.request.factor) == (None, None, 4)
+    assert edit.request.image == Bounds(0, 0, 30, 20)
 
 
 def test_without_a_selection_controls_cover_the_canvas() -> None:

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scumble.editing.compositor import composite
+from scumble.editing.controls import control_image
 from scumble.editing.pixels import resize
-from scumble.editing.plan import Traits
+from scumble.editing.plan import Source, Traits
+from scumble.editing.planner import plan_edit
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import Control, EditRequest, Region
 
 from .pictures import DIFFUSION, opaque, photo, plan_of
 
@@ -46,6 +49,24 @@ def test_a_network_that_enlarges_by_itself_is_given_the_picture_as_it_is(factor)
     assert layer.bounds == Bounds(0, 0, 101 * factor, 75 * factor)
     shrunk = resize(layer.rgba[..., :3], Size(101, 75))
     assert np.abs(shrunk.astype(int) - picture)[4:-4, 4:-4].mean() < 2, "it lies where it was"
+
+
+def test_controls_and_regions_grow_with_the_picture():
+    canvas, place = Size(60, 50), Bounds(10, 20, 30, 20)
+    request = EditRequest(
+        "upscale", canvas, Bounds.of_size(canvas), factor=2, strength=0.3,
+        controls=(Control("c", place),), regions=(Region("a star", place),),
+    )  # fmt: skip
+    drawn = opaque(photo(30, 20))
+    source = Source(opaque(photo(60, 50)), None, (drawn,), (), (np.full((20, 30), 255, np.uint8),))
+    plan = plan_edit(request, source, SMALL)
+    assert plan.request.controls[0].image == Bounds(20, 40, 60, 40)
+    seen = control_image(plan.request.controls[0], plan.controls[0], plan.crop, plan.size)
+    assert np.abs(seen[40:80, 20:80].astype(int) - resize(drawn[..., :3], Size(60, 40)))[4:-4, 4:-4].mean() < 6
+    assert not seen[:38].any()
+    (region,) = plan.regions
+    assert region.shape == (50, 60)
+    assert np.count_nonzero(region) == 30 * 20
 
 
 def test_what_is_transparent_stays_so_and_costs_nothing():

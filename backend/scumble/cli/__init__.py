@@ -137,6 +137,14 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), stren
     command.add_argument("--context", type=int, metavar="PX", help="surroundings that the model sees")
     command.add_argument("--resolution", type=int, metavar="PX", help="side of what the model is given (its own)")
     add_adapter_options(command)
+    command.add_argument(
+        "--region",
+        action="append",
+        nargs=2,
+        default=[],
+        metavar=("MASK", "PROMPT"),
+        help="what to paint where a mask is white instead; may be given again",
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png", help="the merged picture")
     command.add_argument("--layer", type=Path, metavar="LAYER.png", help="also the new layer alone")
     command.add_argument("--json", action="store_true", help="one line of JSON: timings, seed, model, crop, bounds")

@@ -15,7 +15,7 @@ from typing import Any
 from ..client.client import Client, JobCancelled
 from ..client.connection import Unreachable
 from ..client.document import Edges
-from ..client.editor import Editor, EditSettings, prepare
+from ..client.editor import Editor, EditSettings, RegionLayer, prepare
 from ..client.events import Finished
 from ..home import Home, find_home
 from ..protocol.errors import BadRequest
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     document = _open(args)
     model = _added_model(args, home)
     inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *control_files(args)]
+    inputs += [Path(mask) for mask, _ in args.region]
     note = pending_file(home, vars(args), inputs)
     before = read_pending(note)
     with connected(home, session=before.session if before else None) as (client, welcome):
@@ -143,6 +144,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         resolution=args.resolution,
         clip_skip=args.clip_skip,
         factor=getattr(args, "factor", 2),
+        regions=tuple(RegionLayer(prompt, mask) for mask, prompt in args.region),
     )
 
 

@@ -108,6 +108,17 @@ class PictureDocument(Document):
             )
         return other.read(bounds)
 
+    def read_region(self, layer: str, bounds: Bounds) -> bytes:
+        """`layer` is the file of a mask of the canvas's size."""
+        mask = open_mask(Path(layer))
+        if mask.size != self.canvas:
+            raise BadRequest(
+                f"The region is {mask.width} x {mask.height} pixels and the picture "
+                f"{self.canvas.width} x {self.canvas.height}.",
+                "Give a mask of the picture's size.",
+            )
+        return mask.crop((bounds.left, bounds.top, bounds.right, bounds.bottom)).tobytes()
+
     def resize_canvas(self, edges: Edges) -> None:
         size = (self.canvas.width + edges.left + edges.right, self.canvas.height + edges.top + edges.bottom)
         grown = Image.new(ALPHA.get(self._image.mode, self._image.mode), size)

@@ -91,6 +91,10 @@ class Document(ABC):
         where there is no such layer (any more)."""
         raise BadRequest("Single layers cannot be used here.", "Use the visible picture.")
 
+    def read_region(self, layer: str, bounds: Bounds) -> bytes:
+        """Where a layer is, as a mask of the bounds: its alpha. Raises as `read_layer`."""
+        return self.read_layer(layer, bounds)[3::4]
+
     @abstractmethod
     def resize_canvas(self, edges: Edges) -> None:
         """Grows the canvas; what was at (0, 0) comes to (left, top). Call `grow_canvas` instead."""

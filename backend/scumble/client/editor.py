@@ -19,6 +19,7 @@ from ..protocol.messages import (
     ModelKind,
     Prefill,
     Preprocessor,
+    Region,
     Result,
     replace,
 )
@@ -52,6 +53,14 @@ class ControlLayer:
 
 
 @dataclass(frozen=True)
+class RegionLayer:
+    """A prompt for where a layer (the host's own id of it) is."""
+
+    prompt: str
+    layer: str
+
+
+@dataclass(frozen=True)
 class EditSettings:
     """What the panel says; the fields as in EditRequest. `mode` None: follows from the document (`choose_mode`)."""
 
@@ -76,16 +85,19 @@ class EditSettings:
     factor: int = 2
     loras: Tuple[LoraUse, ...] = ()
     controls: Tuple[ControlLayer, ...] = ()
+    regions: Tuple[RegionLayer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls."""
+    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls and
+    gray8 of each of request.regions."""
 
     request: EditRequest
     image: bytes = field(repr=False)
     mask: Optional[bytes] = field(repr=False)
     controls: Tuple[bytes, ...] = field(repr=False, default=())
+    regions: Tuple[bytes, ...] = field(repr=False, default=())
 
 
 def prepare(
@@ -123,10 +135,16 @@ def prepare(
         canvas=canvas,
         image=image,
         mask=selected[0] if selected else None,
-        **{**vars(settings), "mode": mode, "controls": tuple(_placed(layer, area) for layer in settings.controls)},
+        **{
+            **vars(settings),
+            "mode": mode,
+            "controls": tuple(_placed(layer, area) for layer in settings.controls),
+            "regions": tuple(Region(layer.prompt, area) for layer in settings.regions),
+        },
     )
     controls = tuple(_read(document, layer.layer, area) for layer in settings.controls)
-    return Edit(request, pixels, selected[1] if selected else None, controls)
+    regions = tuple(document.read_region(layer.layer, area) for layer in settings.regions)
+    return Edit(request, pixels, selected[1] if selected else None, controls, regions)
 
 
 def _placed(layer: ControlLayer, area: Bounds) -> Control:
@@ -179,7 +197,9 @@ class Editor:
 
     def submit(self, document: Document, edit: Edit, job: Optional[str] = None) -> str:
         """The second half of `start`; with the id of a job that was submitted before, that one is taken up again."""
-        job = self._client.submit(edit.request, edit.image, edit.mask, job, controls=edit.controls)
+        job = self._client.submit(
+            edit.request, edit.image, edit.mask, job, controls=edit.controls, regions=edit.regions
+        )
         self._places[job] = _Place(document, document.mark())
         return job
 

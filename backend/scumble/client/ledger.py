@@ -35,6 +35,7 @@ class Draft:
     image: bytes = field(repr=False)
     mask: Optional[bytes] = field(repr=False, default=None)
     controls: Tuple[bytes, ...] = field(repr=False, default=())
+    regions: Tuple[bytes, ...] = field(repr=False, default=())
 
 
 Item = Union[Draft, Message]

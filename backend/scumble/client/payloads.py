@@ -31,7 +31,8 @@ def to_payload(item: Item, limits: Limits, order: Order = "rgba") -> Union[str, 
     if not isinstance(item, Draft):
         return to_text(item)
     request = item.submit.request
-    for bounds in (request.image, request.mask, *(control.image for control in request.controls)):
+    others = (*(control.image for control in request.controls), *(region.mask for region in request.regions))
+    for bounds in (request.image, request.mask, *others):
         if bounds is not None and bounds.area > limits.max_pixels:
             raise TooLarge("The selected area has more pixels than the backend takes.")
     # On loopback raw is quickest; masks are mostly even, so that packing them costs next to nothing.
@@ -40,6 +41,8 @@ def to_payload(item: Item, limits: Limits, order: Order = "rgba") -> Union[str, 
         buffers.append(pack("mask", request.mask.width, request.mask.height, "gray8", item.mask, "zlib"))
     for control, pixels in zip(request.controls, item.controls):
         buffers.append(pack("control", control.image.width, control.image.height, "rgba8", reorder(pixels, order)))
+    for region, pixels in zip(request.regions, item.regions):
+        buffers.append(pack("region", region.mask.width, region.mask.height, "gray8", pixels, "zlib"))
     pieces = encode_parts(item.submit, buffers)
     if sum(map(len, pieces)) > limits.max_frame_bytes:
         raise TooLarge("The selected area is larger than the backend takes in one piece.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from PIL import Image
 
@@ -11,7 +13,7 @@ from ..protocol.messages import EditRequest, replace
 from .masks import covered, window
 from .passes import windows
 from .pixels import resize
-from .plan import Plan, Source, Traits
+from .plan import Pixels, Plan, Source, Traits
 from .prefill import continue_smoothly
 
 
@@ -38,12 +40,15 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
     scale = 1 if traits.prompt else request.factor
     crop = Bounds(0, 0, size.width * scale, size.height * scale)
     mask = np.zeros((crop.height, crop.width), np.uint8)
-    # Not Lanczos: its overshoots would be a faint second outline around every shape.
-    mask[: larger.height, : larger.width] = np.asarray(Image.fromarray(alpha).resize(larger, Image.Resampling.BILINEAR))
+    mask[: larger.height, : larger.width] = _enlarged(alpha, larger)
     work_mask = covered(mask, size)
+    controls = tuple(
+        dataclasses.replace(control, image=Bounds(*(value * request.factor for value in control.image)))
+        for control in request.controls
+    )
     return Plan(
         # There are no surroundings to fit colours to.
-        request=replace(request, color_match=False, membrane=False, feather=0),
+        request=replace(request, color_match=False, membrane=False, feather=0, controls=controls),
         crop=crop,
         image=resize(work, crop.size),
         known=np.ones(mask.shape, np.bool_),
@@ -52,5 +57,17 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
         work_image=work,
         work_mask=work_mask,
         tiles=windows(work_mask, traits),
+        controls=tuple(
+            _enlarged(sent, control.image.size) for sent, control in zip(source.controls, controls, strict=True)
+        ),
         adapters=source.adapters,
+        # Of the picture without what was added to it: less than a multiple lies beyond.
+        regions=tuple(
+            window(sent, region.mask, canvas) for sent, region in zip(source.regions, request.regions, strict=True)
+        ),
     )
+
+
+def _enlarged(pixels: Pixels, size: Size) -> Pixels:
+    """Not by Lanczos: in masks and drawings its overshoots would be a faint second outline around every shape."""
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
