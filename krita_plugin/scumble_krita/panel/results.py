@@ -45,8 +45,12 @@ class ResultsPanel(QtWidgets.QWidget):
         self._strip.setFocusPolicy(QtCore.Qt.FocusPolicy.NoFocus)
         self._strip.setIconSize(QtCore.QSize(side, side))
         self._strip.setGridSize(QtCore.QSize(side + 4, side + 4))
-        bar = self._strip.horizontalScrollBar().sizeHint().height()
-        self._strip.setFixedHeight(side + 8 + bar)
+        bar = self._strip.horizontalScrollBar()
+        self._strip.setFixedHeight(side + 8)
+        # Room for the scroll bar only where there is one.
+        bar.rangeChanged.connect(
+            lambda low, high: self._strip.setFixedHeight(side + 8 + (bar.sizeHint().height() if high > low else 0))
+        )
         self._strip.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._strip.setMinimumWidth(60)
         self._apply = widgets.button("scumble_apply", "Apply", "Keeps the shown image as a layer.")

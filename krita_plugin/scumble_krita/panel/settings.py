@@ -50,14 +50,16 @@ class SettingsPanel(QtWidgets.QWidget):
         form.addRow("Model", self._model)
         form.addRow("Strength", widgets.row(self._strength, self._percent))
         form.addRow("Images", widgets.row(self._count, self._lock, self._seed, stretch=2))
-        advanced = widgets.Fold("scumble_advanced", "Advanced", self._make_advanced())
+        page = QtWidgets.QWidget()
+        widgets.align(form, self._make_advanced(page))
+        advanced = widgets.Fold("scumble_advanced", "Advanced", page)
         widgets.vertical(self, self._prompt, self._negative, below, fields, advanced)
         self._connect()
         self.set_models(())
         self.set_samplers(())
         self.form = Form()
 
-    def _make_advanced(self) -> QtWidgets.QWidget:
+    def _make_advanced(self, page: QtWidgets.QWidget) -> QtWidgets.QFormLayout:
         self._sampler = widgets.combo("scumble_sampler", "How the image is denoised.")
         self._steps = widgets.spin("scumble_steps", "More steps take longer.", 0, 200, special=AUTOMATIC)
         self._guidance = widgets.double_spin(
@@ -90,7 +92,6 @@ class SettingsPanel(QtWidgets.QWidget):
         self._source = widgets.combo("scumble_source", "What the model sees of your picture.")
         self._source.addItem("Visible picture", False)
         self._source.addItem("Active layer or group", True)
-        page = QtWidgets.QWidget()
         form = widgets.form(page)
         form.addRow("Source", self._source)
         form.addRow("Sampler", self._sampler)
@@ -101,7 +102,7 @@ class SettingsPanel(QtWidgets.QWidget):
         form.addRow("Context", self._context)
         form.addRow("Resolution", self._resolution)
         form.addRow("Clip skip", self._clip_skip)
-        return page
+        return form
 
     def _connect(self) -> None:
         self._strength.valueChanged.connect(self._percent.setValue)

@@ -59,6 +59,15 @@ def form(parent: QtWidgets.QWidget) -> QtWidgets.QFormLayout:
     return layout
 
 
+def align(*forms: QtWidgets.QFormLayout) -> None:
+    """Lets the fields of several forms begin below each other."""
+    role = QtWidgets.QFormLayout.ItemRole.LabelRole
+    labels = [form.itemAt(line, role).widget() for form in forms for line in range(form.rowCount())]
+    width = max(label.sizeHint().width() for label in labels)
+    for label in labels:
+        label.setMinimumWidth(width)
+
+
 def combo(name: str, tip: str) -> QtWidgets.QComboBox:
     """One that does not widen the docker when a name is long, and does not turn by the mouse wheel in passing."""
     box = QtWidgets.QComboBox()
