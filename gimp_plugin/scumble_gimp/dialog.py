@@ -85,7 +85,7 @@ class CommandDialog:
     def _frame(self, name: str, title: str, arguments: list[str]) -> None:
         self._dialog.get_label(f"{name}-title", title, False, False)
         self._dialog.fill_box(f"{name}-box", arguments).set_spacing(SPACING // 2)
-        self._dialog.fill_frame(name, f"{name}-title", False, f"{name}-box")
+        self._dialog.fill_frame(name, f"{name}-title", False, f"{name}-box").set_margin_bottom(SPACING)
 
     def _choose_widget(self, argument: Argument) -> None:
         if argument.name == "strength":

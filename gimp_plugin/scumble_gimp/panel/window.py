@@ -286,6 +286,8 @@ class Panel:
             self._welcome(event.welcome)
         elif isinstance(event, Lost):
             words = error_words(event.error)
+            if self._running:
+                self.progress.begin("Waiting for the backend...")
             if command_in(words):
                 self.notice.say(words)
             else:

@@ -233,47 +233,40 @@ def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
         assert sorted(set(keys)) == sorted(keys)
 
 
-@pytest.mark.parametrize(
-    ("change", "bounds"),
-    [
-        # Canvas size, once with the layers as they are and once with layers that grow with it.
-        ("image.resize(340, 266, 20, 10)", [120, 80, 80, 60]),
-        ("image.resize(340, 266, 20, 10); layer.resize_to_image_size()", [120, 80, 80, 60]),
-        # A crop cuts the only layer off on all sides.
-        ("image.crop(200, 120, 64, 32)", [36, 38, 80, 60]),
-        ("image.scale(480, 384)", [150, 105, 120, 90]),
-        ("image.scale(160, 256)", [50, 70, 40, 60]),
-        ("image.crop(200, 120, 64, 32) && image.scale(400, 240)", [72, 76, 160, 120]),
-        ("image.flatten()", [100, 70, 80, 60]),
-    ],
-)
-def test_layer_follows_the_canvas(
-    following: tuple[GimpHost, Driver], picture: np.ndarray, change: str, bounds: list[int]
-) -> None:
+CHANGES = {
+    # What the artist does, one after the other, and where the layer must lie then.
+    # Canvas size, once with the layers as they are and once with layers that grow with it:
+    ("image.resize(340, 266, 20, 10)",): [120, 80, 80, 60],
+    ("image.resize(340, 266, 20, 10); layer.resize_to_image_size()",): [120, 80, 80, 60],
+    # A crop cuts the only layer off on all sides:
+    ("image.crop(200, 120, 64, 32)",): [36, 38, 80, 60],
+    ("image.scale(480, 384)",): [150, 105, 120, 90],
+    ("image.scale(160, 256)",): [50, 70, 40, 60],
+    ("image.crop(200, 120, 64, 32)", "image.scale(400, 240)"): [72, 76, 160, 120],
+    ("image.flatten()",): [100, 70, 80, 60],
+}
+
+
+def test_layer_follows_the_canvas(gimp: GimpHost, picture: np.ndarray) -> None:
     """What the artist does to the canvas while an edit runs: C2."""
-    gimp, panel = following
-    prepare(gimp, picture)
-    panel.wait_until("named('generate').get_label() == '_Fill'", 10)
-    write(panel, "slow gate", steps=8)
-    panel.run("named('generate').clicked()")
-    panel.wait_until("named('preview').get_visible()", 30)
-    for part in change.split(" && "):
-        gimp.run(f"{part}; Gimp.displays_flush()")
-        time.sleep(0.6)  # the panel looks twice a second
-    gimp.wait_until("len(image.get_layers()) == 2", 30)
-    new = "image.get_layers()[0]"
-    gimp.wait_until(f"[*{new}.get_offsets()[1:], {new}.get_width(), {new}.get_height()] == {bounds}", 10)
-    assert not panel.get("named('notice').get_visible()")
-    gimp.undo()
-    gimp.wait_until("len(image.get_layers()) == 1", 30)
-    gimp.run(CLOSE_ALL)
-
-
-@pytest.fixture(scope="module")
-def following(running: GimpHost) -> Iterator[tuple[GimpHost, Driver]]:
-    started.append(running)
-    with open_panel(running) as panel:
-        yield running, panel
+    with open_panel(gimp) as panel:
+        for changes, bounds in CHANGES.items():
+            prepare(gimp, picture)
+            panel.wait_until("named('mode').get_text().startswith('Fill')", 10)
+            write(panel, "slow gate", steps=6)
+            panel.run("named('generate').clicked()")
+            panel.wait_until("named('preview').get_visible()", 30)
+            for change in changes:
+                gimp.run(f"{change}; Gimp.displays_flush()")
+                time.sleep(0.6)  # the panel looks twice a second
+            gimp.wait_until("len(image.get_layers()) == 2", 30)
+            new = "image.get_layers()[0]"
+            place = f"[*{new}.get_offsets()[1:], {new}.get_width(), {new}.get_height()]"
+            wait_for(lambda: gimp.get(place) == bounds, 10, f"the layer at {bounds} after {changes}")  # noqa: B023
+            assert not panel.get("named('notice').get_visible()")
+            gimp.undo()
+            gimp.wait_until("len(image.get_layers()) == 1", 30)
+            gimp.run(CLOSE_ALL)
 
 
 def test_canvas_that_cannot_be_followed_asks(gimp: GimpHost, picture: np.ndarray) -> None:
