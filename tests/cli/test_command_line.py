@@ -109,6 +109,14 @@ def test_inpaint_changes_nothing_outside_the_mask(here: Path, capsys: pytest.Cap
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
 
 
+def test_the_prefill_may_be_chosen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-o", "out.png", "--json"]
+    assert edit(*command, "--prefill", "neutral") == 0
+    assert json.loads(capsys.readouterr().out)["request"]["prefill"] == "neutral"
+    with pytest.raises(SystemExit):
+        edit(*command, "--prefill", "magic")
+
+
 def test_regions_go_along(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["img2img", "photo.png", "--prompt", "a cat", "--strength", 0.5, "-o", "out.png", "--json"]
     assert edit(*command, "--region", "mask.png", "a star", "--region", "mask.png", "a dog") == 0

@@ -8,13 +8,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from .. import __version__
 from ..client.client import JobCancelled
 from ..client.connection import Unreachable
 from ..home import find_home
 from ..protocol.errors import BadRequest, NotAuthorised, ScumbleError, UnsupportedVersion
+from ..protocol.messages import Prefill
 from .adapters import add_options as add_adapter_options
 
 DONE, BAD_USE, UNREACHABLE, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
@@ -134,6 +135,7 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), stren
     command.add_argument("--count", type=int, default=1, help="pictures to make: OUT-1.png, OUT-2.png, ...")
     command.add_argument("--grow", type=int, default=0, metavar="PX", help="grow the mask")
     command.add_argument("--feather", type=int, default=0, metavar="PX", help="fade inside the mask's edge")
+    command.add_argument("--prefill", choices=get_args(Prefill), default="auto", help="what lies under the mask at first")
     command.add_argument("--context", type=int, metavar="PX", help="surroundings that the model sees")
     command.add_argument("--resolution", type=int, metavar="PX", help="side of what the model is given (its own)")
     add_adapter_options(command)

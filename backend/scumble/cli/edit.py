@@ -141,6 +141,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         grow=args.grow,
         feather=args.feather,
         context=args.context,
+        prefill=args.prefill,
         resolution=args.resolution,
         clip_skip=args.clip_skip,
         factor=getattr(args, "factor", 2),
