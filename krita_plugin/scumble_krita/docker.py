@@ -248,6 +248,7 @@ class ScumbleDocker(DockWidget):
                 strength=form.strength / 100, prompt=form.prompt, model=kind, **document.situation()._asdict()
             )
             self._extend.canvas = document.canvas
+            self._settings.set_layers(document.layers())
         self._settings.set_automatic_mode(words.MODES.get(automatic, ""))
         self._progress.set_action(words.MODES.get(mode or automatic, "Generate"))
 
@@ -258,8 +259,9 @@ class ScumbleDocker(DockWidget):
             workshop.views.remove(self._refresh)
             return
         self._connection.show_link(workshop.link.state, workshop.link.words, workshop.link.detail)
-        if (workshop.models, workshop.samplers) != self._seen_models:
-            self._seen_models = workshop.models, workshop.samplers
+        if (workshop.models, workshop.adapters, workshop.samplers) != self._seen_models:
+            self._seen_models = workshop.models, workshop.adapters, workshop.samplers
+            self._settings.set_adapters(workshop.adapters)
             self._settings.set_models([(model.id, model.name) for model in workshop.models])
             self._settings.set_samplers(workshop.samplers)
         if workshop.notice is None:

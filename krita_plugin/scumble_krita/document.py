@@ -30,6 +30,8 @@ SRGB = "sRGB-elle-V2-srgbtrc.icc"
 PLAIN_PROFILES = (SRGB, "sRGB-elle-V4-srgbtrc.icc", "sRGB built-in")
 ACTIVATION = (0, 50, 200)
 """Milliseconds after which Krita has made a new layer the active one, sooner or later."""
+LAYERS = ("paintlayer", "grouplayer", "vectorlayer", "filelayer", "clonelayer", "filllayer")
+"""Kinds of nodes that have a picture of their own, as Krita names them."""
 SAMPLES = 16
 """Rows of a selection or picture that are looked at where all of it would take too long."""
 
@@ -99,6 +101,12 @@ class KritaDocument(Document):
         if _space_of(self._open).is_plain:
             return self._open.pixelData(*bounds).data()
         return self._visible(bounds)
+
+    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+        node = next((node for node in _walk(self._open.rootNode()) if node.uniqueId().toString() == layer), None)
+        if node is None:
+            raise BadRequest("A layer that was to be followed is gone.", "Choose another one under LoRAs and controls.")
+        return self._convert(node.projectionPixelData(*bounds).data(), bounds, _space_of(node), PLAIN)
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
@@ -200,6 +208,11 @@ class KritaDocument(Document):
             if found is not None and not transparent:
                 transparent = touches_empty(found[0].pixelData(*strip).data(), strip, alpha, strip)
         return Situation(found is not None, empty and self._is_empty(), transparent)
+
+    def layers(self) -> list[tuple[str, str]]:
+        """Ids and names of what a control network could follow, the topmost first."""
+        nodes = [node for node in _walk(self._open.rootNode()) if node.type() in LAYERS]
+        return [(node.uniqueId().toString(), node.name()) for node in reversed(nodes)]
 
     def edges_to_selection(self) -> Edges:
         """By how much the canvas must grow to hold the selection."""

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-PER_DOCUMENT = ("prompt", "negative", "mode", "strength", "count", "seed", "seed_locked", "from_layer")
+from .added import ControlRow, LoraRow, control_rows, lora_rows, to_controls, to_loras
+
+PER_DOCUMENT = (
+    "prompt",
+    "negative",
+    "mode",
+    "strength",
+    "count",
+    "seed",
+    "seed_locked",
+    "from_layer",
+    "loras",
+    "controls",
+)
 """Fields that are remembered with a document; the others are remembered for all."""
 
 
@@ -33,6 +46,8 @@ class Form:
     context: int = -1
     resolution: int = 0
     clip_skip: int = 1
+    loras: tuple[LoraRow, ...] = ()
+    controls: tuple[ControlRow, ...] = ()
 
     def to_settings(self) -> dict[str, Any]:
         """The arguments of EditSettings."""
@@ -52,12 +67,18 @@ class Form:
             "context": None if self.context < 0 else self.context,
             "resolution": self.resolution or None,
             "clip_skip": self.clip_skip,
+            "loras": to_loras(self.loras),
+            "controls": to_controls(self.controls),
         }
+
+
+_ROWS = {"loras": lora_rows, "controls": control_rows}
 
 
 def form_of(values: dict[str, Any], base: Form | None = None) -> Form:
     """The form with the stored values on top of `base`; what does not fit (another version wrote it) is passed over."""
     base = base or Form()
+    values = {**values, **{name: rows(values[name]) for name, rows in _ROWS.items() if name in values}}
     fitting = {
         field.name: values[field.name]
         for field in fields(Form)
@@ -92,4 +113,5 @@ def form_of_request(request: Any, base: Form) -> Form:
         context=-1 if request.context is None else request.context,
         resolution=request.resolution or 0,
         clip_skip=request.clip_skip,
+        loras=tuple(LoraRow(use.id, use.weight) for use in request.loras),
     )

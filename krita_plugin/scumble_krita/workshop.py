@@ -23,6 +23,7 @@ from .lib.scumble.protocol.errors import BadRequest, ScumbleError, error_from_co
 from .lib.scumble.protocol.geometry import Size
 from .lib.scumble.protocol.messages import (
     Accepted,
+    AdapterInfo,
     Buffer,
     Cancelled,
     EditRequest,
@@ -99,6 +100,7 @@ class Workshop:
         self.outcomes: list[Outcome] = []
         self.history: tuple[HistoryEntry, ...] = ()
         self.models: tuple[ModelInfo, ...] = ()
+        self.adapters: tuple[AdapterInfo, ...] = ()
         self.samplers: tuple[str, ...] = ()
         self.notice: Notice | None = None
         self.link = Link("off", "Not connected")
@@ -137,7 +139,7 @@ class Workshop:
         self._client.close()
         self.jobs.clear()
         self.outcomes.clear()
-        self.models, self.samplers, self.history = (), (), ()
+        self.models, self.adapters, self.samplers, self.history = (), (), (), ()
         self.link, self.notice = Link("off", "Not connected"), None
         self._client, self._editor = self._make_client(None)
         self.connect()
@@ -291,7 +293,7 @@ class Workshop:
 
     def _connected(self, event: Connected) -> None:
         welcome = event.welcome
-        self.models, self.samplers = welcome.models, welcome.samplers
+        self.models, self.adapters, self.samplers = welcome.models, welcome.adapters, welcome.samplers
         self.link = Link("ready", "Ready", f"Backend {welcome.server}")
         if self.notice is not None and self.notice.about_connection:
             self.notice = None
@@ -340,7 +342,7 @@ class Workshop:
         elif isinstance(message, HistoryList):
             self.history = message.entries
         elif isinstance(message, ModelList):
-            self.models = message.models
+            self.models, self.adapters = message.models, message.adapters
 
     def _failed(self, message: Failed) -> None:
         job = self.jobs.pop(message.job, None) if message.job is not None else None

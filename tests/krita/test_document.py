@@ -90,6 +90,26 @@ def test_other_colour_spaces_go_through_kritas_conversion(document: Any, handle:
     assert handle.root.children[-1] is inserted
 
 
+def test_single_layers_are_named_and_read(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.protocol.errors import BadRequest
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
+
+    group, sketch = fakes.Node("group", "grouplayer"), fakes.Node("sketch")
+    handle.root.addChildNode(group, None)
+    group.addChildNode(sketch, None)
+    group.addChildNode(fakes.Node("mask", "transparencymask"), None)
+    assert [name for _, name in document.layers()] == ["sketch", "group", "base"]
+    sketch.setPixelData(fakes.QByteArray(bytes([1, 2, 3, 255]) * 6), 5, 4, 3, 2)
+    identity = document.layers()[0][0]
+    assert document.read_layer(identity, Bounds(4, 4, 2, 1)) == bytes([0, 0, 0, 0, 1, 2, 3, 255])
+    sketch.space = ("GRAYA", "U16", "Gray")
+    document.read_layer(identity, Bounds(4, 4, 2, 1))
+    assert handle.made[-1].conversions == [("GRAYA", "U16", "Gray"), fakes.SRGB]
+    group.children.clear()
+    with pytest.raises(BadRequest, match="gone"):
+        document.read_layer(identity, Bounds(4, 4, 2, 1))
+
+
 def test_plain_pixels_are_taken_as_they_are(document: Any, handle: fakes.Document) -> None:
     from scumble_krita.lib.scumble.protocol.geometry import Bounds
 

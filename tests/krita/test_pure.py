@@ -87,3 +87,44 @@ def test_a_form_leaves_open_what_is_automatic() -> None:
     chosen = EditSettings(**Form(resolution=768, clip_skip=2).to_settings())
     assert (chosen.resolution, chosen.clip_skip) == (768, 2)
     assert EditSettings(**Form(seed=5, seed_locked=True, strength=50).to_settings()).strength == 0.5
+
+
+def test_rows_of_loras_and_controls_come_back_from_what_was_stored() -> None:
+    import json
+
+    from scumble_krita.added import ControlRow, LoraRow
+    from scumble_krita.form import Form, form_of, split
+
+    form = Form(loras=(LoraRow("l", 0.5),), controls=(ControlRow("c", "{7}", "lineart", 1.5, 10, 80),))
+    mine, _ = split(form)
+    assert form_of(json.loads(json.dumps(mine))) == form
+    damaged = {"loras": [["l", 1.0], ["l", "1"], ["l"], 3], "controls": [["c", "", "canny", 1.0, 0.5, 100], None]}
+    assert form_of(damaged) == Form(loras=(LoraRow("l", 1.0),))
+    assert form_of({"loras": 3, "controls": "x"}) == Form()
+
+
+def test_rows_without_a_choice_are_left_out() -> None:
+    from scumble_krita.added import ControlRow, LoraRow
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.client.editor import ControlLayer, EditSettings
+    from scumble_krita.lib.scumble.protocol.messages import LoraUse
+
+    rows = Form(
+        loras=(LoraRow(), LoraRow("l", -0.5)),
+        controls=(ControlRow(), ControlRow("c"), ControlRow("d", "{7}", "none", 0.5, 20, 90)),
+    )
+    settings = EditSettings(**rows.to_settings())
+    assert settings.loras == (LoraUse("l", -0.5),)
+    assert settings.controls == (
+        ControlLayer("c", None, "canny", 1.0, 0.0, 1.0),
+        ControlLayer("d", "{7}", "none", 0.5, 0.2, 0.9),
+    )
+
+
+def test_every_preprocessor_has_a_name_for_artists() -> None:
+    from typing import get_args
+
+    from scumble_krita.added import PREPROCESSORS
+    from scumble_krita.lib.scumble.protocol.messages import Preprocessor
+
+    assert set(PREPROCESSORS) == set(get_args(Preprocessor))

@@ -22,7 +22,7 @@ class ToldClient:
         self.asked: list[tuple[Any, ...]] = []
         self.coming: list[Any] = []
 
-    def submit(self, request: Any, image: bytes, mask: Any, job: Any = None, controls: Any = ()) -> str:
+    def submit(self, request: Any, image: bytes, mask: Any, job: Any = None, **others: Any) -> str:
         self.asked.append(("submit", request))
         return f"{len(self.asked):032x}"
 
@@ -115,6 +115,17 @@ def test_steps_go_round_and_apply_keeps(desk: Desk) -> None:
     desk.workshop.discard(job)
     assert desk.names == ["base", "cat (9)"]
     assert desk.workshop.outcomes == []
+
+
+def test_a_layer_that_is_followed_goes_with_the_edit(desk: Desk) -> None:
+    from scumble_krita.added import ControlRow, LoraRow
+    from scumble_krita.lib.scumble.protocol.messages import Control, LoraUse
+
+    rows = (ControlRow("c"), ControlRow("d", desk.document.layers()[0][0], "invert"))
+    desk.start(prompt="a cat", loras=(LoraRow("l", 0.5),), controls=rows)
+    (request,) = (asked[1] for asked in desk.client.asked if asked[0] == "submit")
+    assert request.loras == (LoraUse("l", 0.5),)
+    assert request.controls == (Control("c", request.image, "canny"), Control("d", request.image, "invert"))
 
 
 def test_progress_queue_and_cancel(desk: Desk) -> None:

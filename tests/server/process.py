@@ -72,10 +72,11 @@ def main() -> int:
 
     from tests.fakes.engines import LOADER
 
-    from .harness import PLAIN, FixedModels
+    from .harness import CONTROL, LORA, PLAIN, FixedModels
 
     faulthandler.register(signal.SIGUSR1)
-    module.ModelStore = lambda home: FixedModels(PLAIN)  # type: ignore[assignment, misc]
+    models = FixedModels(PLAIN, adapters=(LORA, CONTROL))
+    module.ModelStore = lambda home: models  # type: ignore[assignment, misc]
     return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(LOADER))
 
 

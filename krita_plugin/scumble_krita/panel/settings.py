@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..form import Form
 from ..qt import QtCore, QtWidgets, Signal
 from ..words import MODES
 from . import widgets
+from .added import AddedPanel
 from .prompt import PromptEdit
 
 AUTOMATIC = "Automatic"
@@ -53,7 +55,9 @@ class SettingsPanel(QtWidgets.QWidget):
         page = QtWidgets.QWidget()
         widgets.align(form, self._make_advanced(page))
         advanced = widgets.Fold("scumble_advanced", "Advanced", page)
-        widgets.vertical(self, self._prompt, self._negative, below, fields, advanced)
+        self._added = AddedPanel()
+        added = widgets.Fold("scumble_added", "LoRAs and controls", self._added)
+        widgets.vertical(self, self._prompt, self._negative, below, fields, added, advanced)
         self._connect()
         self.set_models(())
         self.set_samplers(())
@@ -116,6 +120,7 @@ class SettingsPanel(QtWidgets.QWidget):
                 self._resolution, self._clip_skip,
             )),
             self._lock.toggled,
+            self._added.changed,
         ):  # fmt: skip
             signal.connect(lambda *_: self._filling or self.changed.emit())
         for edit in (self._prompt, self._negative):
@@ -142,6 +147,8 @@ class SettingsPanel(QtWidgets.QWidget):
             context=self._context.value(),
             resolution=self._resolution.value(),
             clip_skip=self._clip_skip.value(),
+            loras=self._added.loras,
+            controls=self._added.controls,
         )
 
     @form.setter
@@ -161,17 +168,26 @@ class SettingsPanel(QtWidgets.QWidget):
             self._context.setValue(form.context)
             self._resolution.setValue(form.resolution)
             self._clip_skip.setValue(form.clip_skip)
+            self._added.loras, self._added.controls = form.loras, form.controls
             for box, value in (
                 (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
                 (self._source, form.from_layer),
             ):  # fmt: skip
-                _choose(box, value)
+                widgets.choose(box, value)
         finally:
             self._filling = False
 
     def set_models(self, models: Sequence[tuple[str, str]]) -> None:
         """Ids and names."""
         self._fill(self._model, models)
+
+    def set_adapters(self, adapters: Sequence[Any]) -> None:
+        """The backend's AdapterInfos."""
+        self._added.set_adapters(adapters)
+
+    def set_layers(self, layers: Sequence[tuple[str, str]]) -> None:
+        """Ids and names of the document's layers."""
+        self._added.set_layers(layers)
 
     def set_samplers(self, samplers: Sequence[str]) -> None:
         self._fill(self._sampler, [(name, name.replace("_", " ")) for name in samplers])
@@ -194,22 +210,6 @@ class SettingsPanel(QtWidgets.QWidget):
         self._prompt.setFocus()
 
     def _fill(self, box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]]) -> None:
-        wanted = [("", AUTOMATIC), *items]
-        if [(box.itemData(index), box.itemText(index)) for index in range(box.count())] == wanted:
-            return
-        chosen = box.currentData() or ""
         self._filling = True
-        box.clear()
-        for value, text in wanted:
-            box.addItem(text, value)
-        _choose(box, chosen)
+        widgets.fill(box, [("", AUTOMATIC), *items])
         self._filling = False
-
-
-def _choose(box: QtWidgets.QComboBox, value: object) -> None:
-    """A value that is not on offer (yet) stays chosen under its own name."""
-    index = box.findData(value)
-    if index < 0 and isinstance(value, str):
-        box.addItem("Not found" if len(value) > 20 else value, value)
-        index = box.count() - 1
-    box.setCurrentIndex(max(index, 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..qt import QtCore, QtGui, QtWidgets
 
 SPACING = 4
@@ -76,6 +78,26 @@ def combo(name: str, tip: str) -> QtWidgets.QComboBox:
     box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(6)
     return unwheeled(box)
+
+
+def fill(box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]]) -> None:
+    """Offers these (value, text); what was chosen stays so."""
+    if [(box.itemData(index), box.itemText(index)) for index in range(box.count())] == list(items):
+        return
+    chosen = box.currentData() or ""
+    box.clear()
+    for value, text in items:
+        box.addItem(text, value)
+    choose(box, chosen)
+
+
+def choose(box: QtWidgets.QComboBox, value: object) -> None:
+    """A value that is not on offer (yet) stays chosen under its own name."""
+    index = box.findData(value)
+    if index < 0 and isinstance(value, str):
+        box.addItem("Not found" if len(value) > 20 else value, value)
+        index = box.count() - 1
+    box.setCurrentIndex(max(index, 0))
 
 
 def spin(

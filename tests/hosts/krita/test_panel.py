@@ -58,6 +58,39 @@ def test_every_field_reaches_the_backend_and_only_the_crop_is_sent(slow: Docker)
     )
 
 
+def test_loras_and_layers_that_are_followed_reach_the_backend(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture(300, 200))
+    krita.run(
+        "sketch = document.createNode('Sketch', 'paintlayer')\n"
+        "sketch.setPixelData(QtCore.QByteArray(bytes([0, 0, 0, 255]) * 400), 10, 20, 20, 20)\n"
+        "document.rootNode().addChildNode(sketch, None)\n"
+        "document.refreshProjection()\n"
+        "part('scumble_lora_add').click(); part('scumble_control_add').click()"
+    )
+    krita.wait_until("part('scumble_control_layer').findText('Sketch') > 0", 20)
+    krita.run(
+        "pick('scumble_lora', 'Ink (sd1)'); part('scumble_lora_weight').setValue(0.35)\n"
+        "pick('scumble_control', 'Edges (sd1)'); pick('scumble_control_layer', 'Sketch')\n"
+        "pick('scumble_control_preprocessor', 'Black strokes'); part('scumble_control_end').setValue(60)"
+    )
+    slow.set("a house", steps=3)
+    slow.generate()
+    slow.wait_layers(3)
+    request = request_of_last_layer(slow)
+    assert request["loras"] == [{"id": "lora-1", "weight": 0.35}]
+    control = {"id": "control-1", "image": [0, 0, 300, 200], "preprocessor": "invert", "weight": 1.0}
+    assert request["controls"] == [{**control, "start": 0.0, "end": 0.6}]
+    read = krita.run(
+        "from scumble_krita.backstage import backstage\n"
+        "from scumble_krita.lib.scumble.protocol.geometry import Bounds\n"
+        "mine = backstage.workshop.documents.active()\n"
+        "result = mine.read_layer(sketch.uniqueId().toString(), Bounds(29, 30, 2, 1))"
+    )
+    assert read == bytes([0, 0, 0, 255, 0, 0, 0, 0])
+    krita.run("part('scumble_lora_remove').click(); part('scumble_control_remove').click()")
+
+
 def test_a_random_seed_is_shown_and_can_be_locked(slow: Docker) -> None:
     slow.krita.new_document(picture())
     slow.krita.select(soft_mask(160, 120), 120, 80)
