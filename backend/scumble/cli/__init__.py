@@ -135,7 +135,9 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), stren
     command.add_argument("--count", type=int, default=1, help="pictures to make: OUT-1.png, OUT-2.png, ...")
     command.add_argument("--grow", type=int, default=0, metavar="PX", help="grow the mask")
     command.add_argument("--feather", type=int, default=0, metavar="PX", help="fade inside the mask's edge")
-    command.add_argument("--prefill", choices=get_args(Prefill), default="auto", help="what lies under the mask at first")
+    command.add_argument(
+        "--prefill", choices=get_args(Prefill), default="auto", help="what lies under the mask at first"
+    )
     command.add_argument("--context", type=int, metavar="PX", help="surroundings that the model sees")
     command.add_argument("--resolution", type=int, metavar="PX", help="side of what the model is given (its own)")
     add_adapter_options(command)
