@@ -22,7 +22,7 @@ from ..driver import wait_for
 from ..gimp_host import GimpHost
 from ..installs import Install
 
-sys.path.insert(0, str(REPOSITORY / "packaging"))
+sys.path[:0] = [str(REPOSITORY / "packaging"), str(REPOSITORY / "gimp_plugin")]
 
 WHEELS = REPOSITORY / ".test-env" / "wheels"
 

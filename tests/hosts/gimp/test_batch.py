@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from scumble.home import Home
+from scumble_gimp.commands import COMMANDS
 
 from ..gimp_host import GimpConsole
 from ..installs import Install
@@ -226,6 +227,24 @@ def test_active_layer_as_source(console: GimpConsole, picture: np.ndarray, mask:
     inside = console.pixels("image.get_layers()[0]", 20, 35, 10, 10)
     assert np.abs(inside[..., :3].astype(int) - (40, 90, 160)).max() < 20
     console.run("image.delete()")
+
+
+def test_procedures_are_described(console: GimpConsole) -> None:
+    """What GIMP's procedure browser shows: types, ranges and words of each argument."""
+    found = console.get(
+        "[[name, procedure.get_blurb(), [[a.name, a.value_type.name, a.get_blurb()] for a in procedure.get_arguments()]]"
+        " for name in Gimp.get_pdb().query_procedures('^scumble-', *['.*'] * 6, '')"
+        " for procedure in [Gimp.get_pdb().lookup_procedure(name)]]"
+    )
+    assert sorted(name for name, _, _ in found) == sorted(COMMANDS)
+    for name, blurb, arguments in found:
+        wanted = [argument.name for argument in COMMANDS[name].arguments]
+        assert [argument for argument, _, _ in arguments] == ["run-mode", "image", "drawables", *wanted]
+        assert blurb
+        assert all(words for _, _, words in arguments)
+    kinds = {argument: kind for name, _, arguments in found for argument, kind, _ in arguments}
+    wanted_kinds = {"prompt": "gchararray", "strength": "gdouble", "seed": "gint", "anchor": "gchararray"}
+    assert {name: kinds[name] for name in wanted_kinds} == wanted_kinds
 
 
 def test_what_cannot_be_done_is_said(console: GimpConsole, picture: np.ndarray) -> None:

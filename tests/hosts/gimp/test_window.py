@@ -285,6 +285,61 @@ def test_canvas_that_cannot_be_followed_asks(gimp: GimpHost, picture: np.ndarray
         gimp.wait_until("len(image.get_layers()) == 2", 30)
 
 
+def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        panel.wait_until("named('mode').get_text() == 'Fill the selection (80 \u00d7 60 px)'", 10)
+        gimp.run("first = image")
+        gimp.new_image(np.full((48, 64, 4), 255, np.uint8))
+        panel.wait_until("named('mode').get_text() == 'Paint a new picture (64 \u00d7 48 px)'", 10)
+        gimp.run("first.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 40)")
+        panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 40 px)'", 10)
+
+
+WATCHED = """
+import threading, time
+from scumble_gimp import document
+from scumble_gimp.panel.window import Panel
+threads, busy, pixels = set(), [], [0.0]
+def watch(owner, name, after):
+    plain = getattr(owner, name)
+    def watched(*arguments, **more):
+        threads.add(threading.current_thread().name)
+        began, before = time.thread_time(), pixels[0]
+        try:
+            return plain(*arguments, **more)
+        finally:
+            after(time.thread_time() - began, pixels[0] - before)
+    setattr(owner, name, watched)
+def add_pixels(seconds, inner):
+    pixels[0] += seconds - inner
+for owner, name in ((document, "_read"), (document.GimpDocument, "insert_layer")):
+    watch(owner, name, add_pixels)
+for name in ("_start", "_listen", "look"):
+    watch(Panel, name, lambda seconds, inner: busy.append(seconds - inner))
+"""
+
+
+def test_panel_never_works_long(gimp: GimpHost) -> None:
+    """C6: 50 ms at most besides GIMP's own pixel calls (in seconds of the processor, so that a busy machine does not
+    count), and GIMP's library from the main thread only. Also while the panel looks where a crop has moved everything."""
+    noise = np.random.default_rng(3).integers(0, 255, (1024, 1536, 4), np.uint8)
+    noise[..., 3] = 255
+    gimp.new_image(noise)
+    gimp.select(np.full((384, 512), 255, np.uint8), 400, 300)
+    with open_panel(gimp) as panel:
+        panel.run(WATCHED)
+        write(panel, "slow wall", steps=8)
+        panel.run("named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        gimp.run("image.crop(1400, 900, 100, 80); Gimp.displays_flush()")
+        gimp.wait_until("len(image.get_layers()) == 2", 60)
+        gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (300, 220)", 10)
+        assert panel.get("sorted(threads)") == ["MainThread"]
+        assert panel.get("len(busy)") > 5
+        assert panel.get("max(busy)") < 0.05
+
+
 def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) -> None:
     prepare(gimp, picture)
     gimp.run(MODE_OF)
