@@ -127,7 +127,8 @@ class CommandDialog:
     def _welcome(self, welcome: Welcome) -> None:
         chosen = self._config.get_property("model")
         self._models.clear()
-        for row in [["", AUTOMATIC], *([model.id, model.name] for model in welcome.models)]:
+        painters = [model for model in welcome.models if model.kind != "upscaler"]
+        for row in [["", AUTOMATIC], *([model.id, model.name] for model in painters)]:
             self._models.append(row)
         known = [row[0] for row in self._models]
         self._combo.set_active(chosen if chosen in known else "")

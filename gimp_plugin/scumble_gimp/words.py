@@ -77,6 +77,6 @@ def models_words(models: Sequence[ModelInfo]) -> str:
     """Whether everything is there that an edit needs."""
     if not models:
         return "Connected, but no model is installed. Add one with: scumble models add"
-    if all(model.kind == "fill" for model in models):
+    if not any(model.kind == "diffusion" for model in models):
         return "Ready. Prompts need a Stable Diffusion model; add one with: scumble models add"
     return "Ready."

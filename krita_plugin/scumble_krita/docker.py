@@ -262,7 +262,8 @@ class ScumbleDocker(DockWidget):
         if (workshop.models, workshop.adapters, workshop.samplers) != self._seen_models:
             self._seen_models = workshop.models, workshop.adapters, workshop.samplers
             self._settings.set_adapters(workshop.adapters)
-            self._settings.set_models([(model.id, model.name) for model in workshop.models])
+            painters = [model for model in workshop.models if model.kind != "upscaler"]
+            self._settings.set_models([(model.id, model.name) for model in painters])
             self._settings.set_samplers(workshop.samplers)
         if workshop.notice is None:
             self._notice.hide()
