@@ -309,6 +309,7 @@ class KritaDocument(Document):
             self.is_open
             and self._handle.activeNode() == new
             and any(node == active for node in _walk(self._handle.rootNode()))
+            and self._newest is new  # Krita 6 handles events while it is asked
         ):
             self._handle.setActiveNode(active)
 

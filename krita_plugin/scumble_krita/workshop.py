@@ -36,6 +36,7 @@ from .lib.scumble.protocol.messages import (
     Queue,
 )
 from .preferences import Preferences
+from .turns import Turns, in_turn
 
 KEPT_RESULTS = 12
 """Results whose pixels stay in memory; the backend's history has more."""
@@ -96,6 +97,7 @@ class Workshop:
     def __init__(self, home: Home, preferences: Preferences, documents: Documents, wake: Callable[[], None]) -> None:
         self._home, self._preferences, self._wake = home, preferences, wake
         self.documents = documents
+        self.turns = Turns()
         self.jobs: dict[str, Job] = {}
         self.outcomes: list[Outcome] = []
         self.history: tuple[HistoryEntry, ...] = ()
@@ -150,6 +152,7 @@ class Workshop:
 
     # ---- edits -------------------------------------------------------------------------------------------------------
 
+    @in_turn
     def start(self, document: KritaDocument | None, form: Form, edges: Edges | None = None) -> str:
         """Reads the document and sends the edit. Returns the job's id. Raises BadRequest."""
         if document is None:
@@ -199,8 +202,12 @@ class Workshop:
         """Size and pixels (B G R A) of one image."""
         return self._editor.pixels(job, index)
 
+    @in_turn
     def show(self, job: str, index: int, anyway: bool = False) -> None:
         """Puts an image on the canvas, in place of the one of its job that is shown there. Raises ScumbleError."""
+        self._show(job, index, anyway)
+
+    def _show(self, job: str, index: int, anyway: bool = False) -> None:
         outcome = self.outcome(job)
         if index in outcome.applied:
             return
@@ -222,13 +229,15 @@ class Workshop:
         outcome.document, outcome.shown = document, index
         self._tell()
 
+    @in_turn
     def step(self, document: KritaDocument | None, by: int) -> None:
         """Shows the next or previous image of the latest result."""
         outcome = self.latest(document)
         if outcome is not None:
             first = -1 if by > 0 else 0
-            self.show(outcome.job, ((first if outcome.shown is None else outcome.shown) + by) % outcome.count)
+            self._show(outcome.job, ((first if outcome.shown is None else outcome.shown) + by) % outcome.count)
 
+    @in_turn
     def apply(self, job: str) -> None:
         """Keeps the image that is shown. Raises ScumbleError."""
         outcome = self.outcome(job)
@@ -241,6 +250,7 @@ class Workshop:
             self._forget(outcome)
         self._tell()
 
+    @in_turn
     def discard(self, job: str) -> None:
         """Takes the shown image off the canvas and forgets the result; what was applied stays."""
         outcome = self.outcome(job)
@@ -249,11 +259,12 @@ class Workshop:
         self._forget(outcome)
         self._tell()
 
+    @in_turn
     def open_as_document(self, job: str, index: int) -> None:
         """For a result whose document is closed."""
         outcome = self.outcome(job)
         outcome.document = self.documents.create(outcome.request.canvas)
-        self.show(job, index)
+        self._show(job, index)
 
     def bring_back(self, job: str) -> None:
         """Asks for a result of the history."""
@@ -269,6 +280,7 @@ class Workshop:
 
     # ---- what the client says ----------------------------------------------------------------------------------------
 
+    @in_turn
     def handle_events(self) -> None:
         """To be called on the GUI thread after `wake`. One event that cannot be handled does not hold up the others."""
         error: Exception | None = None
@@ -367,7 +379,7 @@ class Workshop:
         for outcome in self.outcomes[:-KEPT_RESULTS]:
             self._forget(outcome)
         if document is not None and not known:
-            self.show(result.job, 0)
+            self._show(result.job, 0)
         elif not known:
             message = "A result of an earlier session is here."
             hint = "Click its picture below to put it on the open document."

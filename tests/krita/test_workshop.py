@@ -99,6 +99,24 @@ def test_a_result_becomes_a_layer_by_itself_once(desk: Desk) -> None:
     assert desk.names == ["base", "cat (7)"]
 
 
+def test_what_comes_while_a_layer_is_added_waits_for_its_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Krita 6 handles events inside of addChildNode."""
+    add = fakes.Node.addChildNode
+
+    def add_and_handle_events(node: fakes.Node, child: fakes.Node, above: None) -> None:
+        monkeypatch.setattr(fakes.Node, "addChildNode", add)
+        desk.workshop.step(desk.document, 1)
+        desk.workshop.apply(job)
+        assert desk.names == ["base"]
+        add(node, child, above)
+
+    job = desk.start(prompt="cat", count=3)
+    monkeypatch.setattr(fakes.Node, "addChildNode", add_and_handle_events)
+    desk.finish(job, 3)
+    assert desk.names == ["base", "cat (8)"]
+    assert desk.workshop.outcome(job).applied == {1}
+
+
 def test_steps_go_round_and_apply_keeps(desk: Desk) -> None:
     job = desk.start()
     desk.finish(job, 3)
