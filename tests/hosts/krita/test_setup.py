@@ -10,6 +10,7 @@ from tests.server.process import Process
 
 from ..installs import Install
 from ..krita_host import KritaHost
+from .benchmark import import_again
 from .conftest import open_krita
 from .docker import Docker, picture, soft_mask
 
@@ -40,6 +41,11 @@ def test_krita_imports_the_zip_by_its_own_menu(
         docker.ready()
         assert fills(docker)
         assert krita.dialogs() == []
+
+
+def test_the_import_holds_kritas_start_up_by_no_more_than_50_ms(slow: Docker) -> None:
+    assert min(import_again(slow.krita)[0] for _ in range(3)) < 50
+    assert slow.krita.dialogs() == []
 
 
 def test_a_backend_at_an_address_that_is_named(
