@@ -32,6 +32,7 @@ MODES = {
     "txt2img": "Paint a new picture",
     "outpaint": "Continue the picture into the empty area",
     "remove": "Remove what is selected",
+    "upscale": "Enlarge the picture",
 }
 
 INDEXED = "Indexed image: results take the nearest colours of its palette."

@@ -9,6 +9,7 @@ MODES = {
     "remove": "Remove",
     "img2img": "Refine picture",
     "txt2img": "Generate",
+    "upscale": "Enlarge",
 }
 """Each mode by what the artist calls it: what the main button says."""
 

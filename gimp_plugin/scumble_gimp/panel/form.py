@@ -114,7 +114,8 @@ class Form:
     def offer(self, models: Sequence[ModelInfo], samplers: Sequence[str]) -> None:
         """Fills the lists of what the backend has; what was chosen stays chosen where it is still there."""
         chosen, sampler = self._wanted_model or self._model.get_active_id() or "", self._sampler.get_active_id() or ""
-        _fill(self._model, {"": AUTOMATIC, **{model.id: model.name for model in models if model.kind != "upscaler"}}, chosen)
+        painters = {model.id: model.name for model in models if model.kind != "upscaler"}
+        _fill(self._model, {"": AUTOMATIC, **painters}, chosen)
         _fill(self._sampler, {"": AUTOMATIC, **{name: name for name in samplers}}, sampler)
 
     # ---- how it is built ---------------------------------------------------------------------------------------------
