@@ -22,11 +22,11 @@ class SdxlModel(UNetModel):
     encoders = ("text_encoder", "text_encoder_2")
     pads = ("<|endoftext|>", "!")
     colours: ClassVar[Colours] = (
-        ((0.471, 0.471, 0.471), (-0.471, -0.039, 0.078), (0.196, 0.118, -0.039), (-0.549, -0.392, -0.275)),
-        (0.176, 0.098, 0.020),
+        ((0.349, 0.422, 0.410), (-0.233, 0.014, 0.112), (0.121, 0.150, -0.085), (-0.320, -0.209, -0.207)),
+        (0.132, -0.027, -0.087),
     )
-    """From the documentation of diffusers (Pipeline callbacks, Display image after each generation step; Apache-2.0), there
-    in 0..255."""
+    """The one with the least squared error on photographs encoded with the tiny autoencoder of SDXL (error 0.20, spread of
+    the colours 0.53)."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
