@@ -28,7 +28,8 @@ def serve():
             file.write(str(listener.getsockname()[1]))
         os.rename(path + ".new", path)
         connection, _ = listener.accept()
-    with connection, connection.makefile("rb", buffering=0) as lines:
+    # Buffered, as otherwise each byte is asked for; `select` still tells the truth, as one request comes at a time.
+    with connection, connection.makefile("rb") as lines:
         while not ended:
             if stalls.last is not None and not select.select([connection], [], [], 0.01)[0]:
                 # GIMP's main loop answers this: so its gaps are seen from here.
