@@ -86,6 +86,7 @@ def test_prompts_that_are_drawn_anew_are_painted_one_by_one(
     engine = make(tmp_path, inpaint=False)
     calls = count_calls(engine, "predict", monkeypatch)
     engine.generate(plan(prompt="a {boat|tree|cat|dog|house}", count=3), Log())
+    engine.generate(plan(negative="{fog|rain|snow|dust|dusk}", count=3), Log())
     assert set(sizes(calls)) == {2}
 
 

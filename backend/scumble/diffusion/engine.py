@@ -28,7 +28,7 @@ from .families import find_family
 from .families.base import Family, Identity, Model
 from .latents import pixels
 from .memory import autoencoder_area, batch_size, memory_errors, read_memory, release, weight_bytes
-from .picture import Pictures, texts_of
+from .picture import Pictures, seed_of, texts_of
 from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
 from .recent import Recent
@@ -109,16 +109,14 @@ class DiffusionEngine:
         return pictures
 
     def _at_once(self, plan: Plan) -> int:
-        """How many pictures are denoised together; only those of one prompt, which its wildcards may draw anew for each."""
+        """How many pictures are denoised together: one where its wildcards draw each another prompt."""
         request, kind = plan.request, torch.device(self.model.device).type
-        seeds = [(request.seed or 0) + index for index in range(request.count)]
-        if self._thrifty or any(self._draws(text, seeds) for text in texts_of(request)):
+        seeds = [seed_of(request, index) for index in range(request.count)]
+        prompts = {tuple(self.read_prompt(text, key) for text, key in texts_of(request, seed)) for seed in seeds}
+        if self._thrifty or len(prompts) > 1:
             return 1
         area = max(tile.area for tile in plan.tiles)
         return batch_size(request.count, area, self._memory, self.model.dtype.itemsize, kind)
-
-    def _draws(self, text: str, seeds: Sequence[int]) -> bool:
-        return len({draw(text, Random(str(seed)), self._lists) for seed in seeds}) > 1  # noqa: S311 - no secret
 
     def read_prompt(self, text: str, seed: str) -> Prompt:
         """What a prompt says once its wildcards are drawn."""
@@ -182,7 +180,8 @@ class DiffusionEngine:
         def encode() -> Tensor:
             tiles = [(tile, _divided(tile, scale)) for tile in tiles_for(size, self._most(), self.traits)]
             small = Size(size.width // scale, size.height // scale)
-            return piecewise(lambda part: self.model.encode_image(part)[0], self._tensor(image), tiles, small)
+            pieces = piecewise(lambda part: self.model.encode_image(part)[0], self._tensor(image), tiles, small)
+            return pieces.to(self.model.device)
 
         return self._latents.get((key, self._most()), encode)
 

@@ -63,8 +63,8 @@ class Pictures:
         self.guidance = defaults.guidance if request.guidance is None else request.guidance
         self.sampler = request.sampler or defaults.sampler
         self.apart, self._together = apart, len(indices)
-        seeds = [((request.seed or 0) + index) % (MAX_SEED + 1) for index in indices]
-        self.seed = seeds[0]  # for the prompt
+        seeds = [seed_of(request, index) for index in indices]
+        self.texts = texts_of(request, seeds[0])
         self.generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         strength = 1.0 if request.mode == "txt2img" else request.strength
         self.first = Pass(plan.work_image, plan.work_mask, plan.tiles, strength)
@@ -80,7 +80,7 @@ class Pictures:
     def paint(self) -> list[Pixels]:
         """(H, W, 3) each, of the size of the plan's last pass."""
         self.report("encoding")
-        self.engine.use_loras(self.plan, self.engine.read_prompt(self.plan.request.prompt, f"{self.seed}"))
+        self.engine.use_loras(self.plan, self.engine.read_prompt(*self.texts[0]))
         composed = list(torch.split(self._denoised(self.first, self.generators), 1))
         if self.plan.refinement:
             composed = [
@@ -102,7 +102,8 @@ class Pictures:
         """(n, c, h, w) finished latents of a pass."""
         model = self.model
         height, width = work.mask.shape
-        shift = model.time_shift(height // model.scale, width // model.scale, self.steps)
+        seen = max(work.tiles, key=lambda tile: tile.area)
+        shift = model.time_shift(seen.height // model.scale, seen.width // model.scale, self.steps)
         schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, work.strength, shift)
         predict = self._predict(work, self.engine.guides(self.plan, Size(width, height)), schedule.timesteps)
         shape = (1, model.latent_channels, height // model.scale, width // model.scale)
@@ -171,14 +172,12 @@ class Pictures:
     def _guided(self, work: Pass, tile: Bounds, index: int, control: Controlled | None) -> Predict:
         """The denoiser for what is seen through one window, for the request's prompt (index 0) or that of a region."""
         request, engine = self.plan.request, self.engine
-        # Each has a draw of its own: what is drawn for one must not follow from the other's options.
-        if index == 0:
-            positive = engine.read_prompt(request.prompt, f"{self.seed}")
-        else:
-            positive = _without_loras(engine.read_prompt(request.regions[index - 1].prompt, f"{self.seed} {index}"))
-        negative = positive
+        everywhere, without, *regions = self.texts
+        positive = negative = engine.read_prompt(*everywhere)
+        if index > 0:
+            positive = negative = _without_loras(engine.read_prompt(*regions[index - 1]))
         if self.guidance > 1 and not self.model.told_guidance:
-            negative = _without_loras(engine.read_prompt(request.negative, f"{self.seed} negative"))
+            negative = _without_loras(engine.read_prompt(*without))
         encoded = engine.encode_prompts((positive, negative), request.clip_skip)
         condition = self._condition(work, tile)
         if self.model.told_guidance:
@@ -208,9 +207,16 @@ class Pictures:
         self.report("denoising", self.done, self.total)
 
 
-def texts_of(request: EditRequest) -> list[str]:
-    """All prompts of a request."""
-    return [request.prompt, request.negative, *(region.prompt for region in request.regions)]
+def seed_of(request: EditRequest, index: int) -> int:
+    """Of picture `index`."""
+    return ((request.seed or 0) + index) % (MAX_SEED + 1)
+
+
+def texts_of(request: EditRequest, seed: int) -> list[tuple[str, str]]:
+    """The prompt, the negative one and those of the regions, each with what its wildcards are drawn by in the picture of a
+    seed. Each has a draw of its own: what is drawn for one must not follow from the other's options."""
+    regions = [(region.prompt, f"{seed} {index}") for index, region in enumerate(request.regions, start=1)]
+    return [(request.prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
 
 
 def prompt_masks(regions: Sequence[Pixels], size: Size) -> list[Tensor]:

@@ -23,7 +23,8 @@ def tiles_for(size: Size, most: int, traits: Traits) -> tuple[Bounds, ...]:
 def piecewise(
     apply: Callable[[Tensor], Tensor], whole: Tensor, tiles: Sequence[tuple[Bounds, Bounds]], size: Size
 ) -> Tensor:
-    """What `apply` makes of (1, c, h, w), as (1, c', H, W) of `size`, float32; all at once where there is one tile only.
+    """What `apply` makes of (1, c, h, w), as (1, c', H, W) of `size`, float32; all at once where there is one tile only,
+    else on the CPU: the device has little to spare then.
 
     tiles  where each piece lies in `whole`, and where what is made of it belongs in the result
     """
@@ -31,12 +32,10 @@ def piecewise(
         return apply(whole).float()
     total, weight = torch.zeros(()), torch.zeros(1, 1, size.height, size.width)
     for place, target in tiles:
-        piece = (
-            apply(whole[(..., *place.slices())]).float().cpu()
-        )  # the device has little to spare, or we were not here
+        piece = apply(whole[(..., *place.slices())]).float().cpu()
         if total.ndim == 0:
             total = torch.zeros(1, piece.shape[1], size.height, size.width)
         share = faded(target, size, min(target.size) // OVERLAP)
         total[(..., *target.slices())] += piece * share
         weight[(..., *target.slices())] += share
-    return (total / weight).to(whole.device)
+    return total / weight
