@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from scumble.client.editor import EditSettings
 from scumble.protocol import messages
 from scumble_gimp import commands
 from scumble_gimp.commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, REFINE, REMOVE, Command
@@ -54,8 +55,16 @@ def test_arguments_are_documented_and_reached_by_keys(name: str) -> None:
 def test_defaults_leave_everything_to_the_backend() -> None:
     settings = settings_of(FILL, defaults(FILL))
     assert (settings.mode, settings.strength, settings.count) == (None, 1.0, 1)
-    open_ones = (settings.model, settings.seed, settings.steps, settings.guidance, settings.sampler)
-    assert open_ones == (None,) * 5
+    open_ones = (
+        settings.model,
+        settings.seed,
+        settings.steps,
+        settings.guidance,
+        settings.sampler,
+        settings.resolution,
+    )
+    assert open_ones == (None,) * 6
+    assert settings.clip_skip == EditSettings().clip_skip
 
 
 def test_modes() -> None:
@@ -73,12 +82,15 @@ def test_values_reach_the_edit() -> None:
         "steps": 7,
         "guidance": 1.5,
         "sampler": "ddim",
+        "resolution": 768,
+        "clip-skip": 2,
         "count": 3,
     }
     settings = settings_of(REFINE, {**values, "prompt": "a wall", "negative": "cars", "model": "Tiny"})
     assert settings.strength == pytest.approx(0.35)
     assert (settings.seed, settings.steps, settings.guidance, settings.sampler) == (0, 7, 1.5, "ddim")
     assert (settings.prompt, settings.negative, settings.model, settings.count) == ("a wall", "cars", "Tiny", 3)
+    assert (settings.resolution, settings.clip_skip) == (768, 2)
 
 
 def test_nothing_but_words_is_loaded_while_gimp_asks() -> None:

@@ -12,9 +12,10 @@ from scumble_gimp.panel.memory import SESSION, VALUES, free_session, store_sessi
 
 def test_values_come_back(home: Home) -> None:
     assert stored_values(home) == {}
-    store_values(home, EditSettings(prompt="a door", strength=0.4, steps=9, seed=4))
+    store_values(home, EditSettings(prompt="a door", strength=0.4, steps=9, resolution=768, clip_skip=2, seed=4))
     values = stored_values(home)
     assert (values["prompt"], values["strength"], values["steps"]) == ("a door", 0.4, 9)
+    assert (values["resolution"], values["clip_skip"]) == (768, 2)
     assert "seed" not in values
     update_settings(home, **{VALUES: {"prompt": "x", "of a newer version": 1}})
     assert stored_values(home) == {"prompt": "x"}
