@@ -124,7 +124,7 @@ class KritaDocument(Document):
             layer.pixels if layer.size == layer.bounds.size else _scaled(layer.pixels, layer.size, layer.bounds.size)
         )
         data = self._convert(pixels, layer.bounds, PLAIN, _space_of(self._open))
-        node.setPixelData(QtCore.QByteArray(data), *layer.bounds)
+        node.setPixelData(_lent(data), *layer.bounds)
         if new:
             self._add(node)
         else:
@@ -289,7 +289,7 @@ class KritaDocument(Document):
         node = self._open.createNode("conversion", "paintlayer")
         place = (0, 0, bounds.width, bounds.height)
         node.setColorSpace(*source)
-        node.setPixelData(QtCore.QByteArray(data), *place)
+        node.setPixelData(_lent(data), *place)
         node.setColorSpace(*target)
         return node.pixelData(*place).data()
 
@@ -409,6 +409,11 @@ def _bounds_of(node: Any) -> Bounds:
 def _bytes_of(image: Any) -> bytes:
     bits = image.constBits()
     return bits.asstring(image.width() * image.height() * 4) if bits is not None else b""
+
+
+def _lent(data: bytes) -> Any:
+    """Qt's kind of bytes, to be used as long as `data` lives. PyQt5 needs no copy for that, PyQt6 always makes one."""
+    return getattr(QtCore.QByteArray, "fromRawData", QtCore.QByteArray)(data)
 
 
 def _scaled(pixels: bytes, size: Size, wanted: Size) -> bytes:
