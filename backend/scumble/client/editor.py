@@ -197,10 +197,12 @@ class Editor:
 
     def submit(self, document: Document, edit: Edit, job: Optional[str] = None) -> str:
         """The second half of `start`; with the id of a job that was submitted before, that one is taken up again."""
+        place = _Place(document, document.mark())
+        # Last: from here on the client's threads want the interpreter too.
         job = self._client.submit(
             edit.request, edit.image, edit.mask, job, controls=edit.controls, regions=edit.regions
         )
-        self._places[job] = _Place(document, document.mark())
+        self._places[job] = place
         return job
 
     def model_kind(self, settings: EditSettings) -> ModelKind:
