@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import Flux2KleinPipeline, ZImageImg2ImgPipeline, ZImagePipeline
 from scumble.diffusion.contents import read_contents
+from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify
 from scumble.diffusion.families.base import Defaults, Identity
@@ -93,6 +94,15 @@ def test_the_same_picture_as_the_pipeline_of_diffusers(family: str, folders: Any
     ).images[0]
     (ours,) = run(engines[family], prompt="a boat", sampler="euler", guidance=1.0)
     assert_same_picture(ours, theirs)
+
+
+@every_family
+def test_half_precision_stays_near(family: str, folders: Any, engines: Any, tmp_path: Path) -> None:
+    path, identity = folders[family], engines[family].model.identity
+    quick = find_family(family).load(path, identity, Device("cpu", torch.bfloat16, channels_last=True), tmp_path)
+    settings: dict[str, Any] = {"prompt": "a boat", "sampler": "euler", "guidance": 1.0}
+    (rough,), (exact,) = run(DiffusionEngine(quick, find_family(family)), **settings), run(engines[family], **settings)
+    assert np.abs(rough.astype(int) - exact.astype(int)).mean() < 3
 
 
 def test_guidance_is_that_of_diffusers(folders: Any, engines: Any, tmp_path: Path) -> None:

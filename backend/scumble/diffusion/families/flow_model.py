@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 import diffusers
 import torch
 import torch.nn.functional as F
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,9 +21,9 @@ from ..contents import read_contents, read_header, weight_files
 from ..device import Device
 from ..memory import memory_errors
 from ..prompts import Prompt
-from .autoencoder import in_range
 from .base import NO_EMBEDDINGS, Identity
 from .clip import other_kind
+from .modules import fill, in_range, silence_libraries
 
 _COMPONENTS = ("transformer", "vae", "text_encoder")
 _TOKENS = 512
@@ -133,14 +132,12 @@ Kind = TypeVar("Kind", bound=FlowModel)
 
 
 def load(kind: type[Kind], path: Path, identity: Identity, device: Device) -> Kind:
-    """Loads the folder at `path`. Keeps no converted copy: such models are published in the format that they run in, and
-    a copy would double twenty gigabytes.
+    """Loads the folder at `path`. Keeps no converted copy: it would take twenty gigabytes, and gain little where files are
+    in the format that they run in.
 
     Raises ModelUnreadable, OutOfMemory.
     """
-    for library in (diffusers.utils, transformers.utils):
-        library.logging.set_verbosity_error()
-        library.logging.disable_progress_bar()
+    silence_libraries()
     configs = dict(read_contents(path).configs)
     modules = _build(kind, configs)
     try:
@@ -149,7 +146,7 @@ def load(kind: type[Kind], path: Path, identity: Identity, device: Device) -> Ki
         raise ModelUnreadable("This model's tokenizer is missing or damaged.") from error
     with memory_errors():
         for name, module in modules.items():
-            _fill(module, _read(path / name, device))
+            fill(module, _read(path / name, device))
     # Its frequencies are in no file, and so have no values yet.
     text = modules["text_encoder"]
     text.rotary_emb = type(text.rotary_emb)(config=text.config).to(device.torch_device)
@@ -175,19 +172,10 @@ def _read(component: Path, device: Device) -> dict[str, Tensor]:
     for file in weight_files(component):
         read_header(file)
         try:
-            tensors = load_file(file, device=device.torch_device)
+            tensors = load_file(file)
         except (OSError, SafetensorError) as error:
             raise ModelUnreadable("A part of this model is missing or damaged.") from error
-        for name, tensor in tensors.items():
-            state[name.removeprefix("model.")] = tensor.to(device.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items():  # one by one: they may be twice as large in the file
+            dtype = device.dtype if tensor.is_floating_point() else tensor.dtype
+            state[name.removeprefix("model.")] = tensor.to(device.torch_device, dtype)
     return state
-
-
-def _fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
-    try:
-        missing, _ = module.load_state_dict(state, strict=False, assign=True)
-    except RuntimeError as error:  # shapes that differ
-        raise ModelUnreadable("The parts of this model do not fit together.") from error
-    if missing:
-        raise ModelUnreadable("A part of this model is missing.")
-    module.requires_grad_(False).eval()

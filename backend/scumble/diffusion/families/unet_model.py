@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import diffusers
 import torch
 import torch.nn.functional as F
-import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from diffusers.models.embeddings import get_timestep_embedding
 from safetensors import SafetensorError
@@ -25,9 +23,9 @@ from ..convert import read_folder, read_original
 from ..device import Device
 from ..memory import memory_errors
 from ..prompts import Prompt
-from .autoencoder import in_range
 from .base import NO_EMBEDDINGS, Identity, Prediction
 from .clip import ClipText, other_kind
+from .modules import fill, in_range, silence_libraries
 from .variants import prediction
 
 _AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
@@ -164,9 +162,7 @@ def load(
 
     Raises ModelUnreadable, OutOfMemory.
     """
-    for library in (diffusers.utils, transformers.utils):
-        library.logging.set_verbosity_error()
-        library.logging.disable_progress_bar()
+    silence_libraries()
     components = ("unet", "vae", *kind.encoders)
     configs = _configs(path, identity, components, files)
     modules = _build(configs, components)
@@ -178,7 +174,7 @@ def load(
     with memory_errors():
         states = converted(path, cache, device, lambda: _read(path, identity, components, configs))
     for name, module in modules.items():
-        _fill(module, states[name])
+        fill(module, states[name])
     model = kind(identity, device, modules, tokenizers, configs)
     if identity.layout == "single" and kind.may_predict_v and prediction(read_contents(path)) is None:
         predicts = measured_prediction(model)
@@ -257,13 +253,3 @@ def _read(
         return read_folder(path, components) if is_folder else read_original(path, configs)
     except (OSError, SafetensorError, LookupError) as error:
         raise ModelUnreadable("A part of this model is missing or damaged.") from error
-
-
-def _fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
-    try:
-        missing, _ = module.load_state_dict(state, strict=False, assign=True)
-    except RuntimeError as error:  # shapes that differ
-        raise ModelUnreadable("The parts of this model do not fit together.") from error
-    if missing:
-        raise ModelUnreadable("A part of this model is missing.")
-    module.requires_grad_(False).eval()
