@@ -106,7 +106,15 @@ def test_the_same_picture_as_the_pipelines_of_diffusers(
         (networks[1], control(networks[1], weight=1.5, start=0.3), hint(21)),
     ]
     ours = paint(engine, *uses, steps=steps, **settings)
-    without = paint(engine, steps=steps, **settings)
+    others = [
+        paint(engine, *others, steps=steps, **settings)
+        for others in (
+            (),
+            [(adapter, replace(control, weight=1.0), pixels) for adapter, control, pixels in uses],
+            [(adapter, replace(control, start=0.0, end=1.0), pixels) for adapter, control, pixels in uses],
+            [(*uses[0][:2], hint(22)), uses[1]],
+        )
+    ]
     model: Any = engine.model
     # The pipelines draw the latents of the picture from around their mean; both are to have the mean.
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
@@ -142,9 +150,9 @@ def test_the_same_picture_as_the_pipelines_of_diffusers(
         output_type="np",
         **given,
     ).images[0]
-    difference = np.abs(ours.astype(int) - (theirs * 255).round().astype(int))
-    assert difference.max() <= 1
-    assert np.abs(ours.astype(int) - without).max() > 8
+    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
+    # None of it would do: no control, other weights, all of the steps, another picture to follow.
+    assert min(np.abs(ours.astype(int) - other).max() for other in others) > 2
 
 
 def test_the_same_picture_as_the_pipeline_of_sdxl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +232,11 @@ def test_a_single_file_holds_the_same_network_as_the_folder(
     weights = original_control(ControlNetModel.from_pretrained(edges.path.parent))
     assert "control_model.input_hint_block.14.weight" in weights
     single = write_adapter(tmp_path / "single.safetensors", weights, "control")
-    np.testing.assert_array_equal(
-        paint(engine, (single, control(single), hint())), paint(engine, (edges, control(edges), hint()))
-    )
+    theirs, ours = (paint(engine, (each, control(each), hint())) for each in (edges, single))
+    assert (
+        np.abs(ours.astype(int) - theirs).max() <= 1
+    )  # the weights lie elsewhere in memory: other kernels, other roundings
+    assert np.abs(ours.astype(int) - paint(engine)).max() > 8
 
 
 def test_a_network_is_read_once_and_kept(

@@ -30,6 +30,7 @@ from .test_engine import Log, plan
 from .tiny import make_sd1_folder, make_sdxl_folder
 from .tiny_adapters import RANK, Layout, lora_tensors, write_adapter
 
+SLOW = pytest.mark.slow
 CPU = Device("cpu", torch.float32, channels_last=False)
 
 
@@ -113,7 +114,7 @@ def test_a_lora_does_what_diffusers_does_with_it(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", ["kohya", "original", "diffusers"])
+@pytest.mark.parametrize("layout", ["original", *(pytest.param(each, marks=SLOW) for each in ("kohya", "diffusers"))])
 def test_a_lora_of_sdxl_does_what_diffusers_does_with_it(layout: Layout, tmp_path: Path) -> None:
     """With both text encoders; kohya's scripts write the UNet's blocks under their original names."""
     folder = make_sdxl_folder(tmp_path / "tiny")
@@ -355,11 +356,12 @@ def test_the_part_for_the_text_encoder_changes_the_picture(
 ) -> None:
     words = write_adapter(tmp_path / "words.safetensors", lora_tensors({"text_encoder": parts["text_encoder"]}))
     plain = paint(engine)
-    changed = paint(engine, (words,), prompt="a boat<lora:words>")
+    use = (LoraUse(words.info.id),)
+    changed = paint(engine, (words,), loras=use)
     assert not np.array_equal(changed, plain)
-    # What was encoded with it is not taken for what is encoded without it.
+    # What was encoded with it is not taken for what is encoded without it, be it the same prompt.
     np.testing.assert_array_equal(paint(engine), plain)
-    np.testing.assert_array_equal(paint(engine, (words,), prompt="a boat<lora:words>"), changed)
+    np.testing.assert_array_equal(paint(engine, (words,), loras=use), changed)
 
 
 def test_a_lora_is_never_passed_over(engine: DiffusionEngine, style: Adapter) -> None:

@@ -81,7 +81,8 @@ def _stem(part: str, name: str, layout: Layout, sdxl: bool) -> str:
 
 
 def make_control(unet: Any, seed: int = 0) -> Any:
-    """A ControlNet to the measure of a UNet. Fresh ones end in zeros and add nothing; all of this one is random."""
+    """A ControlNet to the measure of a UNet. Fresh ones end in zeros and add nothing; all of this one is random, and as
+    strong as makes hint and weight matter most: stronger ones drown what they are added to."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
@@ -89,7 +90,7 @@ def make_control(unet: Any, seed: int = 0) -> Any:
         network = ControlNetModel.from_config(network.config)
         for name, parameter in network.named_parameters():
             if "controlnet_" in name and parameter.ndim > 1:
-                nn.init.normal_(parameter, std=0.3)
+                nn.init.normal_(parameter, std=0.1)
     return network.eval()
 
 
