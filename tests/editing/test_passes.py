@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scumble.editing.compositor import composite
 from scumble.editing.masks import grown
-from scumble.editing.passes import OVERLAP, enlarged, refined_size, windows
+from scumble.editing.passes import enlarged, refined_size, windows
 from scumble.editing.planner import plan_edit
 from scumble.protocol.geometry import Bounds, Size
 
@@ -86,7 +86,7 @@ def test_windows_cover_the_mask_on_the_models_grid_and_overlap(across, down, see
     for axis in (0, 1):
         spans = sorted({(tile[axis], tile[axis] + tile[axis + 2]) for tile in tiles})
         for (_, end), (start, _) in itertools.pairwise(spans):
-            assert end - start >= traits.native // OVERLAP - traits.multiple
+            assert end - start >= traits.native // 4 - traits.multiple
 
 
 def test_the_second_pass_starts_with_the_document_outside_and_the_first_pass_inside():
