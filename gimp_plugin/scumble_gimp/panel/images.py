@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from gi.repository import Gimp
+from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 
 from ..document import GimpDocument
@@ -36,14 +38,14 @@ class Images:
     def look(self) -> None:
         """Looks at GIMP's images; cheap enough to be repeated."""
         images = {image.get_id(): image for image in Gimp.get_images()}
+        looks: dict[int, Look] = {}
         for number, image in images.items():
-            self._documents.setdefault(number, GimpDocument(image))
-        looks = {number: _look_at(self._documents[number]) for number in images}
+            document = self._documents.setdefault(number, GimpDocument(image))
+            with contextlib.suppress(BadRequest):  # closed at this very moment
+                looks[number] = _look_at(document)
+                if document.is_watched and looks[number] != self._looks.get(number):
+                    document.mark()  # so that several changes of the canvas are seen one by one
         self._current = followed(self._current, self._looks, looks)
-        for number in looks:
-            document = self._documents[number]
-            if document.is_watched and looks[number] != self._looks.get(number):
-                document.mark()  # so that several changes of the canvas are seen one by one
         self._looks = looks
 
     def follow(self, number: int) -> None:

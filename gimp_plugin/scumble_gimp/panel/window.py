@@ -33,6 +33,7 @@ from scumble.protocol.messages import (
 from ..backend import make_client, with_model_id
 from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH
 from ..document import GimpDocument, new_image, put_on_view
+from ..log import log
 from ..words import BUTTONS, INDEXED, MODES, command_in, error_words, models_words, situation_words
 from .form import Form
 from .history import History
@@ -139,7 +140,10 @@ class Panel:
 
     def _look_again(self) -> bool:
         if not self._ended:
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                log.exception("looking at the images failed")  # a timer that raises would never come again
         return not self._ended
 
     def _changed(self) -> None:

@@ -102,6 +102,9 @@ def gimp(running: GimpHost) -> Iterator[GimpHost]:
     for pid in runs(running):  # of a test that has failed
         os.kill(pid, signal.SIGKILL)
     running.run(CLOSE_ALL)
+    for window in running.display.windows("GIMP Message"):
+        running.display.activate(window)
+        running.display.keys("Escape")
 
 
 def prepare(gimp: GimpHost, picture: np.ndarray) -> None:
@@ -224,6 +227,7 @@ def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
     """No key is given twice in what shows at the same time."""
     with open_panel(gimp) as panel:
         panel.run("for name in ('extend', 'advanced', 'history'): named(name).set_expanded(True)")
+        gimp.screenshot("panel-unfolded")
         keys = panel.get(
             "[chr(w.get_mnemonic_keyval()) for w in widgets()"
             " if isinstance(w, Gtk.Label) and w.get_mnemonic_keyval() < 128 and w.get_text()]"
