@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,12 @@ def test_a_single_file_holds_the_same_model_as_the_folder(
     one, other = (each.encode_prompt(parse("a red circle")) for each in (expected, model))
     assert torch.equal(one.tokens, other.tokens)
     assert torch.equal(one.pooled, other.pooled) if family == "sdxl" else one.pooled is other.pooled is None
+
+
+def test_a_folder_that_is_fast_by_its_name_begins_at_the_noisiest_timestep(folders: Any, tmp_path: Path) -> None:
+    contents = replace(read_contents(folders["sdxl", False]), name="my-lightning")
+    model = load(folders["sdxl", False], tmp_path, identify(contents))
+    assert model.scheduler_config["timestep_spacing"] == "trailing"
 
 
 @pytest.mark.usefixtures("shipped")

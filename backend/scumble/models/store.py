@@ -240,7 +240,7 @@ def _nothing_usable(name: str, others: Sequence[OtherFile]) -> ModelUnreadable:
     if not others:
         return ModelUnreadable(
             f"In {name} lies no model of a kind that Scumble knows.",
-            "Name a folder with Stable Diffusion 1.x models, in diffusers' layout or as .safetensors files.",
+            "Name a folder with Stable Diffusion models, in diffusers' layout or as .safetensors files.",
         )
     if len(others) == 1:
         return ModelUnreadable(f"{name} is of the kind {others[0].kind}, which Scumble cannot use yet.", _WHICH)

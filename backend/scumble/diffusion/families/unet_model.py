@@ -210,13 +210,15 @@ def _only(word: str, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def _configs(path: Path, identity: Identity, components: tuple[str, ...], files: Path) -> dict[str, Mapping[str, Any]]:
     if identity.layout == "diffusers":
-        return dict(read_contents(path).configs)
-    configs = {name: read_json(files / f"{name}.json") for name in (*components, "scheduler")}
-    configs["unet"]["in_channels"] = 9 if identity.inpaint else 4
-    configs["scheduler"] |= {"prediction_type": identity.prediction, "rescale_betas_zero_snr": identity.zero_snr}
+        configs = dict(read_contents(path).configs)
+    else:
+        configs = {name: read_json(files / f"{name}.json") for name in (*components, "scheduler")}
+        configs["unet"] = {**configs["unet"], "in_channels": 9 if identity.inpaint else 4}
+        said = {"prediction_type": identity.prediction, "rescale_betas_zero_snr": identity.zero_snr}
+        configs["scheduler"] = {**configs["scheduler"], **said}
     if identity.trailing:
-        configs["scheduler"]["timestep_spacing"] = "trailing"
-    return dict(configs)
+        configs["scheduler"] = {**configs["scheduler"], "timestep_spacing": "trailing"}
+    return configs
 
 
 def _build(configs: Mapping[str, Mapping[str, Any]], components: tuple[str, ...]) -> dict[str, Any]:

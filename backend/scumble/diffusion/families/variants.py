@@ -23,6 +23,8 @@ _FEW_STEPS = 4
 _FAST = re.compile(r"(?<![a-z])(lcm|turbo|lightning|hyper(?:sd|xl)?|dmd2?)(?![a-z])")
 _STEPS = re.compile(r"(?<!\d)([1-9]|1[0-6])[ _-]?steps?(?![a-z])")
 _ANIME = re.compile("illustrious|noobai")
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where a word begins without a sign before it: v21TurboDPMSDE."""
 _RESOLUTION = re.compile(r"(\d{3,4})x(\d{3,4})")
 
 ZERO_SNR = Defaults(steps=28, guidance=5.0, sampler="euler")
@@ -42,7 +44,7 @@ class Variant(NamedTuple):
 def variant(contents: Contents, family: Defaults) -> Variant:
     """How the model differs from its family."""
     scheduler, unet = contents.configs.get("scheduler", {}), contents.configs.get("unet", {})
-    name = contents.name.lower()
+    name = _CAPITAL.sub("_", contents.name).lower()
     if unet.get("time_cond_proj_dim"):  # a consistency model that is told its guidance
         return Variant(suits=Defaults(_FEW_STEPS, _TOLD_GUIDANCE, "lcm"))
     if _is_zero_snr(contents):
@@ -54,7 +56,7 @@ def variant(contents: Contents, family: Defaults) -> Variant:
         steps = _STEPS.search(name)
         sampler = kind if kind == "lcm" or trailing else "lcm" if fast and fast[1] == "lcm" else "euler"
         return Variant(trailing=sampler != "lcm", suits=Defaults(int(steps[1]) if steps else _FEW_STEPS, 1.0, sampler))
-    if _ANIME.search(name) and family.guidance > _ANIME_SUITS.guidance:
+    if _ANIME.search(contents.name.lower()) and family.guidance > _ANIME_SUITS.guidance:
         return Variant(suits=_ANIME_SUITS)
     return Variant()
 
