@@ -439,10 +439,9 @@ def test_image_closed_during_a_dialogs_edit(gimp: GimpHost, backend: Backend, pi
     backend.wait_for_job()
     gimp.run("image.clean_all(); display.delete()")
     gimp.wait_until("len(Gimp.get_images()) == 1", 60)
+    wait_for(lambda: "The image has been closed. The result is in a new image." in said(gimp), 10, "a message")
     wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
     assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
-    gimp.screenshot("closed")
-    wait_for(lambda: "The image has been closed. The result is in a new image." in said(gimp), 5, "a message")
     assert "Calling error" not in said(gimp)
 
 
@@ -504,10 +503,12 @@ def test_no_image_is_open(gimp: GimpHost) -> None:
 
 
 def said(gimp: GimpHost) -> str:
-    """What GIMP shows in message boxes."""
-    with contextlib.suppress(HostProblem):
-        return " ".join(name for _, _, name in gimp.tree("GIMP Message"))
-    return ""
+    """What GIMP shows in message boxes and, where a picture is on view, for some seconds in its status bar."""
+    names: list[str] = []
+    for window in ("GIMP Message", IMAGE_WINDOW):
+        with contextlib.suppress(HostProblem):
+            names += [name for _, _, name in gimp.tree(window)]
+    return " ".join(names)
 
 
 def test_cancel_of_gimp_leaves_nothing_running(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:

@@ -27,7 +27,7 @@ def walk(widget, depth=0):
 
 
 def find_window(title):
-    Atspi.set_timeout(2000, 2000)  # a plug-in that waits for something does not answer, GIMP itself does
+    Atspi.set_timeout(6000, 6000)  # a plug-in that waits for something does not answer, GIMP itself does
     others = []
     for program in children(Atspi.get_desktop(0)):
         for window in children(program):
