@@ -224,13 +224,14 @@ def test_windows_of_a_picture_see_their_part_of_the_control(
 # ---- loading ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("inpaint", [False, True])
+@pytest.mark.parametrize(("inpaint", "prefix"), [(False, "control_model."), (True, "control_model."), (False, "")])
 def test_a_single_file_holds_the_same_network_as_the_folder(
-    inpaint: bool, engines: Engines, networks: tuple[Adapter, Adapter], tmp_path: Path
+    inpaint: bool, prefix: str, engines: Engines, networks: tuple[Adapter, Adapter], tmp_path: Path
 ) -> None:
     engine, (edges, _) = engines(inpaint), networks
     weights = original_control(ControlNetModel.from_pretrained(edges.path.parent))
     assert "control_model.input_hint_block.14.weight" in weights
+    weights = {prefix + key.removeprefix("control_model."): tensor for key, tensor in weights.items()}
     single = write_adapter(tmp_path / "single.safetensors", weights, "control")
     theirs, ours = (paint(engine, (each, control(each), hint())) for each in (edges, single))
     assert (

@@ -456,3 +456,5 @@ def test_the_short_list() -> None:
     assert all(entry.licence and entry.licence_url.startswith("https://") for entry in CATALOGUE)
     assert find_entry("SD15") == find_entry("stable-diffusion-v1-5/stable-diffusion-v1-5")
     assert find_entry("sd9") is None
+    controls = [entry for entry in CATALOGUE if entry.name.startswith("ControlNet")]
+    assert len({entry.file for entry in controls}) == len(controls) == 4

@@ -37,6 +37,23 @@ FILL = Entry(
     licence_url="https://github.com/Picsart-AI-Research/MI-GAN/blob/main/LICENSE",
     bytes=28_000_000,
 )
+
+
+def _control(id: str, name: str, purpose: str, file: str) -> Entry:
+    """A network of ControlNet 1.1 (Zhang et al.) for Stable Diffusion 1.5, as ComfyUI's makers publish it."""
+    return Entry(
+        id=id,
+        name=name,
+        purpose=f"makes Stable Diffusion 1.5 follow {purpose}",
+        repository="comfyanonymous/ControlNet-v1-1_fp16_safetensors",
+        revision="main",
+        licence=_RAIL[0],
+        licence_url=_RAIL[1],
+        bytes=723_000_000,
+        file=file,
+    )
+
+
 CATALOGUE = (
     FILL,
     Entry(
@@ -110,6 +127,10 @@ CATALOGUE = (
         licence_url="https://huggingface.co/black-forest-labs/FLUX.2-klein-4B/blob/main/LICENSE.md",
         bytes=16_000_000_000,
     ),
+    _control("sd15-canny", "ControlNet Canny", "edges", "control_v11p_sd15_canny_fp16.safetensors"),
+    _control("sd15-softedge", "ControlNet Soft Edge", "soft edges", "control_v11p_sd15_softedge_fp16.safetensors"),
+    _control("sd15-lineart", "ControlNet Line Art", "strokes", "control_v11p_sd15_lineart_fp16.safetensors"),
+    _control("sd15-tile", "ControlNet Tile", "a blurred picture", "control_v11f1e_sd15_tile_fp16.safetensors"),
     Entry(
         id="taesd",
         name="TAESD",
