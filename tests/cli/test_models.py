@@ -79,7 +79,7 @@ def test_ctrl_c_says_that_nothing_is_lost(
 
 @pytest.mark.parametrize(
     ("wanted", "code", "words"),
-    [("sdxl", 4, "short list"), ("someone/nothing", 4, "HF_TOKEN"), ("not a/name", 2, "owner/name")],
+    [("sd9", 4, "short list"), ("someone/nothing", 4, "HF_TOKEN"), ("not a/name", 2, "owner/name")],
 )
 def test_what_cannot_be_pulled(
     wanted: str, code: int, words: str, stand_in: HubStandIn, here: Home, capsys: pytest.CaptureFixture[str]
