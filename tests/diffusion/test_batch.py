@@ -47,7 +47,7 @@ def sizes(calls: list[Any]) -> list[int]:
 def test_each_picture_of_a_batch_is_that_of_its_seed(
     engine: DiffusionEngine, sampler: str, two_at_once: None, monkeypatch: pytest.MonkeyPatch
 ):
-    settings: dict[str, Any] = {"sampler": sampler, "mask": block(), "steps": 2}
+    settings: dict[str, Any] = {"sampler": sampler, "mask": block(), "steps": 4}
     first, second = engine.generate(plan(count=2, **settings), Log())
     monkeypatch.undo()
     (alone,) = engine.generate(plan(seed=6, **settings), Log())
