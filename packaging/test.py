@@ -1,6 +1,6 @@
 """Sets up everything that the tests need, in .test-env, and runs them: packaging/test.py [--fast] [pytest arguments]
 
-Standard library only. The last line is pytest's summary; the exit code is 0 only where every check passed.
+Standard library only. The exit code is 0 only where every check passed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -78,9 +79,33 @@ def main() -> int:
             print("Krita and GIMP are ready")
     if failed:
         print(f"\nFAILED before the tests of the backend: {', '.join(failed)}")
-    chosen = ["-m", "not slow and not host"] if options.fast else []
-    tests_pass = passes("tests", [python, *pytest, *chosen, *for_pytest])
+    pytest = [python, *pytest]
+    if options.fast:
+        tests_pass = passes("tests", [*pytest, "-m", "not slow and not host", *for_pytest])
+    elif for_pytest:
+        tests_pass = passes("tests", [*pytest, *for_pytest])
+    else:
+        tests_pass = passes("tests", [*pytest, "-m", "not host"]) & hosts_pass(pytest)
     return 0 if tests_pass and not failed else 1
+
+
+def hosts_pass(pytest: list[str | Path]) -> bool:
+    """The tests in Krita and in GIMP, side by side: most of their time both wait for windows."""
+    folders = {name: [f"tests/hosts/{name}", f"tests/hosts/test_{name}.py"] for name in ("krita", "gimp")}
+    with tempfile.TemporaryFile("w+") as said:
+        krita = subprocess.Popen(
+            [*pytest, "-m", "host", *folders["krita"]],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+        gimp_passes = passes("tests in GIMP", [*pytest, "-m", "host", *folders["gimp"]])
+        section("tests in Krita")
+        krita_passes = krita.wait() == 0
+        said.seek(0)
+        shutil.copyfileobj(said, sys.stdout)
+    return gimp_passes and krita_passes
 
 
 def start_hosts() -> subprocess.Popen[bytes] | None:
@@ -99,8 +124,11 @@ def section(name: str) -> None:
 
 def passes(name: str, command: list[str | Path]) -> bool:
     section(name)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "backend")}
-    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode == 0
+    return subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "backend")}
 
 
 def test_environment() -> Path:
