@@ -196,7 +196,7 @@ INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-
         (["outpaint", "photo.png", "-o", "out.png"], 2, "does not grow"),
         (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "oom", "-o", "out.png"], 4, "memory"),
         (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "error", "-o", "out.png"], 4, "."),
-        (["models", "pull", "sdxl"], 4, "migan"),
+        (["models", "pull", "no-such-model"], 4, "migan"),
         (["models", "remove", "nonsense"], 4, "model"),
         (["models", "add", "photo.png"], 4, "model"),
     ],
@@ -239,7 +239,7 @@ def test_status_and_models(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["models", "list"]) == 0
     assert "sd-1  Plain (sd1" in capsys.readouterr().out
     assert cli.main(["models", "list", "--json"]) == 0
-    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["fill-1", "sd-1"]
+    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["fill-1", "sd-1", "lora-1", "control-1"]
 
 
 def test_no_backend(

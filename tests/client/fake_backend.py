@@ -86,10 +86,12 @@ class FakeBackend:
         self._scripts = iter(scripts)
         self._errors: list[BaseException] = []
         self._server: Any = None
+        self._handlers: list[threading.Thread] = []
         self.connections = 0
 
     def _handle(self, websocket: ServerConnection) -> None:
         self.connections += 1
+        self._handlers.append(threading.current_thread())
         try:
             script = next(self._scripts, None)
             if script is not None:
@@ -107,6 +109,8 @@ class FakeBackend:
             try:
                 yield Address("127.0.0.1", server.socket.getsockname()[1], TOKEN)
             finally:
+                for handler in self._handlers:  # what was sent last is heard, too
+                    handler.join(2)
                 server.shutdown()
                 thread.join(5)
         assert not self._errors, self._errors
