@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 from scumble.diffusion.engine import DiffusionEngine
@@ -19,7 +18,7 @@ def measure(engine: DiffusionEngine, eyes: Eyes, count: int = 60) -> dict[str, f
         **_follows(engine, eyes, count),
         **_two(engine, eyes, count),
         **_weights(engine, count // 2),
-        **_negative(engine, count),
+        **_negative(engine, eyes, count // 2),
     }
 
 
@@ -70,17 +69,16 @@ def _weights(engine: DiffusionEngine, count: int) -> dict[str, float]:
     return {"weight 1.5 is more": float(np.mean(more)), "weight 0.5 is less": float(np.mean(less))}
 
 
-def _negative(engine: DiffusionEngine, count: int) -> dict[str, float]:
-    """How often a shape without a named colour is one of four colours; and is so when those are its negative prompt."""
-    colours = ("red", "yellow", "blue", "white")
-
-    def has(picture: Any) -> bool:
-        return max(share(picture, colour) for colour in colours) > 0.02
-
-    without = [has(paint(engine, "a circle on a meadow", seed)[0]) for seed in range(count)]
-    negative = ", ".join(colours)
-    against = [has(paint(engine, "a circle on a meadow", seed, negative=negative)[0]) for seed in range(count)]
-    return {"colour unasked": float(np.mean(without)), "colour against the negative": float(np.mean(against))}
+def _negative(engine: DiffusionEngine, eyes: Eyes, count: int) -> dict[str, float]:
+    """How often the colour that a shape has unasked is gone (less than half of it left) once it is the negative prompt."""
+    text, gone = "a circle in the center on a purple background", []
+    for seed in range(count):
+        before = paint(engine, text, seed)
+        seen = eyes.objects(tensor(before), at_least=0)[0]
+        if seen:
+            after = paint(engine, text, seed, negative=f"a {seen[0].colour} circle")
+            gone.append(share(after[0], seen[0].colour) < 0.5 * share(before[0], seen[0].colour))
+    return {"negative takes away": float(np.mean(gone))}
 
 
 def named_scene(rng: random.Random) -> world.Scene:
