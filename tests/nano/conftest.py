@@ -30,11 +30,6 @@ def nano(nano_home: Home) -> DiffusionEngine:
 
 
 @pytest.fixture(scope="session")
-def inpainter(nano_home: Home) -> DiffusionEngine:
-    return load(MODELS / "nano-sd-inpaint", nano_home)
-
-
-@pytest.fixture(scope="session")
 def eyes() -> Eyes:
     return Eyes()
 
