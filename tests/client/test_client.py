@@ -276,6 +276,22 @@ def test_a_result_that_comes_twice_is_told_once_and_acknowledged_again() -> None
     assert heard == [Acknowledge(job), Acknowledge(job)]
 
 
+def test_a_result_that_the_backend_could_not_write_down_stays_a_result() -> None:
+    """It goes out before it is on the disk; what is said of the job afterwards is nothing to the artist."""
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        submit = peer.accept()
+        peer.finish(submit)
+        peer.say(Failed("disk_full", "The disk is full.", "", submit.job))
+        peer.say(ModelList(()))
+        peer.wait_for_end()
+
+    with connected(script) as client:
+        client.wait(client.submit(REQUEST, IMAGE, MASK), patience=5)
+        assert all_messages(client) == [ModelList(())]
+
+
 def test_a_result_comes_again_when_it_is_asked_for() -> None:
     def script(peer: Peer) -> None:
         peer.welcome()
