@@ -239,7 +239,13 @@ def test_status_and_models(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["models", "list"]) == 0
     assert "sd-1  Plain (sd1" in capsys.readouterr().out
     assert cli.main(["models", "list", "--json"]) == 0
-    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["fill-1", "sd-1", "lora-1", "control-1"]
+    assert [model["id"] for model in json.loads(capsys.readouterr().out)] == [
+        "fill-1",
+        "sd-1",
+        "lora-1",
+        "control-1",
+        "embedding-1",
+    ]
 
 
 def test_no_backend(

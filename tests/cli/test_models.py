@@ -107,10 +107,11 @@ def test_list_all_tells_what_cannot_be_used(here: Home, capsys: pytest.CaptureFi
     assert "sd-1  Plain (sd1, 2.1 GB)" in said
     assert "lora-1  Ink (LoRA for sd1, 1 MB)" in said
     assert "control-1  Edges (ControlNet for sd1, 1 MB)" in said
+    assert "embedding-1  Oil-Style (textual inversion for sd1, 4 kB)" in said
     assert "not usable yet    flux (GGUF FLUX.1 model, 0 kB)" in said
     assert "old.ckpt: This model is a pickle" in said
     assert "convert" in said
     assert [model["id"] for model in told["models"]] == ["fill-1", "sd-1"]
-    assert [adapter["kind"] for adapter in told["adapters"]] == ["lora", "control"]
+    assert [adapter["kind"] for adapter in told["adapters"]] == ["lora", "control", "embedding"]
     assert (told["others"][0]["what"], told["others"][0]["base"]) == ("model", "GGUF FLUX.1")
     assert told["unreadable"][0]["name"] == "old.ckpt"

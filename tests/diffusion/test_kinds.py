@@ -147,7 +147,12 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
         ({f"control_model.{BLOCK}": (640, 768)}, ("control", "sd1")),
         ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, ("control", "")),
         ({"controlnet_x_embedder.weight": (3072, 64)}, None),
-        ({"emb_params": (8, 768)}, None),
+        ({"emb_params": (8, 768)}, ("embedding", "sd1")),
+        ({"<cat-toy>": (1024,)}, ("embedding", "sd2")),
+        ({"clip_l": (2, 768), "clip_g": (2, 1280)}, ("embedding", "sdxl")),
+        ({"emb_params": (8, 16)}, ("embedding", "")),
+        ({"*": (8, 16)}, None),
+        ({"visual_projection": (512, 768)}, None),
         ({"weight": (3, 3)}, None),
     ],
 )

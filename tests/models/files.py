@@ -33,6 +33,13 @@ def write_control(path: Path, width: int = 768) -> Path:
     return path
 
 
+def write_embedding(path: Path, **tensors: int) -> Path:
+    """A textual inversion of two tokens: the names of its tensors and how wide each is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.zeros((2, width), np.float16) for name, width in tensors.items()}, path)
+    return path
+
+
 def write_lora(path: Path, width: int = 768, metadata: dict[str, str] | None = None) -> Path:
     """What kohya's scripts write, of one matrix; `width` of the tokens tells what it is for."""
     path.parent.mkdir(parents=True, exist_ok=True)

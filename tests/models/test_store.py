@@ -25,7 +25,7 @@ from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnr
 from tests.diffusion.test_kinds import upscaler
 from tests.diffusion.tiny import make_sd1_folder
 
-from .files import write_control, write_lora, write_single_file
+from .files import write_control, write_embedding, write_lora, write_single_file
 
 
 @pytest.fixture(scope="session")
@@ -184,6 +184,23 @@ def test_loras_and_control_networks_are_listed_beside_the_models(store: ModelSto
     store.remove(ink.info.id)
     assert [adapter.info.name for adapter in store.adapters()] == ["edges", "silent"]
     assert ink.path.exists()
+
+
+def test_textual_inversions_are_listed_by_their_words(store: ModelStore, home: Home, mine: Path) -> None:
+    write_embedding(home.embeddings / "sub" / "Bad-Hands.safetensors", emb_params=768)
+    write_embedding(mine / "xl" / "oil.safetensors", clip_l=768, clip_g=1280)
+    write_embedding(mine / "v2.safetensors", **{"<cat>": 1024})
+    store.add(mine)
+    for each in (store, ModelStore(home)):
+        found = [(adapter.info.name, adapter.info.kind, adapter.info.family) for adapter in each.adapters()]
+        assert found == [
+            ("Bad-Hands", "embedding", "sd1"),
+            ("oil", "embedding", "sdxl"),
+            ("v2", "embedding", "sd2"),
+        ]
+        assert each.others() == ()
+    (home.embeddings / "sub" / "Bad-Hands.safetensors").unlink()
+    assert [adapter.info.name for adapter in store.adapters()] == ["oil", "v2"]
 
 
 def test_a_folder_of_models_and_loras(store: ModelStore, mine: Path) -> None:

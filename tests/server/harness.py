@@ -55,6 +55,9 @@ INPAINT = ModelFile(
     Path("/nowhere/inpaint"),
     Identity("sd1", "diffusers", True, "epsilon", 512),
 )
+EMBEDDING = Adapter(
+    AdapterInfo("embedding-1", "Oil-Style", "embedding", "sd1", 4096), Path("/nowhere/Oil-Style.safetensors")
+)
 LORA = Adapter(AdapterInfo("lora-1", "Ink", "lora", "sd1", 1 << 20), Path("/nowhere/ink.safetensors"))
 CONTROL = Adapter(AdapterInfo("control-1", "Edges", "control", "sd1", 1 << 20), Path("/nowhere/edges.safetensors"))
 PIXEL = b"\x01\x02\x03\xff"
@@ -158,7 +161,7 @@ def running(
 ) -> Iterator[Backend]:
     rules = policy or Policy()
     executor = executor or SteeredExecutor(slots)
-    models = FixedModels(FILL, PLAIN, INPAINT, adapters=(LORA, CONTROL))
+    models = FixedModels(FILL, PLAIN, INPAINT, adapters=(LORA, CONTROL, EMBEDDING))
     store = JobStore(folder / "jobs", history_bytes)
     listener, _ = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

@@ -27,7 +27,21 @@ from scumble.protocol.messages import (
 )
 from scumble.server.session import Policy
 
-from .harness import CONTROL, FILL, INPAINT, LORA, PIXEL, PLAIN, TOKEN, Backend, edit, new_job, running, wait_until
+from .harness import (
+    CONTROL,
+    EMBEDDING,
+    FILL,
+    INPAINT,
+    LORA,
+    PIXEL,
+    PLAIN,
+    TOKEN,
+    Backend,
+    edit,
+    new_job,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +74,7 @@ def test_welcome(backend: Backend) -> None:
     with backend.stranger() as peer:
         welcome = peer.hello()
         assert welcome.models == (FILL.info, PLAIN.info, INPAINT.info)
-        assert welcome.adapters == (LORA.info, CONTROL.info)
+        assert welcome.adapters == (LORA.info, CONTROL.info, EMBEDDING.info)
         assert welcome.limits == backend.policy.limits
         assert "euler" in welcome.samplers
         assert "txt2img" in welcome.modes

@@ -1,17 +1,18 @@
 """Textual inversions (Gal et al., 2022, An Image is Worth One Word): files that teach a text encoder a new word.
 
-A folder holds one file each; the file's name, in capitals or not, is the word. Importing this does not import torch.
+A file's name, in capitals or not, is the word. Importing this does not import torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..protocol.errors import ModelUnreadable
+from ..editing.adapters import Adapter
+from ..protocol.errors import ModelMissing, ModelUnreadable
 from .contents import read_header
 from .prompts import Prompt
 
@@ -34,17 +35,39 @@ class Embedding:
     modified: int
 
 
-def find_embeddings(folder: Path | None, prompt: Prompt) -> tuple[Embedding, ...]:
-    """The files of the folder whose words the prompt uses, by word."""
+def find_embeddings(
+    folder: Path | None, prompt: Prompt, adapters: Iterable[Adapter] = (), family: str = ""
+) -> tuple[Embedding, ...]:
+    """The files whose words the prompt uses, by word: all in the folder, and what there is elsewhere among the adapters.
+    Where several have one name, one that is made for this family of models counts.
+
+    Raises ModelMissing.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*"), reverse=True) if folder else ():
         suffix = path.suffix.lower()
         if suffix in _SUFFIXES and path.is_file() and (suffix == ".safetensors" or path.stem.lower() not in found):
             found[path.stem.lower()] = path
+    listed: dict[str, Adapter] = {}
+    for adapter in sorted(adapters, key=lambda each: (each.info.family != family, each.info.family != "")):
+        if adapter.info.kind == "embedding":
+            listed.setdefault(adapter.info.name.lower(), adapter)
+    found |= {
+        word: adapter.path for word, adapter in listed.items() if adapter.info.family == family or word not in found
+    }
     texts = [fragment.text for section in prompt.sections for fragment in section]
     used = {name for text in texts for _, name in split_words(text, found) if name}
-    stats = ((word, found[word], found[word].stat()) for word in sorted(used))
-    return tuple(Embedding(word, path, stat.st_size, stat.st_mtime_ns) for word, path, stat in stats)
+    return tuple(_as_it_is(word, found[word]) for word in sorted(used))
+
+
+def _as_it_is(word: str, path: Path) -> Embedding:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ModelMissing(
+            f"The textual inversion {word} is not here any more.", "Take it out of the prompt, or add it again."
+        ) from error
+    return Embedding(word, path, stat.st_size, stat.st_mtime_ns)
 
 
 def split_words(text: str, names: Collection[str]) -> Iterator[tuple[str, str | None]]:

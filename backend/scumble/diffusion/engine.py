@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..editing.adapters import by_id, by_name
+from ..editing.adapters import Adapter, by_id, by_name
 from ..editing.controls import control_image
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
@@ -145,17 +145,19 @@ class DiffusionEngine:
             if control.weight > 0
         ]
 
-    def encode_prompts(self, prompts: Sequence[Prompt], clip_skip: int = 1) -> list[Conditioning]:
-        """Each on its own; the shorter ones go on with chunks that say nothing, so that all are
-        equally long and can be denoised as one batch."""
-        encoded = [self._encode_prompt(prompt, clip_skip) for prompt in prompts]
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], clip_skip: int = 1, adapters: Sequence[Adapter] = ()
+    ) -> list[Conditioning]:
+        """Each on its own, with the textual inversions that there are; the shorter ones go on with chunks that say nothing,
+        so that all are equally long and can be denoised as one batch."""
+        encoded = [self._encode_prompt(prompt, clip_skip, adapters) for prompt in prompts]
         length = max(each.tokens.shape[1] for each in encoded)
         # What conditions nothing (with SDXL no encoded text but zeros) goes on as it is.
         fillers = [BLANK if any(prompt.sections) else prompt for prompt in prompts]
         return [self._prolonged(each, filler, length, clip_skip) for each, filler in zip(encoded, fillers, strict=True)]
 
-    def _encode_prompt(self, prompt: Prompt, clip_skip: int) -> Conditioning:
-        used = find_embeddings(self._embeddings, prompt)
+    def _encode_prompt(self, prompt: Prompt, clip_skip: int, adapters: Sequence[Adapter] = ()) -> Conditioning:
+        used = find_embeddings(self._embeddings, prompt, adapters, self.family.name)
 
         def encode() -> Conditioning:
             embeddings = {embedding.word: read_embedding(embedding.path) for embedding in used}

@@ -6,6 +6,7 @@ and ModelSpec, https://github.com/Stability-AI/ModelSpec) only where these leave
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -50,6 +51,8 @@ _OTHER_UPSCALERS = (
 """ESRGAN's variants; SwinIR, HAT and their kin; DAT; SPAN."""
 _FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
+_LONGEST = 150
+"""Tokens of a textual inversion; those that are used have up to 75, a matrix of a model has more rows."""
 _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
 """How wide the tokens are that the image attends to (CLIP ViT-L, OpenCLIP ViT-H, both of SDXL's encoders)."""
 _PIPELINES = (
@@ -97,6 +100,8 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
     family = _FAMILIES.get(kind.base, "")
     if kind.what == "LoRA":
         return "lora", family
+    if kind.what == "embedding":
+        return "embedding", family
     is_unet = kind.what == "ControlNet" and any(name.startswith(_CONTROL_UNET) for name in contents.tensors)
     return ("control", family) if is_unet else None
 
@@ -185,7 +190,10 @@ def _is_embedding(shapes: Shapes) -> bool:
     if len(shapes) != 1:
         return False
     ((name, shape),) = shapes.items()
-    return len(shape) in (1, 2) and shape[-1] in (768, 1024) and (name == "emb_params" or "." not in name)
+    if len(shape) not in (1, 2) or math.prod(shape[:-1]) > _LONGEST:
+        return False
+    # The web UI's name is nobody else's; diffusers calls its tensor as the word, so that only the width tells.
+    return name == "emb_params" or (shape[-1] in (768, 1024) and "." not in name)
 
 
 def _autoencoder(shapes: Shapes) -> str:

@@ -178,7 +178,7 @@ class Pictures:
             positive = negative = _without_loras(engine.read_prompt(*regions[index - 1]))
         if self.guidance > 1 and not self.model.told_guidance:
             negative = _without_loras(engine.read_prompt(*without))
-        encoded = engine.encode_prompts((positive, negative), request.clip_skip)
+        encoded = engine.encode_prompts((positive, negative), request.clip_skip, self.plan.adapters)
         condition = self._condition(work, tile)
         if self.model.told_guidance:
             told = replace(encoded[0], guidance=self.guidance)

@@ -9,13 +9,13 @@ from pathlib import Path
 from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.messages import AdapterInfo, AdapterKind
 
-WORDS: dict[AdapterKind, str] = {"lora": "LoRA", "control": "ControlNet"}
+WORDS: dict[AdapterKind, str] = {"lora": "LoRA", "control": "ControlNet", "embedding": "textual inversion"}
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA or a ControlNet and where it is: one .safetensors file, that of a folder of diffusers lies beside its
-    config.json."""
+    """A LoRA, a ControlNet or a textual inversion and where it is: one .safetensors file, that of a folder of diffusers
+    lies beside its config.json."""
 
     info: AdapterInfo
     path: Path

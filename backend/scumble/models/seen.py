@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from .. import __version__
 from ..diffusion.families import FAMILIES
@@ -14,14 +14,14 @@ from ..diffusion.families.base import Defaults, Identity
 from ..diffusion.kinds import Kind
 from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
-from ..protocol.messages import AdapterInfo, ModelInfo
+from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
 from .examine import ModelFile, OtherFile
 from .folders import Fingerprint
 
 Outcome = ModelFile | Adapter | OtherFile | ModelUnreadable
 Seen = dict[Path, tuple[Fingerprint, Outcome]]
 
-_KNOWLEDGE = [__version__, "adapters", *(family.name for family in FAMILIES)]
+_KNOWLEDGE = [__version__, *get_args(AdapterKind), *(family.name for family in FAMILIES)]
 """A Scumble that knows more looks at everything again."""
 
 

@@ -29,7 +29,7 @@ Role = Literal["image", "mask", "control", "region", "layer", "preview"]
 Format = Literal["rgba8", "rgba16", "gray8"]
 Encoding = Literal["raw", "zlib", "png", "webp"]
 ModelKind = Literal["fill", "diffusion", "upscaler"]
-AdapterKind = Literal["lora", "control"]
+AdapterKind = Literal["lora", "control", "embedding"]
 Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance"]
 
 MODES_WITHOUT_MASK = ("img2img", "txt2img", "upscale")
@@ -310,7 +310,7 @@ class ModelInfo:
 @dataclass(frozen=True)
 class AdapterInfo:
     """What is added to a model: never a path. `family` is the one of the models that it is made for; empty where its file
-    does not say."""
+    does not say. The `name` of an embedding (a textual inversion) is the word by which prompts use it."""
 
     id: str
     name: str
