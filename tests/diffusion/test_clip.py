@@ -129,23 +129,23 @@ def test_all_prompts_of_a_batch_are_equally_long(engine: DiffusionEngine, model:
 
 
 def test_states_are_multiplied_and_get_their_mean_back() -> None:
-    states = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(0)) + 2
-    weights = torch.tensor([1, 1, 1.5, 0.5, 1])
+    states = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0)) + 2
+    weights = torch.tensor([[1, 1, 1.5, 0.5, 1], [1, 1, 0.2, 1, 1]])
     result = emphasised(states, weights)
-    ratio = (result / states)[0]
-    torch.testing.assert_close(ratio / ratio[0], weights[:, None].expand(5, 8))
-    torch.testing.assert_close(result.mean(), states.mean())
+    ratio = result / states
+    torch.testing.assert_close(ratio / ratio[:, :1], weights[..., None].expand(2, 5, 8))
+    torch.testing.assert_close(result.mean((1, 2)), states.mean((1, 2)))
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [-1.0, -1.0], [1.0, -1.0]])
 def test_where_no_mean_is_left_states_are_only_weighted(weights: list[float]) -> None:
     states = torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])
-    assert equal(emphasised(states, torch.tensor(weights)), states * torch.tensor(weights)[None, :, None])
+    assert equal(emphasised(states, torch.tensor([weights])), states * torch.tensor(weights)[None, :, None])
 
 
 def test_a_mean_that_is_rounding_is_not_restored() -> None:
     states = torch.tensor([[[1.0, -1.0 + 1e-7], [2.0, -2.0]]])
-    assert equal(emphasised(states, torch.tensor([1.0, 1.5]))[0, 0], states[0, 0])
+    assert equal(emphasised(states, torch.tensor([[1.0, 1.5]]))[0, 0], states[0, 0])
 
 
 def test_only_the_weighted_tokens_change(model: Any) -> None:

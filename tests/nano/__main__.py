@@ -1,5 +1,5 @@
-"""python -m tests.nano train [--hours H] [--work DIR]   all models anew, into tests/nano/models
-python -m tests.nano measure                             what they understand, in figures
+"""python -m tests.nano train [PART ...] [--hours H]   the models anew, or those parts of them, into tests/nano/models
+python -m tests.nano measure [MODEL ...]            what they understand, in figures
 """
 
 from __future__ import annotations
@@ -9,67 +9,41 @@ import json
 import tempfile
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL
-from scumble.home import Home
-
-from . import export, judge, train_autoencoder, train_control, train_denoiser, train_lora, train_text, train_xl
-from .measure import measure
-from .painting import MODELS, load
-from .sentences import Vocabulary
-
-SHARES = {
-    "autoencoder": 0.12,
-    "text": 0.02,
-    "nano-sd": 0.44,
-    "nano-sd-inpaint": 0.14,
-    "nano-sdxl": 0.14,
-    "nano-controlnet": 0.11,
-    "nano-lora": 0.03,
-}
-"""Of the time, for each part."""
-SCENES = 20_000
-
 
 def main() -> None:
+    # Not above: the processes that draw import this file, too.
+    import torch
+    from scumble.home import Home
+
+    from . import judge
+    from .measure import measure
+    from .painting import MODELS, load
+    from .training import PARTS, Place, train
+
     parser = argparse.ArgumentParser(prog="python -m tests.nano", description="The nano models of Scumble's tests.")
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train all of them anew")
-    training.add_argument("--hours", type=float, default=2.0, help="of one core of a processor")
+    training.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; those before are to be there")
+    training.add_argument("--hours", type=float, default=2.0, help="for all parts together, drawing not counted")
+    training.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    training.add_argument("--models", type=Path, default=MODELS, help="where they are written")
     training.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "nano", help="for what is in between"
     )
-    commands.add_parser("measure", help="say what they understand")
+    measuring = commands.add_parser("measure", help="say what they understand")
+    measuring.add_argument("models", nargs="*", default=["nano-sd", "nano-sdxl"])
     options = parser.parse_args()
-    torch.set_num_threads(1)  # models this small gain nothing from a second thread
     if options.command == "train":
-        train(options.hours, options.work)
-    else:
-        with tempfile.TemporaryDirectory() as home:
-            engine = load(MODELS / "nano-sd", Home(Path(home)))
-            print(json.dumps(measure(engine, judge.Eyes()), indent=2))
-
-
-def train(hours: float, work: Path) -> None:
-    """Every step anew, one after the other."""
-    work.mkdir(parents=True, exist_ok=True)
-    minutes = {name: share * hours * 60 for name, share in SHARES.items()}
-    judge.train(judge.FILE)
-    train_autoencoder.train(work / "vae", minutes["autoencoder"])
-    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
-    model = train_denoiser.Nano(len(Vocabulary()))
-    model.text.load_state_dict(train_text.train(minutes["text"]).state_dict())
-    data = train_denoiser.prepare(vae, SCENES)
-    model = train_denoiser.train(model, data, work / "nano-sd.pt", minutes["nano-sd"])
-    export.save(model, vae, MODELS / "nano-sd")
-    train_lora.train(model, vae, MODELS / "nano-lora-monochrome.safetensors", minutes["nano-lora"])
-    train_control.train(model, data, MODELS / "nano-controlnet", minutes["nano-controlnet"])
-    xl = train_xl.train(model, data, work / "nano-sdxl.pt", minutes["nano-sdxl"])
-    export.save_xl(xl, vae, MODELS / "nano-sdxl")
-    holes = train_denoiser.prepare(vae, SCENES, inpaint=True, seed=2)
-    wide = train_denoiser.widened(model)
-    wide = train_denoiser.train(wide, holes, work / "nano-sd-inpaint.pt", minutes["nano-sd-inpaint"])
-    export.save(wide, vae, MODELS / "nano-sd-inpaint")
+        if unknown := set(options.parts) - PARTS.keys():
+            parser.error(f"there is no part {', '.join(unknown)}")
+        place = Place(options.models, options.work, torch.device(options.device))
+        train(options.parts or list(PARTS), place, options.hours)
+        return
+    torch.set_num_threads(1)  # models this small gain nothing from a second thread
+    with tempfile.TemporaryDirectory() as home:
+        for name in options.models:
+            figures = measure(load(MODELS / name, Home(Path(home))), judge.Eyes())
+            print(name, json.dumps(figures, indent=2), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,8 @@ _TOKENIZER = ["transformers", "CLIPTokenizer"]
 
 def _save_parts(unet: Any, vae: AutoencoderKL, folder: Path, pipeline: str, more: dict[str, Any] | None = None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    copy.deepcopy(unet).half().save_pretrained(folder / "unet")
-    copy.deepcopy(vae).half().save_pretrained(folder / "vae")
+    copy.deepcopy(unet).half().cpu().save_pretrained(folder / "unet")
+    copy.deepcopy(vae).half().cpu().save_pretrained(folder / "vae")
     shutil.copytree(parts.CLIP, folder / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", parts.SCHEDULER)
     _write(
@@ -62,7 +62,7 @@ def _save_parts(unet: Any, vae: AutoencoderKL, folder: Path, pipeline: str, more
 def _save_text(trained: Any, whole: Any, folder: Path, filler: int = parts.END) -> None:
     """With the rows of the whole vocabulary: words that are not of the world are all the same nothing. `filler` is a token
     that means what the end token means."""
-    state, clip = dict(trained.state_dict()), sentences.Vocabulary().clip
+    state, clip = {key: value.cpu() for key, value in trained.state_dict().items()}, sentences.vocabulary().clip
     (table,) = [key for key in state if key.endswith("token_embedding.weight")]
     rows = torch.zeros(parts.VOCABULARY, state[table].shape[1])
     rows[torch.tensor(clip)] = state[table].float()

@@ -18,7 +18,7 @@ TOKENS = 77
 LATENTS = 4
 LEVELS = (16, 32, 48, 64)
 """Widths of the autoencoder; each but the last halves the sides."""
-WIDTH, WIDTH_2 = 64, 32
+WIDTH, WIDTH_2 = 48, 24
 """Of a token, in nano-sd's text encoder and in nano-sdxl's second one."""
 
 SCHEDULER: dict[str, Any] = {
@@ -100,8 +100,8 @@ def _unet_config() -> dict[str, Any]:
         "layers_per_block": 1,
         "norm_num_groups": 16,
         "attention_head_dim": 4,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 3,
     }
 
 

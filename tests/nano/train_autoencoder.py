@@ -6,10 +6,7 @@ them; the fourth, and what the three may deviate, carry the detail.
 
 from __future__ import annotations
 
-import copy
 import random
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -18,9 +15,14 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from . import parts, world
+from .drawing import drawn
+from .fitting import fit
 
-BATCH = 16
+BATCH = {"cpu": 16, "cuda": 192}
 RATE = 2e-3
+PICTURES = 12_000
+TEXTURES = 0.33
+"""Share of the pictures that are nothing else: photographs are to survive, too."""
 OPEN = 0.1
 """Weight of the loss that holds the first channels near the small picture."""
 KL = 2e-4
@@ -30,49 +32,45 @@ CROP = 64
 """px; a convolution learns as much from a quarter of a picture in a quarter of the time."""
 
 
-def train(target: Path, minutes: float, seed: int = 0) -> None:
-    """Writes a folder of diffusers, its scaling factor measured."""
+def train(target: Path, minutes: float, device: torch.device, seed: int = 0) -> None:
+    """Writes a folder of diffusers."""
     torch.manual_seed(seed)
-    model = parts.autoencoder().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-3)
-    rng, start, losses, step = random.Random(seed), time.monotonic(), [], 0
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
-    with ThreadPoolExecutor(1) as drawing:
-        upcoming = drawing.submit(draw, rng)
-        while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
-            images = upcoming.result()
-            upcoming = drawing.submit(draw, rng)
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1, (step + 1) / 50) * (1.02 - progress)
-            loss, error = _loss(model, images)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            average.update_parameters(model)
-            losses.append(error)
-            step += 1
-            if step % 50 == 0:
-                seconds = time.monotonic() - start
-                print(f"autoencoder {step}: error {sum(losses[-50:]) / 50:.4f}, {seconds:.0f} s", flush=True)
-            if step % 250 == 0:
-                _save(average.module, target, rng)
-    _save(average.module, target, rng)
+    pictures = draw(seed).to(device)
+
+    def loss(model: torch.nn.Module) -> tuple[Tensor, Tensor]:
+        return _loss(model, crops(pictures, BATCH[device.type]))
+
+    model = fit(parts.autoencoder().to(device, memory_format=torch.channels_last), loss, minutes, RATE)
+    standardise(model, crops(pictures, 256))
+    model.register_to_config(scaling_factor=1.0)
+    model.save_pretrained(target)
 
 
-def draw(rng: random.Random) -> Tensor:
-    """A batch of scenes, a third of them textures, some with fine noise: photographs are to survive, too."""
-    scenes = [world.sample_scene(rng) for _ in range(BATCH - 5)]
-    textures = [world.Scene(world.TEXTURE, (), rng.getrandbits(31)) for _ in range(5)]
-    images = parts.pixels([world.render(scene) for scene in (*scenes, *textures)])
-    images[-2:] += torch.randn_like(images[-2:]) * rng.uniform(0, 0.3)
-    x, y = rng.randrange(0, world.SIZE - CROP + 1), rng.randrange(0, world.SIZE - CROP + 1)
-    images = images[:, :, y : y + CROP, x : x + CROP]
-    return images.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
+def draw(seed: int) -> Tensor:
+    """(n, 128, 128, 3) uint8: scenes and textures."""
+    rng = random.Random(seed)
+    scenes = [
+        world.Scene(world.TEXTURE, (), rng.getrandbits(31)) if rng.random() < TEXTURES else world.sample_scene(rng)
+        for _ in range(PICTURES)
+    ]
+    return torch.cat([torch.from_numpy(piece) for _, piece in drawn(scenes)])
 
 
-def _loss(model: torch.nn.Module, images: Tensor) -> tuple[Tensor, float]:
-    with torch.autocast("cpu", torch.bfloat16):
+def crops(pictures: Tensor, count: int) -> Tensor:
+    """(n, 3, CROP, CROP) in -1..1 of any of the pictures, one in eight with fine noise."""
+    device = pictures.device
+    picked = torch.randint(0, len(pictures), (count, 1, 1), device=device)
+    rows, columns = (
+        torch.randint(0, world.SIZE - CROP + 1, (count, 1), device=device) + torch.arange(CROP, device=device)
+        for _ in range(2)
+    )
+    images = pictures[picked, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    noise = torch.rand(count, 1, 1, 1, device=device).sub(0.875).clamp(min=0) * 2.4
+    return (images + torch.randn_like(images) * noise).clamp(-1, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _loss(model: torch.nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.autocast(images.device.type, torch.bfloat16):
         posterior = model.encode(images).latent_dist
         decoded = model.decode(posterior.sample()).sample
     decoded, mean = decoded.float(), posterior.mean.float()
@@ -80,15 +78,7 @@ def _loss(model: torch.nn.Module, images: Tensor) -> tuple[Tensor, float]:
     edges = sum(F.l1_loss(decoded.diff(dim=side), images.diff(dim=side)) for side in (2, 3))
     small = F.mse_loss(mean[:, :3], F.avg_pool2d(images, 8))
     loss = error + 0.3 * F.l1_loss(decoded, images) + 0.3 * edges + OPEN * small + KL * posterior.kl().mean() / 1024
-    return loss, error.item()
-
-
-@torch.no_grad()
-def _save(model: torch.nn.Module, target: Path, rng: random.Random) -> None:
-    model = copy.deepcopy(model).eval()
-    standardise(model, torch.cat([draw(rng) for _ in range(16)]))
-    model.register_to_config(scaling_factor=1.0)
-    model.save_pretrained(target)
+    return loss, error
 
 
 @torch.no_grad()
@@ -97,7 +87,7 @@ def standardise(model: AutoencoderKL, images: Tensor) -> None:
     around them: no number of a decoded picture changes, but a denoiser now hears every channel."""
     latents = model.encode(images).latent_dist.mean
     middle = latents.mean((0, 2, 3))
-    factor = torch.tensor(SPREAD) / latents.std((0, 2, 3))
+    factor = torch.tensor(SPREAD, device=latents.device) / latents.std((0, 2, 3))
     channels = len(SPREAD)
     into, out = model.quant_conv, model.post_quant_conv
     out.bias += (out.weight[:, :, 0, 0] * middle).sum(1)

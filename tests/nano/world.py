@@ -307,8 +307,11 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
     An object that has such a weight is never left out, nor is the weight.
     """
+    kind = rng.random()
+    if kind < 0.12 and all(thing.weight == 1 for thing in scene.objects):
+        return _word(scene, rng) if kind < 0.04 else _tags(scene, rng)
     things = [_named(thing, rng) for thing in scene.objects]
-    where = _where(scene, rng)
+    where = _where(scene)
     style = rng.random()
     if not things:
         return where[1]
@@ -338,7 +341,39 @@ def caption(scene: Scene, rng: random.Random) -> str:
     return f"{text} {where[0]}" if rng.random() < 0.7 else f"{where[1]} with {text}"
 
 
-def _where(scene: Scene, rng: random.Random) -> tuple[str, str]:
+def caption_in_parts(scene: Scene, rng: random.Random) -> str:
+    """A description in two parts with BREAK between them: two objects, or an object and its background."""
+    parts = [f"{_named(thing, rng)} {rng.choice(_PLACE_WORDS[thing.position])}" for thing in scene.objects]
+    where = _where(scene)
+    if len(parts) < 2:
+        parts.append(where[rng.randrange(2)])
+    rng.shuffle(parts)
+    return f"{parts[0]} BREAK {parts[-1]}"
+
+
+def _word(scene: Scene, rng: random.Random) -> str:
+    """One word of what could be said."""
+    words = [word for thing in scene.objects for word in (thing.colour, thing.shape)]
+    return rng.choice(words) if words else _bare(_where(scene)[1])
+
+
+def _tags(scene: Scene, rng: random.Random) -> str:
+    """As many artists write: names without articles, commas between them."""
+    tags = [f"{thing.colour} {thing.shape}" for thing in scene.objects]
+    rng.shuffle(tags)
+    if len(tags) == 1 and rng.random() < 0.3:
+        tags.append(scene.objects[0].position)
+    ground = _bare(_where(scene)[1])
+    if ground and (not tags or rng.random() < 0.7):
+        tags.append(ground)
+    return ", ".join(tags)
+
+
+def _bare(words: str) -> str:
+    return words.split(" ", 1)[-1]
+
+
+def _where(scene: Scene) -> tuple[str, str]:
     """The background as "<things> ..." and as "... with <things>"."""
     if scene.background == TEXTURE:
         return "", ""

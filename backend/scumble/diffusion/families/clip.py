@@ -118,7 +118,7 @@ class ClipText:
             states = self._encoder.final_layer_norm(output.hidden_states[-layer])
         weights = [1.0, *(token.weight for token in chunk), *[1.0] * (padding + 1)]
         if set(weights) != {1.0}:
-            states = emphasised(states, torch.tensor(weights, device=device))
+            states = emphasised(states, torch.tensor([weights], device=device))
         return Conditioning(states, output.get("text_embeds"))
 
 
@@ -148,16 +148,19 @@ def chunked(units: Iterable[Sequence[Token]], size: int, comma: int) -> list[lis
 
 
 def emphasised(states: Tensor, weights: Tensor) -> Tensor:
-    """(1, n, width) hidden states, each of the n tokens times its weight, all together with the mean that they had.
+    """(b, n, width) hidden states, each of the n tokens of a chunk times its weight (b, n), those of a chunk all together
+    with the mean that they had.
 
     Where there is no mean to speak of, or the weights take it away or turn its sign, they are only weighted.
     """
     before = states.float()
-    after = before * weights[None, :, None]
-    mean = before.mean()
-    if (mean.sign() * torch.stack([mean, after.mean()])).min() > _NO_MEAN * before.std():
-        after *= mean / after.mean()
-    return after.to(states.dtype)
+    after = before * weights[..., None]
+    (mean, now), spread = (
+        (each.mean((1, 2), keepdim=True) for each in (before, after)),
+        before.std((1, 2), keepdim=True),
+    )
+    has_mean = torch.minimum(mean.abs(), mean.sign() * now) > _NO_MEAN * spread
+    return (after * torch.where(has_mean, mean / now, 1.0)).to(states.dtype)
 
 
 @contextlib.contextmanager
