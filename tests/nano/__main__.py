@@ -17,6 +17,7 @@ def main() -> None:
 
     from . import judge
     from .measure import measure
+    from .measure_edits import measure_edges, measure_holes
     from .painting import MODELS, load
     from .training import PARTS, Place, train
 
@@ -31,7 +32,7 @@ def main() -> None:
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "nano", help="for what is in between"
     )
     measuring = commands.add_parser("measure", help="say what they understand")
-    measuring.add_argument("models", nargs="*", default=["nano-sd", "nano-sdxl"])
+    measuring.add_argument("models", nargs="*", default=["nano-sd", "nano-sdxl", "nano-sd-inpaint", "nano-controlnet"])
     options = parser.parse_args()
     if options.command == "train":
         if unknown := set(options.parts) - PARTS.keys():
@@ -42,7 +43,9 @@ def main() -> None:
     torch.set_num_threads(1)  # models this small gain nothing from a second thread
     with tempfile.TemporaryDirectory() as home:
         for name in options.models:
-            figures = measure(load(MODELS / name, Home(Path(home))), judge.Eyes())
+            look = {"nano-sd-inpaint": measure_holes, "nano-controlnet": measure_edges}.get(name, measure)
+            model = "nano-sd" if name == "nano-controlnet" else name
+            figures = look(load(MODELS / model, Home(Path(home))), judge.Eyes())
             print(name, json.dumps(figures, indent=2), flush=True)
 
 
