@@ -1,5 +1,6 @@
 """python -m tests.nano train [PART ...] [--hours H]   the models anew, or those parts of them, into tests/nano/models
 python -m tests.nano measure [MODEL ...]            what they understand, in figures
+python -m tests.nano examples                       the pictures of the README
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ def main() -> None:
     import torch
     from scumble.home import Home
 
-    from . import judge
+    from . import examples, judge
     from .measure import measure
     from .measure_edits import measure_edges, measure_holes
     from .painting import MODELS, load
@@ -33,6 +34,7 @@ def main() -> None:
     )
     measuring = commands.add_parser("measure", help="say what they understand")
     measuring.add_argument("models", nargs="*", default=["nano-sd", "nano-sdxl", "nano-sd-inpaint", "nano-controlnet"])
+    commands.add_parser("examples", help="make the pictures of the README")
     options = parser.parse_args()
     if options.command == "train":
         if unknown := set(options.parts) - PARTS.keys():
@@ -42,6 +44,9 @@ def main() -> None:
         return
     torch.set_num_threads(1)  # models this small gain nothing from a second thread
     with tempfile.TemporaryDirectory() as home:
+        if options.command == "examples":
+            examples.make(Home(Path(home)))
+            return
         for name in options.models:
             look = {"nano-sd-inpaint": measure_holes, "nano-controlnet": measure_edges}.get(name, measure)
             model = "nano-sd" if name == "nano-controlnet" else name

@@ -30,6 +30,16 @@ def nano(nano_home: Home) -> DiffusionEngine:
 
 
 @pytest.fixture(scope="session")
+def nano_inpaint(nano_home: Home) -> DiffusionEngine:
+    return load(MODELS / "nano-sd-inpaint", nano_home)
+
+
+@pytest.fixture(scope="session")
+def nano_xl(nano_home: Home) -> DiffusionEngine:
+    return load(MODELS / "nano-sdxl", nano_home)
+
+
+@pytest.fixture(scope="session")
 def eyes() -> Eyes:
     return Eyes()
 

@@ -1,0 +1,136 @@
+"""The pictures of the README: what each feature of prompts and edits does, made by the nano models through Scumble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scumble.diffusion.engine import DiffusionEngine
+from scumble.editing.plan import Pixels
+from scumble.home import Home
+from scumble.protocol.geometry import Size
+from scumble.protocol.messages import LoraUse
+
+from . import world
+from .measure_edits import around, drawing, follow
+from .painting import MODELS, edit, load, paint
+from .test_adapters import MONOCHROME
+
+FOLDER = Path(__file__).parent / "examples"
+GAP, LINE = 8, 18  # px
+Row = list[tuple[str, Pixels]]
+"""Pictures (128, 128, 3) and what is written under each."""
+
+
+def make(home: Home) -> None:
+    """Writes a strip of pictures for each feature."""
+    nano, inpaint = load(MODELS / "nano-sd", home), load(MODELS / "nano-sd-inpaint", home)
+    FOLDER.mkdir(exist_ok=True)
+    for name, row in {**_prompts(nano, home), **_edits(nano, inpaint), **_additions(nano)}.items():
+        _strip(row).save(FOLDER / f"{name}.png", optimize=True)
+        print(FOLDER / f"{name}.png", flush=True)
+
+
+def _prompts(nano: DiffusionEngine, home: Home) -> dict[str, Row]:
+    def rows(*prompts: str, seed: int = 2, **settings: object) -> Row:
+        return [(prompt, paint(nano, prompt, seed, **settings)[0]) for prompt in prompts]
+
+    plain = "a circle in the center on a purple background"
+    without = "a yellow circle"
+    home.wildcards.mkdir(parents=True, exist_ok=True)
+    (home.wildcards / "colour.txt").write_text("red\ngreen\nyellow\nwhite\n")
+    listed = load(MODELS / "nano-sd", home)
+    return {
+        "prompt": rows("a blue star on a meadow", "red heart, brick wall", "a white cross on the left at night"),
+        "weights": rows(*(f"a (blue:{weight}) star on a meadow" for weight in (0.5, 1.0, 1.5))),
+        "brackets": rows("a [[blue]] star on a meadow", "a blue star on a meadow", "a ((blue)) star on a meadow"),
+        "negative": [
+            *rows(plain),
+            *((f"negative: {negative}", paint(nano, plain, 2, negative=negative)[0]) for negative in (without,)),
+        ],
+        "break": rows(
+            "a yellow square in the center BREAK a brick wall",
+            "a red heart on the left BREAK a blue star on the right",
+        ),
+        "wildcards": [
+            (f"{{red|blue}} heart, seed {seed}", paint(nano, "a {red|blue} heart at sunset", seed)[0])
+            for seed in (0, 1, 2)
+        ]
+        + [
+            (f"__colour__ heart, seed {seed}", paint(listed, "a __colour__ heart at sunset", seed)[0])
+            for seed in (0, 1)
+        ],
+        "clip-skip": [
+            (f"clip skip {skip}", paint(nano, "a blue star on a meadow", 2, clip_skip=skip)[0]) for skip in (1, 2, 3)
+        ],
+    }
+
+
+def _edits(nano: DiffusionEngine, inpaint: DiffusionEngine) -> dict[str, Row]:
+    star = world.Object("star", "red", "left", 0.27, 0.5, 0.22)
+    picture, mask = drawing(world.Scene("sky", (star,), 1)), around(star)
+    words = "a blue circle on the right on a brick wall"
+    wide = np.zeros((128, 192), np.uint8)
+    wide[:, 128:] = 255
+    extended = edit(nano, picture, wide, mode="outpaint", canvas=Size(192, 128), prompt="a blue sky").picture
+    return {
+        "fill": [
+            ("before", picture),
+            (
+                "a green heart, filled",
+                edit(inpaint, picture, mask, prompt="a green heart on the left in the sky").picture,
+            ),
+            ("a blue sky, filled", edit(inpaint, picture, mask, prompt="a blue sky").picture),
+        ],
+        "refine": [("before", picture)]
+        + [
+            (f"{words}, {strength:.0%}", edit(nano, picture, prompt=words, strength=strength).picture)
+            for strength in (0.3, 0.6, 0.9)
+        ],
+        "outpaint": [("before", picture), ("64 px to the right", extended)],
+    }
+
+
+def _additions(nano: DiffusionEngine) -> dict[str, Row]:
+    outlined = world.Scene("plain white", (world.Object("heart", "black", "right", 0.7, 0.45, 0.25),), 0)
+    return {
+        "lora": [
+            (
+                f"<lora:monochrome:{weight}>",
+                paint(nano, "a red star in the sky", 2, adapters=(MONOCHROME,), loras=(LoraUse("mono", weight),))[0],
+            )
+            for weight in (0.0, 0.5, 1.0)
+        ],
+        "control": [
+            ("a blue shape", paint(nano, "a blue shape", 2)[0]),
+            ("with the edges of a heart", follow(nano, "a blue shape", outlined, 2)[0]),
+            ("red, at sunset", follow(nano, "a red shape at sunset", outlined, 2)[0]),
+        ],
+    }
+
+
+def _strip(row: Row) -> Image.Image:
+    """The pictures side by side, each over its words."""
+    font = ImageFont.load_default(11)
+    lines = [_wrapped(words, picture.shape[1], font) for words, picture in row]
+    height = 128 + LINE * max(map(len, lines)) + GAP
+    strip = Image.new("RGB", (sum(picture.shape[1] + GAP for _, picture in row) - GAP, height), "white")
+    draw, x = ImageDraw.Draw(strip), 0
+    for (_, picture), words in zip(row, lines, strict=True):
+        strip.paste(Image.fromarray(picture), (x, 0))
+        for i, line in enumerate(words):
+            draw.text((x + 2, 132 + i * LINE), line, "black", font)
+        x += picture.shape[1] + GAP
+    return strip
+
+
+def _wrapped(words: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) > width - 4 and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

@@ -1,0 +1,48 @@
+"""What an inpaint model (nine channels) does with holes, proven by what is to be seen in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scumble.diffusion.engine import DiffusionEngine
+
+from . import world
+from .judge import Eyes
+from .measure_edits import around, drawing
+from .painting import edit, tensor
+
+pytestmark = pytest.mark.slow
+SEEDS = range(8)
+STAR = world.Object("star", "red", "left", 0.27, 0.5, 0.22)
+
+
+def test_what_the_prompt_says_appears_in_the_hole_and_nothing_changes_outside(
+    nano_inpaint: DiffusionEngine, eyes: Eyes
+) -> None:
+    before, mask = drawing(world.Scene("meadow", (), 3)), around(STAR)
+    right = 0
+    for seed in SEEDS:
+        after = edit(nano_inpaint, before, mask, prompt="a blue square on the left on a meadow", seed=seed)
+        assert np.array_equal(after.picture[mask == 0], before[mask == 0])
+        seen = eyes.objects(tensor(after.picture[None]))[0]
+        right += [(one.colour, one.position) for one in seen] == [("blue", "left")]
+    assert right >= 7
+
+
+def test_an_object_is_gone_where_the_prompt_says_its_background(nano_inpaint: DiffusionEngine, eyes: Eyes) -> None:
+    gone = 0
+    for seed, (background, words) in zip(SEEDS, [("meadow", "a meadow"), ("sky", "a blue sky")] * 4, strict=True):
+        scene = world.Scene(background, (STAR,), seed)
+        assert eyes.objects(tensor(drawing(scene)[None]))[0]
+        after = edit(nano_inpaint, drawing(scene), around(STAR), prompt=words, seed=seed).picture
+        gone += not eyes.objects(tensor(after[None]))[0]
+    assert gone >= 7
+
+
+def test_it_sees_what_surrounds_the_hole(nano_inpaint: DiffusionEngine, eyes: Eyes) -> None:
+    """Without a prompt the background goes on: nothing but the conditioning can say which."""
+    for seed, background in enumerate(("plain green", "plain blue", "plain yellow", "plain purple")):
+        before = drawing(world.Scene(background, (STAR,), seed))
+        after = edit(nano_inpaint, before, around(STAR), seed=seed, guidance=1.0, membrane=False, color_match=False)
+        inside = after.picture[after.alpha > 0].astype(float)
+        assert np.abs(np.median(inside, 0) - before[4, 4]).max() < 40
