@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from scumble.diffusion import memory
-from scumble.diffusion.memory import Memory, autoencoder_area, batch_size, memory_errors, read_memory, release
+from scumble.diffusion.memory import Memory, autoencoder_area, batch_size, budget, memory_errors, read_memory, release
 from scumble.protocol.errors import OutOfMemory
 
 GIB = 1 << 30
@@ -19,13 +19,28 @@ def machine(gigabytes: float) -> Memory:
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "item", "native", "side"),
-    [(4, 2, 512, 512), (16, 2, 512, 1024), (16, 4, 512, 724), (24, 2, 1024, 1254), (8, 4, 1024, 1024)],
+    ("gigabytes", "item", "native", "alone", "side"),
+    [
+        (4, 2, 512, False, 512),
+        (16, 2, 512, False, 1024),
+        (16, 4, 512, False, 724),
+        (24, 2, 1024, False, 1254),
+        (8, 4, 1024, False, 1024),
+        (8, 2, 1024, True, 1402),
+        (4, 2, 1024, True, 958),
+        (1, 2, 1024, True, 512),
+        (24, 2, 1024, True, 2428),
+    ],
 )
 def test_a_picture_goes_through_the_autoencoder_whole_as_long_as_it_fits(
-    gigabytes: float, item: int, native: int, side: int
+    gigabytes: float, item: int, native: int, alone: bool, side: int
 ) -> None:
-    assert autoencoder_area(machine(gigabytes), item, native) == pytest.approx(side**2, rel=0.01)
+    assert autoencoder_area(machine(gigabytes), item, native, alone) == pytest.approx(side**2, rel=0.01)
+
+
+@pytest.mark.parametrize(("gigabytes", "left"), [(4, 3.5), (8, 7.5), (24, 22.5), (80, 75)])
+def test_a_part_of_a_device_is_for_others(gigabytes: float, left: float) -> None:
+    assert budget(machine(gigabytes)) == int(left * GIB)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +85,7 @@ def test_gpus_of_all_makers_are_asked_in_one_way(monkeypatch: pytest.MonkeyPatch
         asked.append(device)
         return 3 * GIB, 8 * GIB
 
-    monkeypatch.setattr(torch.accelerator, "get_memory_info", info)
+    monkeypatch.setattr(torch.get_device_module(name), "mem_get_info", info)
     assert read_memory(name) == Memory(3 * GIB, 8 * GIB)
     assert asked == [torch.device(name)]
 

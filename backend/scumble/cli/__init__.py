@@ -71,7 +71,11 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one line of JSON")
     bench = commands.add_parser("bench", help="measure the speed")
     bench.set_defaults(module="bench")
-    bench.add_argument("suite", choices=["edit"], help="edit: speed, memory and loading, beside diffusers")
+    bench.add_argument(
+        "suite",
+        choices=["edit", "memory"],
+        help="edit: speed, memory and loading, beside diffusers; memory: what pictures take on a GPU, beside diffusers",
+    )
     bench.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")
     steps = _whole(2, 20)
     bench.add_argument("--reference-steps", type=steps, default=20, metavar="N", help="of diffusers' 20, counted up")

@@ -1,4 +1,5 @@
-"""`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios."""
+"""`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios.
+`scumble bench memory`: what pictures take on a GPU (`diffusion/footprint.py`)."""
 
 from __future__ import annotations
 
@@ -44,6 +45,9 @@ class Line:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each figure as it is known."""
+    if args.suite == "memory":
+        command = [sys.executable, "-m", "scumble.diffusion.footprint", *(["--json"] if args.json else [])]
+        return subprocess.call(command, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     lines = []
     with tempfile.TemporaryDirectory(prefix="scumble-bench-", dir=args.scratch) as scratch:
         measures: tuple[Callable[[Path, int], Iterator[Line]], ...] = (_documents, _diffusion)

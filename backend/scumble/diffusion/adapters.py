@@ -37,8 +37,10 @@ class Use(NamedTuple):
 class Loras:
     """The LoRAs of one model."""
 
-    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
-        """`parts`: the modules that LoRAs may change, by the names of diffusers ("unet", "text_encoder", ...)."""
+    def __init__(self, parts: Mapping[str, nn.Module], device: torch.device | str = "cpu") -> None:
+        """`parts`: the modules that LoRAs may change, by the names of diffusers ("unet", "text_encoder", ...); `device`:
+        where they run, wherever their weights are now."""
+        self._device = device
         self._layers: dict[Place, nn.Module] = {}
         self._places: dict[tuple[str, str], Place] = {}
         for part, module in parts.items():
@@ -50,8 +52,14 @@ class Loras:
             per_block = getattr(config, "layers_per_block", 2)
             self._places |= all_places(part, layers, per_block if isinstance(per_block, int) else 2)
         self._read: Recent[tuple[Path, int], dict[Place, LowRank]] = Recent(_KEPT)
+        self._branches: list[_Branch] = []
         self._hooks: list[Any] = []
         self.active: tuple[Use, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """What those in use take on the device."""
+        return sum(branch.bytes for branch in self._branches)
 
     def use(self, wanted: Sequence[tuple[Adapter, float]]) -> None:
         """From now on the model paints with these LoRAs and no others; a weight of 0 is none. The weights of one that is
@@ -69,10 +77,11 @@ class Loras:
         for use in uses:
             for place, low_rank in self._placed(use).items():
                 sides.setdefault(place, []).append((low_rank, use.weight))
-        branches = {place: _Branch(self._layers[place], found) for place, found in sides.items()}
+        branches = {place: _Branch(self._layers[place], found, self._device) for place, found in sides.items()}
         for hook in self._hooks:
             hook.remove()
         self._hooks = [self._layers[place].register_forward_hook(branch) for place, branch in branches.items()]
+        self._branches = list(branches.values())
         self.active = uses
 
     def _placed(self, use: Use) -> dict[Place, LowRank]:
@@ -94,13 +103,15 @@ class Loras:
 class _Branch:
     """What runs beside a layer. Implements torch's forward hook."""
 
-    def __init__(self, layer: nn.Module, sides: Sequence[tuple[LowRank, float]]) -> None:
+    def __init__(self, layer: nn.Module, sides: Sequence[tuple[LowRank, float]], device: torch.device | str) -> None:
         """`sides`: what each LoRA adds, in the layer's number of dimensions, and its weight."""
         weight: Any = layer.weight
         # In float32, so that nothing is lost before the sum: files are of all formats.
         down = torch.cat([low_rank.down.float() for low_rank, _ in sides])
         up = torch.cat([low_rank.up.float() * (low_rank.scale * factor) for low_rank, factor in sides], dim=1)
-        self._down, self._up = down.to(weight.device, weight.dtype), up.to(weight.device, weight.dtype)
+        self._down, self._up = down.to(device, weight.dtype), up.to(device, weight.dtype)
+
+        self.bytes = self._down.nbytes + self._up.nbytes
 
     def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         down, up = self._down, self._up

@@ -32,8 +32,8 @@ _PARTS = (".json", ".safetensors", ".txt")
 
 
 def converted(source: Path, cache: Path, device: Device, convert: Callable[[], States]) -> States:
-    """The weights of the model at `source` as `device` wants them, on it. The first time they come from `convert` and a
-    copy is kept under `cache`; later from the copy, as long as no file of the source has changed.
+    """The weights of the model at `source` as `device` wants them, in the machine's memory. The first time they come from
+    `convert` and a copy is kept under `cache`; later from the copy, as long as no file of the source has changed.
 
     Where a copy cannot be written (a full disk, a folder that is read-only), it does without.
     """
@@ -44,7 +44,7 @@ def converted(source: Path, cache: Path, device: Device, convert: Callable[[], S
         states = _map(lambda tensor: _fit(tensor, device), convert())
         if _write(copy, record, states, device):
             states = _read(copy, record, device) or states  # gives the memory back: what is mapped can be let go of
-    return _map(lambda tensor: tensor.to(device.torch_device), states)
+    return states
 
 
 def _name(source: Path, device: Device) -> str:
@@ -69,10 +69,7 @@ def _read(copy: Path, record: list[Any], device: Device) -> States | None:
         written = json.loads((copy / _RECORD).read_bytes())
         if written["record"] != record:
             return None
-        states = {
-            component: load_file(copy / f"{component}.safetensors", device=device.torch_device)
-            for component in written["components"]
-        }
+        states = {component: load_file(copy / f"{component}.safetensors") for component in written["components"]}
         os.utime(copy)  # the copies' order of use
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None

@@ -23,6 +23,7 @@ from ..protocol.geometry import Bounds
 from ..protocol.messages import Control
 from .conditioning import Conditioning, Residuals
 from .contents import read_header, read_json
+from .denoise import scalar
 from .recent import Recent
 
 if TYPE_CHECKING:
@@ -57,11 +58,6 @@ class ControlNets:
         self._model = model
         self._loaded: Recent[tuple[Path, int], Any] = Recent(_KEPT)
 
-    @property
-    def bytes(self) -> int:
-        """Of the loaded networks' weights."""
-        return sum(weight.nbytes for network in self._loaded.values() for weight in network.parameters())
-
     def guide(self, control: Control, adapter: Adapter, image: Pixels) -> Guide:
         """The control with its network, loaded on first use, and the (H, W, 3) picture for it.
 
@@ -87,10 +83,12 @@ def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Cont
         # A guidance that a denoiser is told is none of its control network's: those were trained without.
         told = {name: value for name, value in model.told(latents, conditioning).items() if name != "timestep_cond"}
         total: Residuals | None = None
+        on_device = scalar(timestep, model.device)
         for guide in counting:
+            model.residents.bring(guide.network, model.denoising(latents))
             down, mid = guide.network(
                 latents,
-                timestep.to(model.device),
+                on_device,
                 controlnet_cond=guide.image.expand(len(latents), -1, -1, -1),
                 conditioning_scale=guide.control.weight,
                 return_dict=False,
@@ -111,6 +109,7 @@ def _sum(total: Residuals, down: Sequence[Tensor], mid: Tensor) -> Residuals:
     return Residuals(tuple(a + b for a, b in zip(total.down, down, strict=True)), total.mid + mid)
 
 
+@torch.inference_mode(False)  # its weights are to move, and outlive the picture that they are loaded for
 def _load(adapter: Adapter, model: Model) -> Any:
     read_header(adapter.path)
     unet = model.parts.get("unet")
@@ -135,10 +134,10 @@ def _load(adapter: Adapter, model: Model) -> Any:
         raise damaged
     kernel = unet.conv_in.weight
     channels_last = not kernel.is_contiguous()  # the layout that suits the device was chosen with the model
-    network.to(
-        model.device, model.dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format
-    )
-    return network.requires_grad_(False).eval()
+    network.to(model.dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    network.requires_grad_(False).eval()
+    model.residents.add(network)
+    return network
 
 
 def _config(path: Path, unet: Any) -> Mapping[str, Any]:

@@ -74,6 +74,11 @@ def denoise(
     return latents
 
 
+def scalar(value: Tensor, device: torch.device) -> Tensor:
+    """A () tensor of the CPU on another device: written there, as a GPU stops for what is sent to it."""
+    return torch.full((), value.item(), dtype=value.dtype, device=device)
+
+
 def pure_noise(schedule: Schedule, noise: Tensor) -> Tensor:
     """The start that knows nothing of a picture, from standard normal `noise`."""
     start: Tensor = noise * schedule.scheduler.init_noise_sigma
@@ -82,8 +87,7 @@ def pure_noise(schedule: Schedule, noise: Tensor) -> Tensor:
 
 def noised(schedule: Schedule, original: Tensor, noise: Tensor) -> Tensor:
     """The start from a picture's latents: noised to the level of the schedule's first timestep."""
-    start: Tensor = schedule.scheduler.add_noise(original, noise, schedule.timesteps[:1])
-    return start
+    return _mixed(schedule, 0, original, noise)
 
 
 def guided(
@@ -110,7 +114,7 @@ def guided(
         residuals = control(inputs, timestep, conditioning) if control else None
         if condition is not None:
             inputs = torch.cat([inputs, condition.to(model.dtype).expand(len(inputs), -1, -1, -1)], dim=1)
-        output = model.predict(inputs, timestep.to(model.device), conditioning, residuals).float()
+        output = model.predict(inputs, scalar(timestep, model.device), conditioning, residuals).float()
         return output.chunk(len(sides))
 
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
@@ -129,9 +133,19 @@ def _at_level(schedule: Schedule, i: int, held: Held) -> Tensor:
     """The original as noisy as the latents are before step i; clean after the last."""
     if i == len(schedule.timesteps):
         return held.original
+    return _mixed(schedule, i, held.original, held.noise)
+
+
+def _mixed(schedule: Schedule, i: int, original: Tensor, noise: Tensor) -> Tensor:
+    """The original at the noise level of step i: a sum of the two. The scheduler is asked for its factors, on the CPU:
+    given tensors of a GPU it sends its tables there, which the GPU stops for, and may leave them there."""
+    one, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
     # Schedulers with sigmas go by their own count of steps here, those with alphas by the timestep: both mean step i.
-    level: Tensor = schedule.scheduler.add_noise(held.original, held.noise, schedule.timesteps[i : i + 1])
-    return level
+    timestep = schedule.timesteps[i : i + 1]
+    kept = schedule.scheduler.add_noise(one, zero, timestep)
+    added = schedule.scheduler.add_noise(zero, one, timestep)
+    mixed: Tensor = kept.item() * original + added.item() * noise
+    return mixed
 
 
 def _estimate(scheduler: Any, output: Any) -> Tensor:

@@ -27,7 +27,7 @@ from .embeddings import find_embeddings, read_embedding
 from .families import find_family
 from .families.base import Family, Identity, Model
 from .latents import pixels
-from .memory import autoencoder_area, batch_size, memory_errors, read_memory, release, weight_bytes
+from .memory import Memory, autoencoder_area, batch_size, memory_errors, read_memory, release
 from .picture import Pictures, seed_of, texts_of
 from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
@@ -51,18 +51,20 @@ class DiffusionEngine:
     same whatever the count. A GPU makes several at once where its memory is large enough; each is then the same to the
     rounding of its format, as GPUs add up in another order in a batch of another size."""
 
-    def __init__(self, model: Model, family: Family, home: Home | None = None) -> None:
-        """`home`: where wildcards and textual inversions are; without it there are none."""
+    def __init__(self, model: Model, family: Family, home: Home | None = None, memory: Memory | None = None) -> None:
+        """`home`: where wildcards and textual inversions are; without it there are none. `memory`: of the device, where it
+        is not to be asked."""
         self.model = model
         self.family = family
         self._lists = read_lists(home.wildcards if home else None)
         self._embeddings = home.embeddings if home else None
-        self._loras = Loras(model.parts)
+        self._loras = Loras(model.parts, model.device)
         self._controls = ControlNets(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[tuple[bytes, int], Tensor] = Recent(16)
-        self._memory = read_memory(model.device)
+        self._memory = memory or read_memory(model.device)
         self._thrifty = False
+        model.residents.settle(self._memory)
 
     @property
     def traits(self) -> Traits:
@@ -81,7 +83,8 @@ class DiffusionEngine:
 
     @property
     def bytes(self) -> int:
-        return weight_bytes(self.model) + self._controls.bytes
+        held: int = self.model.residents.bytes
+        return held + self._loras.bytes
 
     def free(self) -> int:
         release(self.model.device)
@@ -92,10 +95,11 @@ class DiffusionEngine:
 
         Outside the mask they show what the model made of the surroundings, so that the compositor can measure how far its
         colours are off. Thrifty: one picture at a time, with and without the prompt one after the other, the autoencoder in
-        windows. Raises OutOfMemory, Cancelled, BadRequest (unknown sampler, ...), ModelMissing (a LoRA that is not
-        there), Internal (not a number).
+        windows, and of the model no more on the device than is at work. Raises OutOfMemory, Cancelled, BadRequest (unknown
+        sampler, ...), ModelMissing (a LoRA that is not there), Internal (not a number).
         """
         self._thrifty = thrifty
+        self.model.residents.alone(thrifty)
         if thrifty:
             self._latents = Recent(16)
             self._controls = ControlNets(self.model)  # those that this plan needs come back
@@ -205,10 +209,9 @@ class DiffusionEngine:
 
     def _most(self) -> int:
         """Px that the autoencoder is given at once."""
-        native = self.model.identity.native
-        if self._thrifty:
-            return native**2
-        return autoencoder_area(self._memory, self.model.dtype.itemsize, native)
+        native, item = self.model.identity.native, self.model.dtype.itemsize
+        most = autoencoder_area(self._memory, item, native, self.model.residents.moves)
+        return min(max(most // 2, (native // 2) ** 2), native**2) if self._thrifty else most
 
     def _tensor(self, image: Pixels) -> Tensor:
         tensor = torch.from_numpy(np.array(image)).to(self.model.device).permute(2, 0, 1)[None]

@@ -21,14 +21,11 @@ class FlowEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
 
     def add_noise(self, original: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The original at the level of each of the (n,) timesteps."""
-        level = self._level(timesteps, original)
-        return (1 - level) * original + level * noise
+        level = (timesteps.to(original) / self.config.num_train_timesteps).reshape(-1, 1, 1, 1)
+        noisy: Tensor = (1 - level) * original + level * noise
+        return noisy
 
     def step(self, model_output: Tensor, timestep: Tensor, sample: Tensor, **options: Any) -> Any:
         before = super().step(model_output, timestep, sample, return_dict=False, **options)[0]
-        estimate = sample - self._level(timestep, sample) * model_output
+        estimate = sample - timestep / self.config.num_train_timesteps * model_output
         return EulerDiscreteSchedulerOutput(prev_sample=before, pred_original_sample=estimate)
-
-    def _level(self, timesteps: Tensor, like: Tensor) -> Tensor:
-        level: Tensor = timesteps.to(like) / self.config.num_train_timesteps
-        return level.reshape(-1, 1, 1, 1)

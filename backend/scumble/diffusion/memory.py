@@ -40,7 +40,7 @@ def read_memory(device: torch.device | str) -> Memory:
     that of the container around this process (cgroup v2)."""
     device = torch.device(device)
     if device.type in ("cuda", "xpu"):
-        return Memory(*torch.accelerator.get_memory_info(device))
+        return Memory(*torch.get_device_module(device).mem_get_info(device))
     machine = psutil.virtual_memory()
     memory = _within_cgroup(Memory(machine.available, machine.total), CGROUP)
     if device.type == "mps":
@@ -57,11 +57,20 @@ def _within_cgroup(memory: Memory, folder: Path) -> Memory:
     return Memory(max(min(memory.free, limit - used), 0), min(memory.total, limit))
 
 
-def weight_bytes(model: object) -> int:
-    """What the modules take that the model has as its attributes."""
-    modules = [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
-    weights = {id(weight): weight.nbytes for module in modules for weight in (*module.parameters(), *module.buffers())}
-    return sum(weights.values())
+def budget(memory: Memory) -> int:
+    """What the weights on a device and what they work on may take: all but a sixteenth, and no less than half a GiB, which
+    the driver takes, and the desktop."""
+    return memory.total - max(memory.total // 16, 1 << 29)
+
+
+def autoencoder_bytes(area: int, item: int) -> int:
+    """What an autoencoder takes beside its weights for a picture of `area` px; `item` as in `autoencoder_area`."""
+    return AUTOENCODER * item * area
+
+
+def denoiser_bytes(area: int, item: int) -> int:
+    """The same of a denoiser, for one prediction: guidance asks for two."""
+    return DENOISER // 2 * item * area
 
 
 def release(device: torch.device | str) -> None:
@@ -71,13 +80,16 @@ def release(device: torch.device | str) -> None:
         torch.accelerator.empty_cache()
 
 
-def autoencoder_area(memory: Memory, item: int, native: int) -> int:
+def autoencoder_area(memory: Memory, item: int, native: int, alone: bool) -> int:
     """Most px that the autoencoder is given at once; larger pictures go through it window by window.
 
     item    bytes of a number in the model's format
-    native  side in px of what the model was trained on; that much it is given in any case
+    native  side in px of what the model was trained on; that much it is given in any case, or half of it where it is alone
+    alone   whether the model's other parts make room for it
     """
-    return max(memory.total // SHARE // (AUTOENCODER * item), native**2)
+    if alone:
+        return max(budget(memory) // autoencoder_bytes(1, item), (native // 2) ** 2)
+    return max(memory.total // SHARE // autoencoder_bytes(1, item), native**2)
 
 
 def batch_size(count: int, area: int, memory: Memory, item: int, kind: str) -> int:
@@ -87,7 +99,7 @@ def batch_size(count: int, area: int, memory: Memory, item: int, kind: str) -> i
     """
     if kind == "cpu":
         return 1
-    most = max(memory.total // SHARE // (DENOISER * item * area), 1)
+    most = max(memory.total // SHARE // (2 * denoiser_bytes(area, item)), 1)
     return math.ceil(count / math.ceil(count / most))
 
 

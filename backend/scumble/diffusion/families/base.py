@@ -90,6 +90,9 @@ class Model(Protocol):
     """Whether the denoiser is told the guidance and answers with it applied (`Conditioning.guidance`): such a model has
     no use for a negative prompt."""
 
+    residents: Any
+    """`residents.Residents`: what of it is on the device, and what rests in the machine's memory until it is needed."""
+
     def time_shift(self, height: int, width: int, steps: int) -> float | None:
         """By how much a schedule of flow matching leans towards noise for latents of this size (the `mu` of Esser et al.,
         2024, Scaling Rectified Flow Transformers); None for models of noise."""
@@ -128,6 +131,10 @@ class Model(Protocol):
                       size of the picture, h * scale by w * scale
         residuals     what control networks add, in the model's dtype; only ever given to architectures with a UNet
         """
+        ...
+
+    def denoising(self, latents: Tensor) -> int:
+        """Bytes that a denoiser takes beside its weights for such a batch of latents."""
         ...
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:

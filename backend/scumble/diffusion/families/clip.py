@@ -42,15 +42,17 @@ class Token(NamedTuple):
 class ClipText:
     """A text encoder as one kind of denoiser uses it.
 
-    encoder  a CLIPTextModel, or a CLIPTextModelWithProjection where the prompt as a whole is asked for, on the device it
-             is to run on
+    encoder  a CLIPTextModel, or a CLIPTextModelWithProjection where the prompt as a whole is asked for
+    device   that it runs on
     layer    the layer that the denoiser was trained on, counted from the end of the encoder as it was trained
     cut      how many of its last layers the encoder here has not
     normed   whether the final norm is applied to the layer
     """
 
-    def __init__(self, encoder: Any, tokenizer: Any, layer: int = 1, cut: int = 0, normed: bool = True) -> None:
-        self._encoder, self._tokenizer = encoder, tokenizer
+    def __init__(
+        self, encoder: Any, tokenizer: Any, device: torch.device, layer: int = 1, cut: int = 0, normed: bool = True
+    ) -> None:
+        self._encoder, self._tokenizer, self._device = encoder, tokenizer, device
         self._layer, self._cut, self._normed = layer, cut, normed
 
     @torch.no_grad()
@@ -94,7 +96,7 @@ class ClipText:
 
     def _encode(self, chunk: Sequence[Token], size: int, layer: int) -> Conditioning:
         """At most `size` tokens as size + 2 hidden states."""
-        tokenizer, device = self._tokenizer, self._encoder.device
+        tokenizer, device = self._tokenizer, self._device
         padding = size - len(chunk)
         ids = [
             tokenizer.bos_token_id,
@@ -103,12 +105,9 @@ class ClipText:
             *[tokenizer.pad_token_id] * padding,
         ]
         vectors = {place: token.vector for place, token in enumerate(chunk, start=1) if token.vector is not None}
-        # Its own count of positions is in no file, and so stays on the meta device.
-        positions = torch.arange(size + 2, device=device)[None]
         with _in_place(self._encoder.get_input_embeddings(), vectors):
             output = self._encoder(
                 torch.tensor([ids], device=device),
-                position_ids=positions,
                 output_hidden_states=layer > 1 or not self._normed,
             )
         states: Tensor = output.last_hidden_state

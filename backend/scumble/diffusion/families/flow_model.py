@@ -19,8 +19,9 @@ from ...protocol.errors import ModelUnreadable
 from ..conditioning import Conditioning, Residuals
 from ..contents import read_contents, read_header, weight_files
 from ..device import Device
-from ..memory import memory_errors
+from ..memory import autoencoder_bytes, denoiser_bytes, memory_errors
 from ..prompts import Prompt
+from ..residents import Residents
 from .base import NO_EMBEDDINGS, Identity
 from .clip import other_kind
 from .modules import fill, in_range, silence_libraries
@@ -59,6 +60,7 @@ class FlowModel:
         self.parts: Mapping[str, Any] = {}  # no LoRA is made for these yet
         self.scheduler_config = configs["scheduler"]
         self._transformer, self._vae, self._text_encoder = (modules[name] for name in _COMPONENTS)
+        self.residents = Residents(self.device, modules.values())
         self._tokenizer = tokenizer
         self.latent_channels = int(self._transformer.config.in_channels)
         self.scale = self.patch * 2 ** (len(self._vae.config.block_out_channels) - 1)
@@ -77,6 +79,7 @@ class FlowModel:
             max_length=_TOKENS,
             return_tensors="pt",
         ).to(self.device)
+        self.residents.bring(self._text_encoder)
         states = self._text_encoder(
             input_ids=read.input_ids,
             attention_mask=read.attention_mask,
@@ -93,6 +96,9 @@ class FlowModel:
         self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
     ) -> Tensor:
         raise NotImplementedError
+
+    def denoising(self, latents: Tensor) -> int:
+        return denoiser_bytes(len(latents) * latents.shape[2:].numel() * self.scale**2, self.dtype.itemsize)
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
         return {"encoder_hidden_states": conditioning.tokens}
@@ -114,15 +120,20 @@ class FlowModel:
 
     def _encoded(self, image: Tensor) -> Any:
         """The distribution of the autoencoder's own latents."""
+        self.residents.bring(self._vae, self._autoencoding(image.shape))
         return in_range(
             self._vae, lambda: self._vae.encode(self._here(image)).latent_dist, lambda latents: latents.mean
         )
 
     def _decoded(self, latents: Tensor) -> Tensor:
+        self.residents.bring(self._vae, self._autoencoding(latents.shape, self.scale // self.patch))
         image: Tensor = in_range(
             self._vae, lambda: self._vae.decode(self._here(latents)), lambda output: output.sample
         ).sample
         return image
+
+    def _autoencoding(self, shape: torch.Size, scale: int = 1) -> int:
+        return autoencoder_bytes(shape[2:].numel() * scale**2, self._vae.dtype.itemsize)
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self._vae.dtype)
@@ -149,7 +160,7 @@ def load(kind: type[Kind], path: Path, identity: Identity, device: Device) -> Ki
             fill(module, _read(path / name, device))
     # Its frequencies are in no file, and so have no values yet.
     text = modules["text_encoder"]
-    text.rotary_emb = type(text.rotary_emb)(config=text.config).to(device.torch_device)
+    text.rotary_emb = type(text.rotary_emb)(config=text.config)
     return kind(identity, device, modules, tokenizer, configs)
 
 
@@ -167,7 +178,7 @@ def _build(kind: type[FlowModel], configs: Mapping[str, Mapping[str, Any]]) -> d
 
 
 def _read(component: Path, device: Device) -> dict[str, Tensor]:
-    """The weights in the device's format, on it; those of a language model without its head."""
+    """The weights in the device's format, in the machine's memory; those of a language model without its head."""
     state: dict[str, Tensor] = {}
     for file in weight_files(component):
         read_header(file)
@@ -177,5 +188,5 @@ def _read(component: Path, device: Device) -> dict[str, Tensor]:
             raise ModelUnreadable("A part of this model is missing or damaged.") from error
         for name, tensor in tensors.items():  # one by one: they may be twice as large in the file
             dtype = device.dtype if tensor.is_floating_point() else tensor.dtype
-            state[name.removeprefix("model.")] = tensor.to(device.torch_device, dtype)
+            state[name.removeprefix("model.")] = tensor.to(dtype)
     return state

@@ -42,13 +42,14 @@ class Flux2Model(FlowModel):
     ) -> Tensor:
         count, channels, height, width = latents.shape
         words = conditioning.tokens.shape[1]
+        self.residents.bring(self._transformer, self.denoising(latents))
         output: Tensor = self._transformer(
             hidden_states=latents.flatten(2).transpose(1, 2),
             timestep=timestep.to(latents.dtype).expand(count) / 1000,
             guidance=None,
             encoder_hidden_states=conditioning.tokens,
-            txt_ids=_places(1, 1, words, count).to(self.device),
-            img_ids=_places(height, width, 1, count).to(self.device),
+            txt_ids=_places(1, 1, words, count, self.device),
+            img_ids=_places(height, width, 1, count, self.device),
             return_dict=False,
         )[0]
         return output.transpose(1, 2).reshape(count, channels, height, width)
@@ -64,7 +65,7 @@ class Flux2Model(FlowModel):
         return norm.running_mean.reshape(1, -1, 1, 1).to(like), deviation.reshape(1, -1, 1, 1).to(like)
 
 
-def _places(height: int, width: int, length: int, count: int) -> Tensor:
+def _places(height: int, width: int, length: int, count: int, device: torch.device) -> Tensor:
     """(count, height * width * length, 4): picture, row, column and place in the text of each token."""
-    grid = torch.cartesian_prod(torch.arange(1), torch.arange(height), torch.arange(width), torch.arange(length))
+    grid = torch.cartesian_prod(*(torch.arange(side, device=device) for side in (1, height, width, length)))
     return grid[None].expand(count, -1, -1)

@@ -28,6 +28,10 @@ def fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
         raise ModelUnreadable("The parts of this model do not fit together.") from error
     if missing:
         raise ModelUnreadable("A part of this model is missing.")
+    for part in module.modules():
+        counted = part._buffers.get("position_ids")  # CLIP's, which are in no file
+        if counted is not None:
+            part._buffers["position_ids"] = torch.arange(counted.shape[-1])[None]
     module.requires_grad_(False).eval()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..conditioning import Conditioning
 from ..prompts import Prompt
+from ..recent import Recent
 from .base import NO_EMBEDDINGS
 from .clip import ClipText, other_kind
 from .unet_model import Colours, UNetModel
@@ -32,26 +33,32 @@ class SdxlModel(UNetModel):
         super().__init__(*arguments)
         _, _, modules, tokenizers, configs = arguments
         self._text_encoder_2, self._tokenizer_2 = modules["text_encoder_2"], tokenizers[1]
-        self._text_2 = ClipText(self._text_encoder_2, self._tokenizer_2, layer=2, normed=False)
+        self._text_2 = ClipText(self._text_encoder_2, self._tokenizer_2, self.device, layer=2, normed=False)
+        self._sizes: Recent[tuple[int, int], Tensor] = Recent(8)
         # Where a file does not say otherwise: SDXL was trained so.
         self._zeros = configs.get("model_index", {}).get("force_zeros_for_empty_prompt", True)
 
     def _make_text(self) -> ClipText:
-        return ClipText(self._text_encoder, self._tokenizer, layer=2, normed=False)
+        return ClipText(self._text_encoder, self._tokenizer, self.device, layer=2, normed=False)
 
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
     ) -> Conditioning:
         vectors = {word: _vectors(word, tensors) for word, tensors in embeddings.items()}
+        self.residents.bring(self._text_encoder)
         first = self._text.encode(prompt, clip_skip, {word: pair[0] for word, pair in vectors.items()})
+        self.residents.bring(self._text_encoder_2)
         second = self._text_2.encode(prompt, clip_skip, {word: pair[1] for word, pair in vectors.items()})
         both = Conditioning(torch.cat([first.tokens, second.tokens], dim=2), second.pooled)
         return both.zeroed() if self._zeros and not any(prompt.sections) else both
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
         height, width = (side * self.scale for side in latents.shape[-2:])
-        # The size before and after the crop that the picture would be in training, and where the crop began.
-        sizes = torch.tensor([[height, width, 0, 0, height, width]], device=latents.device, dtype=torch.float32)
+        # The size before and after the crop that the picture would be in training, and where the crop began. Remembered,
+        # as a GPU stops for what is sent to it.
+        sizes = self._sizes.get(
+            (height, width), lambda: torch.tensor([[height, width, 0, 0, height, width]]).to(self.device, torch.float32)
+        )
         added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
         return {**super().told(latents, conditioning), "added_cond_kwargs": added}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -21,8 +21,9 @@ from ..conditioning import Conditioning, Residuals
 from ..contents import read_contents, read_header, read_json, weight_files
 from ..convert import read_folder, read_original
 from ..device import Device
-from ..memory import memory_errors
+from ..memory import autoencoder_bytes, denoiser_bytes, memory_errors
 from ..prompts import Prompt
+from ..residents import Residents
 from .base import NO_EMBEDDINGS, Identity, Prediction
 from .clip import ClipText, other_kind
 from .modules import fill, in_range, silence_libraries
@@ -38,7 +39,7 @@ Colours = tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]
 class UNetModel:
     """Stable Diffusion 1.x, and what its successors share. See base.Model, whose words these are.
 
-    modules     component ("unet", "vae", "text_encoder", ...) -> its module
+    modules     component ("unet", "vae", "text_encoder", ...) -> its module, in the machine's memory
     tokenizers  of each of `encoders`, in order
     configs     component -> its configuration; also "scheduler" and, of a folder, "model_index"
     """
@@ -70,18 +71,20 @@ class UNetModel:
         self.parts: Mapping[str, Any] = {name: module for name, module in modules.items() if name != "vae"}
         self.scheduler_config = configs["scheduler"]
         self._unet, self._vae, self._text_encoder = modules["unet"], modules["vae"], modules["text_encoder"]
+        self.residents = Residents(self.device, modules.values())
         self._tokenizer = tokenizers[0]
         self.scale = 2 ** (len(self._vae.config.block_out_channels) - 1)
         self.told_guidance = bool(self._unet.config.time_cond_proj_dim)
         self._text = self._make_text()
 
     def _make_text(self) -> ClipText:
-        return ClipText(self._text_encoder, self._tokenizer)
+        return ClipText(self._text_encoder, self._tokenizer, self.device)
 
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
     ) -> Conditioning:
         vectors = {word: _only(word, tensors) for word, tensors in embeddings.items()}
+        self.residents.bring(self._text_encoder)
         return self._text.encode(prompt, clip_skip, vectors)
 
     def time_shift(self, height: int, width: int, steps: int) -> float | None:
@@ -90,6 +93,7 @@ class UNetModel:
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
         factor = self._vae.config.scaling_factor
+        self.residents.bring(self._vae, self._autoencoding(image.shape))
         encoded = in_range(self._vae, lambda: self._vae.encode(self._here(image)), _latents)
         mean = _latents(encoded) * factor
         if isinstance(self._vae, AutoencoderTiny):
@@ -99,6 +103,7 @@ class UNetModel:
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         factor = self._vae.config.scaling_factor
+        self.residents.bring(self._vae, self._autoencoding(latents.shape, self.scale))
         image: Tensor = in_range(
             self._vae, lambda: self._vae.decode(self._here(latents) / factor), lambda output: output.sample
         ).sample
@@ -108,6 +113,7 @@ class UNetModel:
     def predict(
         self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
     ) -> Tensor:
+        self.residents.bring(self._unet, self.denoising(latents))
         output: Tensor = self._unet(
             latents,
             timestep,
@@ -116,6 +122,12 @@ class UNetModel:
             mid_block_additional_residual=None if residuals is None else residuals.mid,
         ).sample
         return output
+
+    def denoising(self, latents: Tensor) -> int:
+        return denoiser_bytes(len(latents) * latents.shape[2:].numel() * self.scale**2, self.dtype.itemsize)
+
+    def _autoencoding(self, shape: torch.Size, scale: int = 1) -> int:
+        return autoencoder_bytes(shape[2:].numel() * scale**2, self._vae.dtype.itemsize)
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
         told: dict[str, Any] = {"encoder_hidden_states": conditioning.tokens}
@@ -147,7 +159,7 @@ class Sd2Model(UNetModel):
     pads = ("!",)
 
     def _make_text(self) -> ClipText:
-        return ClipText(self._text_encoder, self._tokenizer, layer=2, cut=1)
+        return ClipText(self._text_encoder, self._tokenizer, self.device, layer=2, cut=1)
 
 
 _SIDE, _NOISIEST = 16, 999  # latent pixels; of 1000 timesteps
@@ -162,6 +174,30 @@ def load(
 
     Raises ModelUnreadable, OutOfMemory.
     """
+    components = ("unet", "vae", *kind.encoders)
+
+    def weights(modules: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> States:
+        with memory_errors():
+            return converted(path, cache, device, lambda: _read(path, identity, components, configs))
+
+    model = assemble(kind, path, identity, device, files, tokenizer, weights)
+    if identity.layout == "single" and kind.may_predict_v and prediction(read_contents(path)) is None:
+        predicts = measured_prediction(model)
+        model.identity = replace(identity, prediction=predicts)
+        model.scheduler_config = {**model.scheduler_config, "prediction_type": predicts}
+    return model
+
+
+def assemble(
+    kind: type[Kind],
+    path: Path,
+    identity: Identity,
+    device: Device,
+    files: Path,
+    tokenizer: Path,
+    weights: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]]], States],
+) -> Kind:
+    """As load, of the weights that `weights` gives for the modules, which have none yet, and their configurations."""
     silence_libraries()
     components = ("unet", "vae", *kind.encoders)
     configs = _configs(path, identity, components, files)
@@ -171,16 +207,10 @@ def load(
         tokenizers = tuple(_tokenizer(path / name) for name in names)
     else:
         tokenizers = tuple(_tokenizer(tokenizer, pad_token=pad) for pad in kind.pads)
-    with memory_errors():
-        states = converted(path, cache, device, lambda: _read(path, identity, components, configs))
+    states = weights(modules, configs)
     for name, module in modules.items():
         fill(module, states[name])
-    model = kind(identity, device, modules, tokenizers, configs)
-    if identity.layout == "single" and kind.may_predict_v and prediction(read_contents(path)) is None:
-        predicts = measured_prediction(model)
-        model.identity = replace(identity, prediction=predicts)
-        model.scheduler_config = {**model.scheduler_config, "prediction_type": predicts}
-    return model
+    return kind(identity, device, modules, tokenizers, configs)
 
 
 def measured_prediction(model: UNetModel) -> Prediction:
