@@ -13,7 +13,7 @@ from . import data, export, judge, train_autoencoder, train_control, train_denoi
 from .drawing import sample_scenes
 from .sentences import vocabulary
 
-SCENES = {"cpu": 20_000, "cuda": 60_000}
+SCENES = {"cpu": 20_000, "cuda": 50_000}
 HOLES_BARE = 0.2
 """Share of scenes without an object, more than the world has, for what is to take objects away."""
 
