@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .data import Data
 from .fitting import fit
-from .train_denoiser import Nano, Noiser, Reader, attention
+from .train_denoiser import Nano, Noiser, Reader, use_quick_attention
 
 BATCH = {"cpu": 32, "cuda": 256}
 RATE = 1e-3
@@ -32,7 +32,8 @@ def train(model: Nano, data: Data, target: Path, minutes: float, seed: int = 0) 
         conditioning_embedding_channels=control.config.block_out_channels[0], block_out_channels=HINT
     )
     control.register_to_config(conditioning_embedding_out_channels=HINT)
-    control.to(device).requires_grad_(True).set_attn_processor(attention(device))
+    control.to(device).requires_grad_(True)
+    use_quick_attention(device, control, model.text)
 
     def loss(control: torch.nn.Module) -> tuple[Tensor, Tensor]:
         sample = noiser.draw(data, BATCH[device.type])

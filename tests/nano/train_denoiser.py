@@ -27,9 +27,13 @@ IN_PARTS = 8
 """One row in so many has its caption in two parts."""
 
 
-def attention(device: torch.device) -> Any:
-    """On a CPU the backward pass of plain attention is several times faster than that of the fused one."""
-    return AttnProcessor() if device.type == "cpu" else AttnProcessor2_0()
+def use_quick_attention(device: torch.device, unet: Any, *texts: Any) -> None:
+    """On a CPU the backward pass of plain attention is several times faster than that of the fused one; on a GPU the mask
+    that plain attention makes for a text encoder cannot be recorded."""
+    on_cpu = device.type == "cpu"
+    unet.set_attn_processor(AttnProcessor() if on_cpu else AttnProcessor2_0())
+    for text in texts:
+        text.set_attn_implementation("eager" if on_cpu else "sdpa")
 
 
 class Nano(torch.nn.Module):
@@ -39,7 +43,6 @@ class Nano(torch.nn.Module):
         super().__init__()
         self.text = parts.text_encoder(vocabulary)
         self.unet = parts.unet(channels)
-        self.text.set_attn_implementation("eager")
 
 
 def widened(model: Nano) -> Nano:
@@ -59,7 +62,7 @@ def train(model: Nano, data: Data, minutes: float, checkpoint: Path | None = Non
     torch.manual_seed(seed)
     device = data.latents.device
     reader, noiser = Reader(device), Noiser(device)
-    model.unet.set_attn_processor(attention(device))
+    use_quick_attention(device, model.unet, model.text)
 
     def loss(model: torch.nn.Module) -> tuple[Tensor, Tensor]:
         sample = noiser.draw(data, BATCH[device.type])

@@ -16,7 +16,7 @@ from . import parts
 from .data import prepare
 from .drawing import grey, sample_scenes
 from .fitting import fit
-from .train_denoiser import Nano, Noiser, Reader, attention
+from .train_denoiser import Nano, Noiser, Reader, use_quick_attention
 
 RANK = 4
 BATCH = {"cpu": 24, "cuda": 128}
@@ -34,7 +34,8 @@ def train(model: Nano, vae: AutoencoderKL, file: Path, minutes: float, seed: int
     model.requires_grad_(False)
     unet = parts.unet().to(device)
     unet.load_state_dict(model.unet.state_dict())
-    unet.requires_grad_(False).set_attn_processor(attention(device))
+    unet.requires_grad_(False)
+    use_quick_attention(device, unet, model.text)
     unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=list(_LAYERS)))
 
     def loss(unet: torch.nn.Module) -> tuple[Tensor, Tensor]:

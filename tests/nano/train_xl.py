@@ -12,7 +12,7 @@ from torch import Tensor
 from . import parts, sentences, world
 from .data import Data
 from .fitting import fit
-from .train_denoiser import BATCH, RATE, Nano, Noiser, Reader, attention
+from .train_denoiser import BATCH, RATE, Nano, Noiser, Reader, use_quick_attention
 
 _KEYS_AND_VALUES = ("attn2.to_k.weight", "attn2.to_v.weight")
 
@@ -29,8 +29,6 @@ class NanoXl(torch.nn.Module):
         for name, value in base.unet.state_dict().items():
             state[name] = F.pad(value, (0, parts.WIDTH_2)) if name.endswith(_KEYS_AND_VALUES) else value
         self.unet.load_state_dict(state)
-        for text in (self.text, self.text_2):
-            text.set_attn_implementation("eager")
 
 
 def train(base: Nano, data: Data, minutes: float, checkpoint: Path | None = None, seed: int = 0) -> NanoXl:
@@ -41,7 +39,7 @@ def train(base: Nano, data: Data, minutes: float, checkpoint: Path | None = None
     size = [world.SIZE, world.SIZE, 0, 0, world.SIZE, world.SIZE]
     sizes = torch.tensor([size], dtype=torch.float32, device=device).expand(count, -1)
     model = NanoXl(base)
-    model.unet.set_attn_processor(attention(device))
+    use_quick_attention(device, model.unet, model.text, model.text_2)
 
     def loss(model: torch.nn.Module) -> tuple[Tensor, Tensor]:
         sample = noiser.draw(data, count)
