@@ -290,13 +290,13 @@ def test_full_database_at_submit_leaves_nothing(store: Kept, folder: Path) -> No
     assert store.state(store.put()) == "queued"
 
 
-def test_full_disk_at_the_result_keeps_the_job(store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_at_a_large_result_keeps_the_job(store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = store.put()
     store.begin(job)
     with monkeypatch.context() as patch:
         patch.setattr(durable.os, "fsync", no_space)
         with pytest.raises(DiskFull):
-            store.complete(job, b"result")
+            store.complete(job, bytes(10_000))
     assert store.state(job) == "running"
     assert files(folder) == {f"{job}.submit"}
 
@@ -343,10 +343,10 @@ def test_a_really_full_disk(small_disk: Path) -> None:
     store.close()
     store = Kept(small_disk / "jobs")
     assert [job.id for job in store.recover()] == kept
+    store.complete(kept[0], bytes(3000))  # its own pixels made the room
     ballast.unlink()
-    store.complete(kept[0], b"result")
     for job in kept[1:]:
         store.cancel(job)
-    assert store.result(kept[0]) == b"result"
+    assert store.result(kept[0]) == bytes(3000)
     assert store.state(store.put()) == "queued"
     store.close()

@@ -158,15 +158,25 @@ class JobStore:
             database.execute("UPDATE jobs SET state = 'queued', attempts = attempts - 1 WHERE job = ?", (job,))
 
     def complete(self, job: str, result: bytes) -> None:
-        """The job is done, its Result frame kept. Raises DiskFull."""
-        with written(self._folder, result) as file:
-            rename(file, self._result(job))
+        """The job is done, its Result frame kept. Raises DiskFull; then the job is as it was, or its pixels are gone."""
+        try:
+            self._keep(job, result)
+        except DiskFull:
+            # Its own pixels can make the room: minutes of painting are worth more than being able to begin again.
+            if self._submit(job).stat().st_size < len(result):
+                raise
+            self._submit(job).unlink()
+            self._keep(job, result)
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = 'done', finished = ?, bytes = bytes + ? WHERE job = ?",
                 (time.time(), len(result), job),
             )
         self._submit(job).unlink(missing_ok=True)
+
+    def _keep(self, job: str, result: bytes) -> None:
+        with written(self._folder, result) as file:
+            rename(file, self._result(job))
 
     def fail(self, job: str, error: ScumbleError) -> None:
         self._end(job, "failed", (error.code, error.message, error.hint))
