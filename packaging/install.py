@@ -125,7 +125,8 @@ Scumble works. Its first pictures:
 What next:
   {command} inpaint PICTURE --mask MASK -o OUT.png      removes what the mask covers
   {command} outpaint PICTURE --left 200 -o OUT.png      extends a picture
-  {command} models add PATH      prompts need a Stable Diffusion 1.x model that you have
+  {command} models pull      prompts need a Stable Diffusion model: lists what can be fetched
+  {command} models add PATH      uses the models that you have, where they are
   {command} doctor               says what is wrong, if anything is, and how to mend it"""
 
 

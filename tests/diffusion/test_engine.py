@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionInpaintPipeline
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device, choose_device
 from scumble.diffusion.engine import DiffusionEngine, load_engine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.latents import inpaint_condition, latent_mask, pixels
-from scumble.diffusion.prompts import Prompt, parse
+from scumble.diffusion.prompts import parse
 from scumble.diffusion.recent import Recent
 from scumble.editing.plan import Cancelled, Pixels, Plan
 from scumble.home import Home
@@ -186,44 +185,6 @@ def test_a_size_that_is_not_square(engine: DiffusionEngine):
     image = picture()[:40]
     (result,) = run(engine, mask=block()[:40], image=image)
     assert result.shape == image.shape
-
-
-@pytest.mark.parametrize("inpaint", [False, True])
-def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(
-    engines: Callable[[bool], DiffusionEngine], inpaint: bool
-):
-    engine, strength = engines(inpaint), 0.7
-    model: Any = engine.model
-    # The pipeline draws the latents of the picture from around their mean; both are to have the mean.
-    original = engine.encode(picture())
-    _, visible = inpaint_condition(picture(), block())
-    pipe = StableDiffusionInpaintPipeline(
-        vae=model._vae,
-        text_encoder=model._text_encoder,
-        tokenizer=model._tokenizer,
-        unet=model._unet,
-        scheduler=EulerAncestralDiscreteScheduler.from_config(model.scheduler_config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    theirs = pipe(
-        prompt_embeds=model.encode_prompt(parse("a boat")).tokens,
-        negative_prompt_embeds=model.encode_prompt(Prompt()).tokens,
-        image=original,
-        mask_image=torch.from_numpy(block())[None, None] / 255,
-        masked_image_latents=engine.encode(visible),
-        height=64,
-        width=64,
-        strength=strength,
-        num_inference_steps=3,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
-    (ours,) = run(engine, mask=block(), strength=strength)
-    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
 
 
 def test_loads_a_folder_on_the_best_device(tmp_path: Path):
