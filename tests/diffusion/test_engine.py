@@ -108,7 +108,12 @@ def run(engine: DiffusionEngine, **settings: Any) -> list[Pixels]:
 @pytest.mark.parametrize("inpaint", [False, True])
 @pytest.mark.parametrize(
     "settings",
-    [{"mode": "txt2img"}, {"mode": "img2img", "strength": 0.5}, {"mask": block()}, {"mask": block(), "strength": 0.5}],
+    [
+        {"mode": "txt2img"},
+        pytest.param({"mode": "img2img", "strength": 0.5}, marks=pytest.mark.slow),
+        pytest.param({"mask": block()}, marks=pytest.mark.slow),
+        {"mask": block(), "strength": 0.5},
+    ],
 )
 def test_same_plan_same_bytes_and_each_picture_is_that_of_its_seed(
     engines: Callable[[bool], DiffusionEngine], inpaint: bool, settings: dict[str, Any]

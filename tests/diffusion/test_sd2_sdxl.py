@@ -160,9 +160,9 @@ def shipped(folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("family", "inpaint", "prediction"),
     [
         ("sd2", False, "v_prediction"),
-        ("sd2", True, "epsilon"),
+        pytest.param("sd2", True, "epsilon", marks=pytest.mark.slow),
         ("sdxl", False, "epsilon"),
-        ("sdxl", True, "v_prediction"),
+        pytest.param("sdxl", True, "v_prediction", marks=pytest.mark.slow),
     ],
 )
 def test_a_single_file_holds_the_same_model_as_the_folder(

@@ -63,6 +63,7 @@ def test_a_large_crop_runs_in_two_passes(engine: DiffusionEngine, monkeypatch: p
     assert max(log.previews[-1].shape) <= 1.5 * 64
 
 
+@pytest.mark.slow
 def test_same_plan_same_bytes_and_each_picture_is_that_of_its_seed(engine: DiffusionEngine):
     first, second = engine.generate(large(engine, count=2), Log())
     assert not np.array_equal(first, second)

@@ -50,6 +50,7 @@ def test_a_hole_is_filled_as_its_surroundings_go_on(engine):
     assert np.abs(result.astype(int) - truth)[inside].mean() < 12
 
 
+@pytest.mark.slow
 def test_a_wide_outpaint_in_several_tiles_goes_on_without_a_seam(engine):
     truth = sky(740, 320)
     picture = opaque(truth)[:, :380]
@@ -74,7 +75,10 @@ def test_the_same_plan_gives_the_same_bytes_and_as_many_as_asked_for(engine):
     assert first.shape == (plan.size.height, plan.size.width, 3)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 90), (300, 3)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(2, 90), pytest.param(1, 1, marks=pytest.mark.slow), pytest.param(300, 3, marks=pytest.mark.slow)],
+)
 def test_the_smallest_pictures_and_full_selections(engine, width, height):
     layer = fill(engine, photo(width, height), np.full((height, width), 255, np.uint8), (0, 0))
     assert layer.rgba.shape == (height, width, 4)

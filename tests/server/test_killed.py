@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from scumble.client.client import Client
@@ -62,7 +63,8 @@ def artist(home: Home) -> Iterator[Artist]:
     artist.client.close(timeout=5)
 
 
-MOMENTS = ["before _keep", "after _keep", "after complete", "before claim", "after claim"]
+slow = partial(pytest.param, marks=pytest.mark.slow)
+MOMENTS = ["before _keep", slow("after _keep"), "after complete", slow("before claim"), slow("after claim")]
 """Nothing of the result is written; its file is; its row too, but nobody has been told; the layer is inserted, but that is
 not written down; it is, but the history is not trimmed."""
 
