@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -107,3 +110,22 @@ def test_a_damaged_or_missing_file_is_named(fill_model, tmp_path):
         with pytest.raises(ModelUnreadable) as caught:
             FillEngine(path, threads=1)
         assert str(tmp_path) not in caught.value.message
+
+
+def test_the_network_reports_to_nobody(fill_model, tmp_path):
+    """onnxruntime would number this machine, in the user's home, and send what it was used for to its makers."""
+    code = (
+        "import sys, psutil; from pathlib import Path; from scumble.fill.migan import FillEngine;"
+        "FillEngine(Path(sys.argv[1]), threads=1); print(psutil.Process().net_connections())"
+    )
+    # It keeps quiet by itself where these say that it is being tested.
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, fill_model],
+        env={**kept, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+    assert list(tmp_path.rglob("*")) == []
