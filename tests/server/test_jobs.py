@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 from scumble.protocol.errors import DiskFull, OutOfMemory
 from scumble.protocol.frames import decode
-from scumble.protocol.messages import Submit
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest, Submit
 from scumble.server import durable
 from scumble.server.jobs import UNCLAIMED_SECONDS, AlreadyThere, JobStore
 
@@ -343,10 +346,25 @@ def test_a_really_full_disk(small_disk: Path) -> None:
     store.close()
     store = Kept(small_disk / "jobs")
     assert [job.id for job in store.recover()] == kept
-    store.complete(kept[0], bytes(3000))  # its own pixels made the room
     ballast.unlink()
+    store.complete(kept[0], b"result")
     for job in kept[1:]:
         store.cancel(job)
-    assert store.result(kept[0]) == bytes(3000)
+    assert store.result(kept[0]) == b"result"
     assert store.state(store.put()) == "queued"
+    store.close()
+
+
+def test_a_jobs_own_pixels_make_room_for_its_result(small_disk: Path) -> None:
+    store, job = Kept(small_disk / "jobs"), new_job()
+    request = EditRequest("img2img", Size(100, 100), Bounds(0, 0, 100, 100))
+    store.add("ann", Submit(job, request), buffers_of(request), time.time())
+    store.begin(job)
+    with (small_disk / "something else").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+    assert shutil.disk_usage(small_disk).free == 0
+    store.complete(job, b"pixels" * 3000)
+    assert store.state(job) == "done"
+    assert store.result(job) == b"pixels" * 3000
     store.close()

@@ -167,12 +167,13 @@ class JobStore:
                 raise
             self._submit(job).unlink()
             self._keep(job, result)
+        # Before the row, for which it may make the room. After a crash in between, `recover` knows the job by its result.
+        self._submit(job).unlink(missing_ok=True)
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = 'done', finished = ?, bytes = bytes + ? WHERE job = ?",
                 (time.time(), len(result), job),
             )
-        self._submit(job).unlink(missing_ok=True)
 
     def _keep(self, job: str, result: bytes) -> None:
         with written(self._folder, result) as file:
