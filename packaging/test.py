@@ -78,7 +78,7 @@ class Beside:
 
     def __init__(self, name: str, command: list[str | Path]) -> None:
         self.name = name
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed once it is shown
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed once it is shown
         self._process = subprocess.Popen(
             command, env=environment(), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
         )
@@ -93,7 +93,7 @@ class Beside:
 
 
 def start_checks(python: Path, others: list[tuple[str, Path | None]]) -> list[Beside]:
-    """What does not need the backend's tests, or what they are: it fills the time in which those wait."""
+    """Lint, types and the other Pythons: they fill the time in which the backend's tests wait."""
     tools = python.parent
     checks = [
         Beside("ruff check", [tools / "ruff", "check"]),
