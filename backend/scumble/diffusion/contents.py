@@ -144,7 +144,8 @@ def _raw_header(file: BinaryIO, size: int) -> tuple[bytes, int]:
         raise _other_kind(file)
     if 8 + length > size:
         raise ModelUnreadable("The model's file is cut off.")
-    return start[8:] + file.read(length - 1), size - 8 - length
+    file.seek(8)
+    return file.read(length), size - 8 - length
 
 
 def _parse(data: bytes, size: int) -> Header:
