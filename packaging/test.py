@@ -29,7 +29,7 @@ OTHER_PYTHONS = ("3.9", "3.13")
 PLUGIN_TESTS = ("tests/protocol", "tests/client")
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q")
 SIDE_BY_SIDE = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal")
-"""A process of tests for each core, by pytest-xdist; not for the tests in the painting programs, which serve one at a time."""
+"""A process of tests for each core, by pytest-xdist; but the painting programs serve one test at a time."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """For each of those processes, which fill the cores already."""
 PLUGIN_PACKAGES = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "websockets==15.0.1")
