@@ -83,6 +83,7 @@ def test_a_batch_is_composed_together_and_refined_one_by_one(
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_prompts_that_are_drawn_anew_are_painted_one_by_one(
     tmp_path: Path, two_at_once: None, monkeypatch: pytest.MonkeyPatch
 ):

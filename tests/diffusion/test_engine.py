@@ -318,6 +318,7 @@ def test_numbers_out_of_range_are_no_picture(engine: DiffusionEngine, call: str,
         run(engine)
 
 
+@pytest.mark.slow
 def test_an_autoencoder_that_leaves_the_range_of_float16_decodes_in_float32(engine: DiffusionEngine, tmp_path: Path):
     path = make_sd1_folder(tmp_path / "tiny")
     half = Device("cpu", torch.float16, channels_last=False)

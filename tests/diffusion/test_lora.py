@@ -85,8 +85,8 @@ def paint(engine: DiffusionEngine, adapters: tuple[Adapter, ...] = (), **setting
     ("layout", "alpha", "convolutions"),
     [
         ("kohya", 1.0, False),
-        ("kohya", None, False),
-        ("kohya", 2.0, True),
+        pytest.param("kohya", None, False, marks=SLOW),
+        pytest.param("kohya", 2.0, True, marks=SLOW),
         ("diffusers", None, False),
         ("early", None, False),
     ],

@@ -94,7 +94,12 @@ def test_from_words_alone(models: Any, family: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "inpaint", "strength"),
-    [("sd1", False, 0.7), ("sd1", True, 0.7), ("sd2", True, 0.9), ("sdxl", True, 0.9)],
+    [
+        ("sd1", False, 0.7),
+        ("sd1", True, 0.7),
+        pytest.param("sd2", True, 0.9, marks=pytest.mark.slow),
+        ("sdxl", True, 0.9),
+    ],
 )
 def test_into_a_selection(models: Any, family: str, inpaint: bool, strength: float) -> None:
     folder, engine = models(family, inpaint)
@@ -131,6 +136,7 @@ def test_without_a_negative_prompt_sdxl_sees_zeros(models: Any) -> None:
             4,
             5.0,
             id="zero-terminal SNR",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -144,6 +150,7 @@ def test_by_a_variants_own_schedule(
     assert_same_picture(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_consistency_model_is_told_its_guidance(tmp_path: Path) -> None:
     folder = make_sd1_folder(tmp_path / "lcm", time_cond_proj_dim=32)
     engine = engine_of(folder, "sd1")

@@ -202,7 +202,7 @@ def test_a_single_file_of_zero_terminal_snr_gets_the_schedule_that_it_was_traine
 
 @pytest.mark.usefixtures("shipped")
 @every_family
-@pytest.mark.parametrize("inpaint", [False, True])
+@pytest.mark.parametrize("inpaint", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
 def test_a_file_that_does_not_say_what_it_predicts_is_asked(
     family: str, inpaint: bool, predicts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -109,7 +109,10 @@ def test_a_large_picture_at_low_strength_runs_in_windows_of_one_pass(
     assert len(calls) == 2 * len(plan.tiles) > 2
 
 
-@pytest.mark.parametrize(("strength", "told"), [(0.4, False), (0.5, False), (0.6, True), (1.0, True)])
+@pytest.mark.parametrize(
+    ("strength", "told"),
+    [(0.5, False), (0.6, True), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((0.4, False), (1.0, True)))],
+)
 def test_inpaint_weights_are_told_their_surroundings_above_a_strength_only(
     tmp_path: Path, strength: float, told: bool, monkeypatch: pytest.MonkeyPatch
 ):

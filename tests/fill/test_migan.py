@@ -70,6 +70,7 @@ def test_a_wide_outpaint_in_several_tiles_goes_on_without_a_seam(engine):
     assert join < 3 * np.median(columns[:370]) + 2
 
 
+@pytest.mark.slow
 def test_the_same_plan_gives_the_same_bytes_and_as_many_as_asked_for(engine):
     plan = plan_of(photo(300, 200), disc(60), (100, 60), engine.traits, count=2)
     first, second = engine.generate(plan, silent)
