@@ -116,12 +116,12 @@ def pip_install(python: Path, *what: str, wheels: Path | None = None, indexes: S
 
     Raises SetupProblem.
     """
-    source: list[str] = []
-    if wheels is not None:
-        source = ["--no-index", "--find-links", str(wheels)]
-    elif indexes:
-        source = [part for index in indexes if answers(index) for part in ("--extra-index-url", index)]
+    source = ["--no-index", "--find-links", str(wheels)] if wheels is not None else beside_pips_own(indexes)
     run_pip(python, "install", "--no-input", "-c", str(CONSTRAINTS), *source, *what)
+
+
+def beside_pips_own(indexes: Sequence[str]) -> list[str]:
+    return [part for index in indexes if answers(index) for part in ("--extra-index-url", index)]
 
 
 def answers(index: str) -> bool:

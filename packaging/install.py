@@ -21,13 +21,16 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before anything is imported that
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "backend"))
 
-from build_plugins import build_bundles
+from build_plugins import build_bundles, fetch_websockets
 from environment import (
+    CONSTRAINTS,
     SetupProblem,
+    beside_pips_own,
     build_wheel,
     make_environment,
     pip_install,
     python_in,
+    run_pip,
     scumble_version,
     torch_for_this_machine,
 )
@@ -53,6 +56,8 @@ def main() -> int:
     try:
         if options.uninstall:
             uninstall(home, options.all)
+        elif options.fetch:
+            fetch(options.fetch.absolute(), options.fill_model)
         else:
             install(home, options)
     except (SetupProblem, ScumbleError) as problem:
@@ -68,10 +73,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Sets Scumble up on this computer and tries it on a sample picture.")
     parser.add_argument("--target", type=Path, metavar="DIR", help="folder for Scumble's Python environment")
     parser.add_argument(
-        "--wheels", type=Path, metavar="DIR", help="take all packages from this folder, without a network (made by: "
-        "python3 -m pip wheel -c packaging/constraints.txt -w DIR setuptools .)",
+        "--wheels", type=Path, metavar="DIR", help="take all packages from this folder, without a network"
     )  # fmt: skip
     parser.add_argument("--fill-model", type=Path, metavar="FILE", help=f"take {FILL_MODEL.name} from here")
+    parser.add_argument(
+        "--fetch", type=Path, metavar="DIR", help="install nothing, but put all that --wheels DIR and --fill-model need "
+        "into this folder, for computers like this one that have no network",
+    )  # fmt: skip
     parser.add_argument("--no-plugins", action="store_true", help="leave Krita and GIMP alone")
     parser.add_argument("--uninstall", action="store_true", help="remove the environment and the plug-ins")
     parser.add_argument("--all", action="store_true", help="with --uninstall: also models, settings and jobs")
@@ -125,7 +133,8 @@ Scumble works. Its first pictures:
 What next:
   {command} inpaint PICTURE --mask MASK -o OUT.png      removes what the mask covers
   {command} outpaint PICTURE --left 200 -o OUT.png      extends a picture
-  {command} models add PATH      prompts need a Stable Diffusion 1.x model that you have
+  {command} models pull      prompts need a Stable Diffusion model: lists what can be fetched
+  {command} models add PATH      uses the models that you have, where they are
   {command} doctor               says what is wrong, if anything is, and how to mend it"""
 
 
@@ -158,6 +167,26 @@ def install_package(python: Path, wheels: Path | None) -> None:
         pip_install(python, "-q", str(wheel), wheels=wheels)
         # pip takes an equal version for the same package; the checkout may have changed since.
         pip_install(python, "-q", "--force-reinstall", "--no-deps", str(wheel), wheels=wheels)
+
+
+def fetch(folder: Path, fill_model: Path | None) -> None:
+    """All that an installation without a network takes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch = torch_for_this_machine()
+    step(f"packages, with torch for {torch.device}: {torch.why}")
+    with tempfile.TemporaryDirectory() as scratch:
+        python = make_environment(Path(scratch) / "env")
+        wheel = build_wheel(python, folder)
+        source = beside_pips_own(torch.indexes)
+        run_pip(
+            python, "wheel", "-q", "--no-input", "-c", str(CONSTRAINTS), *source, "-w", str(folder), "torch",
+            "setuptools", str(wheel),
+        )  # fmt: skip
+        # The plug-ins carry another version of this one than the backend has.
+        shutil.copy(fetch_websockets(python, Path(scratch)), folder)
+        step("fill model MI-GAN (28 MB, MIT licence)")
+        model = shutil.copy(fetch_fill_model(Home(Path(scratch)), fill_model, show_progress), folder)
+    print(f"\nThere: python3 {sys.argv[0]} --wheels {folder} --fill-model {model}")
 
 
 FIRST_USE = {

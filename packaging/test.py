@@ -27,6 +27,11 @@ PLACE = REPOSITORY / ".test-env"
 OTHER_PYTHONS = ("3.9", "3.13")
 """The oldest Python of a painting program that we serve, and a new one."""
 PLUGIN_TESTS = ("tests/protocol", "tests/client")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q")
+SIDE_BY_SIDE = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal")
+"""A process of tests for each core, by pytest-xdist; but the painting programs serve one test at a time."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For each of those processes, which fill the cores already."""
 PLUGIN_PACKAGES = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "websockets==15.0.1")
 
 
@@ -52,60 +57,81 @@ def main() -> int:
             hosts.terminate()
         return 1
 
-    tools = python.parent
-    failed = [
-        name
-        for name, command in (
-            ("ruff check", [tools / "ruff", "check"]),
-            ("ruff format", [tools / "ruff", "format", "--check"]),
-            ("mypy", [tools / "mypy"]),
-            ("import-linter", [tools / "lint-imports"]),
-        )
-        if not passes(name, command)
-    ]
-    pytest = ["-m", "pytest", "-p", "no:cacheprovider", "-q"]
-    for version, other in others:
-        if other is None:
-            section(f"protocol and client on Python {version}")
-            print(f"SKIPPED: there is no Python {version} on this machine (pyenv install {version})")
-        elif not passes(f"protocol and client on Python {version}", [other, *pytest, *PLUGIN_TESTS]):
-            failed.append(f"Python {version}")
-    if hosts:
-        section("painting programs")
-        if hosts.wait():
-            failed.append("the painting programs cannot be set up")
-        else:
-            os.environ["SCUMBLE_TEST_REQUIRE_HOSTS"] = "1"  # what was prepared must not be skipped
-            print("Krita and GIMP are ready")
-    if failed:
-        print(f"\nFAILED before the tests of the backend: {', '.join(failed)}")
-    pytest = [python, *pytest]
+    beside = start_checks(python, others)
+    pytest = [python, *PYTEST]
+    selected = [*pytest, *SIDE_BY_SIDE, *for_pytest]
     if options.fast:
-        tests_pass = passes("tests", [*pytest, "-m", "not slow and not host", *for_pytest])
+        tests_pass = passes("tests", [*selected, "-m", "not slow and not host"], ONE_THREAD)
     elif for_pytest:
-        tests_pass = passes("tests", [*pytest, *for_pytest])
+        tests_pass = hosts_are_ready(hosts) & passes("tests", [*pytest, *for_pytest])
     else:
-        tests_pass = passes("tests", [*pytest, "-m", "not host"]) & hosts_pass(pytest)
+        tests_pass = passes("tests", [*selected, "-m", "not host"], ONE_THREAD)
+        tests_pass &= hosts_are_ready(hosts) and hosts_pass(pytest)
+    failed = [check.name for check in beside if not check.passes()]
+    if failed:
+        print(f"\nFAILED beside the tests: {', '.join(failed)}")
     return 0 if tests_pass and not failed else 1
+
+
+class Beside:
+    """A command that runs while others do; what it says is shown when it is asked for."""
+
+    def __init__(self, name: str, command: list[str | Path]) -> None:
+        self.name = name
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed once it is shown
+        self._process = subprocess.Popen(
+            command, env=environment(), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
+        )
+
+    def passes(self) -> bool:
+        section(self.name)
+        code = self._process.wait()
+        self._said.seek(0)
+        shutil.copyfileobj(self._said, sys.stdout)
+        self._said.close()
+        return code == 0
+
+
+def start_checks(python: Path, others: list[tuple[str, Path | None]]) -> list[Beside]:
+    """Lint, types and the other Pythons: they fill the time in which the backend's tests wait."""
+    tools = python.parent
+    checks = [
+        Beside("ruff check", [tools / "ruff", "check"]),
+        Beside("ruff format", [tools / "ruff", "format", "--check"]),
+        Beside("mypy", [tools / "mypy"]),
+        Beside("import-linter", [tools / "lint-imports"]),
+    ]
+    for version, other in others:
+        name = f"protocol and client on Python {version}"
+        if other is None:
+            section(name)
+            print(f"SKIPPED: there is no Python {version} on this machine (pyenv install {version})")
+        else:
+            checks.append(Beside(name, [other, *PYTEST, *PLUGIN_TESTS]))
+    return checks
+
+
+def hosts_are_ready(hosts: subprocess.Popen[bytes] | None) -> bool:
+    """Waits for their set-up; true also where this machine cannot have them."""
+    if hosts is None:
+        return True
+    section("painting programs")
+    if hosts.wait():
+        print("FAILED: Krita and GIMP cannot be set up")
+        return False
+    os.environ["SCUMBLE_TEST_REQUIRE_HOSTS"] = "1"  # what was prepared must not be skipped
+    print("Krita and GIMP are ready")
+    return True
 
 
 def hosts_pass(pytest: list[str | Path]) -> bool:
     """The tests in Krita and in GIMP, side by side: most of their time both wait for windows."""
-    folders = {name: [f"tests/hosts/{name}", f"tests/hosts/test_{name}.py"] for name in ("krita", "gimp")}
-    with tempfile.TemporaryFile("w+") as said:
-        krita = subprocess.Popen(
-            [*pytest, "-m", "host", *folders["krita"]],
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-        )
-        gimp_passes = passes("tests in GIMP", [*pytest, "-m", "host", *folders["gimp"]])
-        section("tests in Krita")
-        krita_passes = krita.wait() == 0
-        said.seek(0)
-        shutil.copyfileobj(said, sys.stdout)
-    return gimp_passes and krita_passes
+
+    def command(name: str) -> list[str | Path]:
+        return [*pytest, "-m", "host", f"tests/hosts/{name}", f"tests/hosts/test_{name}.py"]
+
+    krita = Beside("tests in Krita", command("krita"))
+    return passes("tests in GIMP", command("gimp")) & krita.passes()
 
 
 def start_hosts() -> subprocess.Popen[bytes] | None:
@@ -122,9 +148,10 @@ def section(name: str) -> None:
     print(f"\n==== {name} ", "=" * max(4, 100 - len(name)), sep="", flush=True)
 
 
-def passes(name: str, command: list[str | Path]) -> bool:
+def passes(name: str, command: list[str | Path], extra: dict[str, str] | None = None) -> bool:
     section(name)
-    return subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, check=False).returncode == 0
+    env = {**environment(), **(extra or {})}
+    return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def environment() -> dict[str, str]:

@@ -43,7 +43,9 @@ def sizes(calls: list[Any]) -> list[int]:
     return [len(arguments[0]) for arguments in calls]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [SAMPLERS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in SAMPLERS[1:])]
+)
 def test_each_picture_of_a_batch_is_that_of_its_seed(
     engine: DiffusionEngine, sampler: str, two_at_once: None, monkeypatch: pytest.MonkeyPatch
 ):
@@ -68,6 +70,7 @@ def test_pictures_that_do_not_fill_a_batch_come_last(
     assert steps == [(0, 6), (2, 6), (4, 6), (4, 6), (5, 6), (6, 6)]
 
 
+@pytest.mark.slow
 def test_a_batch_is_composed_together_and_refined_one_by_one(
     engine: DiffusionEngine, two_at_once: None, monkeypatch: pytest.MonkeyPatch
 ):
@@ -80,6 +83,7 @@ def test_a_batch_is_composed_together_and_refined_one_by_one(
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_prompts_that_are_drawn_anew_are_painted_one_by_one(
     tmp_path: Path, two_at_once: None, monkeypatch: pytest.MonkeyPatch
 ):

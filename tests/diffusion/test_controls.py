@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def paint(engine: DiffusionEngine, *uses: tuple[Adapter, Control, Pixels], **set
 
 # ---- the same picture as diffusers -----------------------------------------------------------------------------------
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
 CASES: dict[str, tuple[Any, bool, dict[str, Any]]] = {
     "txt2img": (StableDiffusionControlNetPipeline, False, {}),
     "img2img": (StableDiffusionControlNetImg2ImgPipeline, False, {"mode": "img2img", "strength": 0.7}),
@@ -95,7 +96,7 @@ CASES: dict[str, tuple[Any, bool, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["inpaint weights", *(slow(case) for case in ("txt2img", "img2img", "inpaint"))])
 def test_the_same_picture_as_the_pipelines_of_diffusers(
     case: str, engines: Engines, networks: tuple[Adapter, Adapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ def test_the_same_picture_as_the_pipelines_of_diffusers(
     assert min(np.abs(ours.astype(int) - other).max() for other in others) > 2
 
 
+@pytest.mark.slow
 def test_the_same_picture_as_the_pipeline_of_sdxl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_sdxl_folder(tmp_path / "tiny")
     engine = DiffusionEngine(SDXL.load(folder, identify(read_contents(folder)), CPU, tmp_path / "cache"), SDXL)

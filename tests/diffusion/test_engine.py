@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionInpaintPipeline
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device, choose_device
 from scumble.diffusion.engine import DiffusionEngine, load_engine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.latents import inpaint_condition, latent_mask, pixels
-from scumble.diffusion.prompts import Prompt, parse
+from scumble.diffusion.prompts import parse
 from scumble.diffusion.recent import Recent
 from scumble.editing.plan import Cancelled, Pixels, Plan
 from scumble.home import Home
@@ -109,7 +108,12 @@ def run(engine: DiffusionEngine, **settings: Any) -> list[Pixels]:
 @pytest.mark.parametrize("inpaint", [False, True])
 @pytest.mark.parametrize(
     "settings",
-    [{"mode": "txt2img"}, {"mode": "img2img", "strength": 0.5}, {"mask": block()}, {"mask": block(), "strength": 0.5}],
+    [
+        {"mode": "txt2img"},
+        pytest.param({"mode": "img2img", "strength": 0.5}, marks=pytest.mark.slow),
+        pytest.param({"mask": block()}, marks=pytest.mark.slow),
+        {"mask": block(), "strength": 0.5},
+    ],
 )
 def test_same_plan_same_bytes_and_each_picture_is_that_of_its_seed(
     engines: Callable[[bool], DiffusionEngine], inpaint: bool, settings: dict[str, Any]
@@ -186,44 +190,6 @@ def test_a_size_that_is_not_square(engine: DiffusionEngine):
     image = picture()[:40]
     (result,) = run(engine, mask=block()[:40], image=image)
     assert result.shape == image.shape
-
-
-@pytest.mark.parametrize("inpaint", [False, True])
-def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(
-    engines: Callable[[bool], DiffusionEngine], inpaint: bool
-):
-    engine, strength = engines(inpaint), 0.7
-    model: Any = engine.model
-    # The pipeline draws the latents of the picture from around their mean; both are to have the mean.
-    original = engine.encode(picture())
-    _, visible = inpaint_condition(picture(), block())
-    pipe = StableDiffusionInpaintPipeline(
-        vae=model._vae,
-        text_encoder=model._text_encoder,
-        tokenizer=model._tokenizer,
-        unet=model._unet,
-        scheduler=EulerAncestralDiscreteScheduler.from_config(model.scheduler_config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    theirs = pipe(
-        prompt_embeds=model.encode_prompt(parse("a boat")).tokens,
-        negative_prompt_embeds=model.encode_prompt(Prompt()).tokens,
-        image=original,
-        mask_image=torch.from_numpy(block())[None, None] / 255,
-        masked_image_latents=engine.encode(visible),
-        height=64,
-        width=64,
-        strength=strength,
-        num_inference_steps=3,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
-    (ours,) = run(engine, mask=block(), strength=strength)
-    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
 
 
 def test_loads_a_folder_on_the_best_device(tmp_path: Path):
@@ -352,6 +318,7 @@ def test_numbers_out_of_range_are_no_picture(engine: DiffusionEngine, call: str,
         run(engine)
 
 
+@pytest.mark.slow
 def test_an_autoencoder_that_leaves_the_range_of_float16_decodes_in_float32(engine: DiffusionEngine, tmp_path: Path):
     path = make_sd1_folder(tmp_path / "tiny")
     half = Device("cpu", torch.float16, channels_last=False)

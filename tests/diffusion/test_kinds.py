@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from scumble.diffusion.contents import read_raw_header
 from scumble.diffusion.families.base import Contents
-from scumble.diffusion.kinds import Kind, adapter, recognise, recognise_gguf
+from scumble.diffusion.kinds import Kind, adapter, glance, recognise, recognise_gguf
 from scumble.protocol.errors import ModelUnreadable
 
 Shapes = dict[str, tuple[int, ...]]
@@ -158,6 +161,50 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
 )
 def test_what_can_be_added_to_models(shapes: Shapes, found: tuple[str, str] | None) -> None:
     assert adapter(single(shapes)) == found
+
+
+def written(tmp_path: Path, shapes: Shapes, **metadata: str) -> tuple[bytes, int]:
+    file = tmp_path / "file.safetensors"
+    save_file({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}, file, metadata)
+    return read_raw_header(file)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "found"),
+    [
+        ({f"{KOHYA}.alpha": (), f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_up.weight": (320, 4)}, "sd1"),
+        ({"lora_te_a.lora_down.weight": (4, 768), f"{KOHYA}.lora_down.weight": (4, 1024)}, "sd2"),
+        ({f"{KOHYA}.lora_down.weight": (4, 2048, 1, 1)}, "sdxl"),
+        ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 2048)}, "sdxl"),
+        ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight": (4, 768)}, "sd1"),
+        ({"unet.mid_block.attn2.processor.to_k_lora.down.weight": (4, 768)}, "sd1"),
+        ({f"{KOHYA}.lora_down.weight": (4, 4096)}, None),
+        ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.dora_scale": (320, 1)}, None),
+        ({f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_magnitude_vector": (320, 1)}, None),
+        ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.hada_w1_a": (4, 1)}, None),
+        ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.lokr_w1": (4, 1)}, None),
+        ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.oft_blocks": (4, 1)}, None),
+        ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.w_norm": (4, 1)}, None),
+        ({"lora_unet_x.lora_down.weight": (4, 640)}, None),
+        ({f"control_model.{BLOCK}": (640, 768)}, None),
+        ({f"model.diffusion_model.{BLOCK}": (640, 768)}, None),
+    ],
+)
+def test_a_glance_settles_what_a_plain_lora_is_for(tmp_path: Path, shapes: Shapes, found: str | None) -> None:
+    told = adapter(single(shapes))
+    assert glance(*written(tmp_path, shapes)) == found
+    assert found is None or told == ("lora", found)
+    # What the file tells of itself is no name of a tensor.
+    fake = f'"{KOHYA}.lora_down.weight":{{"dtype":"F16","shape":[4,768],".hada_"'
+    assert glance(*written(tmp_path, shapes, ss_tags=fake)) == found
+
+
+def test_a_glance_leaves_damaged_files_alone(tmp_path: Path) -> None:
+    header, size = written(tmp_path, {f"{KOHYA}.lora_down.weight": (4, 768)})
+    assert glance(header, size) == "sd1"
+    assert glance(header, size - 1) is None
+    assert glance(header, size + 1) is None
+    assert glance(header.rstrip()[:-1], size) is None
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ def paint(engine: DiffusionEngine, adapters: tuple[Adapter, ...] = (), **setting
     ("layout", "alpha", "convolutions"),
     [
         ("kohya", 1.0, False),
-        ("kohya", None, False),
-        ("kohya", 2.0, True),
+        pytest.param("kohya", None, False, marks=SLOW),
+        pytest.param("kohya", 2.0, True, marks=SLOW),
         ("diffusers", None, False),
         ("early", None, False),
     ],
@@ -114,7 +114,8 @@ def test_a_lora_does_what_diffusers_does_with_it(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", ["original", *(pytest.param(each, marks=SLOW) for each in ("kohya", "diffusers"))])
+@SLOW
+@pytest.mark.parametrize("layout", ["original", "kohya", "diffusers"])
 def test_a_lora_of_sdxl_does_what_diffusers_does_with_it(layout: Layout, tmp_path: Path) -> None:
     """With both text encoders; kohya's scripts write the UNet's blocks under their original names."""
     folder = make_sdxl_folder(tmp_path / "tiny")

@@ -28,7 +28,7 @@ SIZE = 64
 STEPS = 5
 CASES = [
     ("epsilon", 6.0),
-    ("v_prediction", 1.0),
+    pytest.param("v_prediction", 1.0, marks=pytest.mark.slow),
     pytest.param("epsilon", 1.0, marks=pytest.mark.slow),
     pytest.param("v_prediction", 6.0, marks=pytest.mark.slow),
 ]

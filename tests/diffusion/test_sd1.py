@@ -268,15 +268,17 @@ def test_a_tiny_autoencoder_serves_as_autoencoder_and_preview(copy: Path, tmp_pa
 
 
 def test_bfloat16_channels_last_stays_near(folder: Path, model: Model, tmp_path: Path) -> None:
-    quick = load(folder, tmp_path, device=Device("cpu", torch.bfloat16, channels_last=True))
-    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    outputs = []
-    for each in (model, quick):
-        conditioning = each.encode_prompt(parse("a red circle"))
-        assert conditioning.tokens.dtype == each.dtype
-        outputs.append(each.predict(latents.to(each.dtype), torch.tensor(500), conditioning).float())
-    # Each rounding to 8 bits is off by up to 0.4 %; through the whole model it was 2.2 % with AMX, less than 2 without.
-    assert (outputs[1] - outputs[0]).norm() < 0.03 * outputs[0].norm()
+    half, quick = (load(folder, tmp_path, device=Device("cpu", torch.bfloat16, last)) for last in (False, True))
+    for seed in range(4):
+        latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+        outputs = []
+        for each in (model, half, quick):
+            conditioning = each.encode_prompt(parse("a red circle"))
+            assert conditioning.tokens.dtype == each.dtype
+            outputs.append(each.predict(latents.to(each.dtype), torch.tensor(500), conditioning).float())
+        # Eight bits, over some sixty layers, cost one to three per cent; the order of the channels next to nothing.
+        assert (outputs[2] - outputs[0]).norm() < 0.04 * outputs[0].norm()
+        assert (outputs[2] - outputs[1]).norm() < 0.01 * outputs[0].norm()
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Stable Diffusion 2.x and SDXL: loaded from either layout, and painting what the pipelines of diffusers paint."""
+"""Stable Diffusion 2.x and SDXL: loaded from either layout, and what each has of its own."""
 
 from __future__ import annotations
 
@@ -8,36 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import (
     EulerAncestralDiscreteScheduler,
-    LCMScheduler,
-    StableDiffusionInpaintPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLInpaintPipeline,
-    StableDiffusionXLPipeline,
 )
 from scumble.diffusion.conditioning import Conditioning
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify, sd2, sdxl
-from scumble.diffusion.families.base import Defaults, Identity
+from scumble.diffusion.families.base import Identity
 from scumble.diffusion.families.unet_model import UNetModel, _build, _configs
-from scumble.diffusion.latents import inpaint_condition
 from scumble.diffusion.prompts import parse
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest
 
 from .test_clip import save
-from .test_engine import CPU, block, picture, run
-from .tiny import make_sd1_folder, make_sd2_folder, make_sd2_single_file, make_sdxl_folder, make_sdxl_single_file
+from .test_engine import run
+from .test_pictures import PLAIN, load, pipeline
+from .tiny import make_sd2_folder, make_sd2_single_file, make_sdxl_folder, make_sdxl_single_file
 
 PROMPTS = ["a red circle on a blue background", "Ein Fluß, 河, \n\t  ÉCLAIR!!", "very " * 15]
-PLAIN = {"sd2": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
-INPAINT = {"sd2": StableDiffusionInpaintPipeline, "sdxl": StableDiffusionXLInpaintPipeline}
 FOLDERS: dict[str, Callable[..., Path]] = {"sd2": make_sd2_folder, "sdxl": make_sdxl_folder}
 FILES: dict[str, Callable[..., Path]] = {"sd2": make_sd2_single_file, "sdxl": make_sdxl_single_file}
 PARTS = {"sd2": ("unet", "vae", "text_encoder"), "sdxl": ("unet", "vae", "text_encoder", "text_encoder_2")}
@@ -60,132 +52,6 @@ def engines(
 ) -> dict[tuple[str, bool], DiffusionEngine]:
     cache = tmp_path_factory.mktemp("cache")
     return {key: DiffusionEngine(load(path, cache), find_family(key[0])) for key, path in folders.items()}
-
-
-def load(path: Path, cache: Path, identity: Identity | None = None, device: Device = CPU) -> Any:
-    identity = identity or identify(read_contents(path))
-    assert identity is not None
-    return find_family(identity.family).load(path, identity, device, cache)
-
-
-def pipeline(kind: Any, folder: Path) -> Any:
-    pipe = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
-    return pipe
-
-
-def assert_same_picture(ours: Any, theirs: Any) -> None:
-    assert ours.std() > 1
-    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
-
-
-@every_family
-def test_the_same_picture_as_the_pipeline_of_diffusers(family: str, folders: Any, engines: Any) -> None:
-    (ours,) = run(engines[family, False], prompt="a boat", negative="a red car")
-    theirs = pipeline(PLAIN[family], folders[family, False])(
-        "a boat",
-        negative_prompt="a red car",
-        height=64,
-        width=64,
-        num_inference_steps=3,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
-    assert_same_picture(ours, theirs)
-
-
-def test_without_a_negative_prompt_sdxl_sees_zeros_as_in_diffusers(folders: Any, engines: Any) -> None:
-    pipe = pipeline(StableDiffusionXLPipeline, folders["sdxl", False])
-    settings: dict[str, Any] = {"height": 64, "width": 64, "num_inference_steps": 3, "guidance_scale": 4.0}
-    generator = torch.Generator().manual_seed(5)
-    theirs = pipe("a boat", generator=generator, output_type="np", **settings).images[0]
-    assert_same_picture(run(engines["sdxl", False], prompt="a boat", negative="")[0], theirs)
-    # However long the prompt is, nothing is added to them: attention to zeros gives zeros.
-    _, nothing = engines["sdxl", False].encode_prompts([parse("abcde " * 40), parse("")])
-    assert nothing.tokens.shape[1] == 3 * 77
-    assert not nothing.tokens.any()
-    assert not nothing.pooled.any()
-
-
-@pytest.mark.parametrize(
-    ("prediction", "scheduler", "steps", "guidance"),
-    [
-        pytest.param("epsilon", {"timestep_spacing": "trailing"}, 2, 1.0, id="few steps"),
-        pytest.param(
-            "v_prediction",
-            {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True},
-            4,
-            5.0,
-            id="zero-terminal SNR",
-        ),
-    ],
-)
-def test_a_variants_own_schedule_gives_the_picture_of_diffusers(
-    prediction: str, scheduler: dict[str, Any], steps: int, guidance: float, tmp_path: Path
-) -> None:
-    folder = make_sdxl_folder(tmp_path / "variant", prediction=prediction, **scheduler)
-    pipe = pipeline(StableDiffusionXLPipeline, folder)
-    theirs = pipe(
-        "a boat",
-        negative_prompt="a red car",
-        height=64,
-        width=64,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
-    engine = DiffusionEngine(load(folder, tmp_path / "cache"), find_family("sdxl"))
-    settings: dict[str, Any] = {"negative": "a red car", "steps": steps, "guidance": guidance}
-    assert_same_picture(run(engine, prompt="a boat", **settings)[0], theirs)
-
-
-@every_family
-def test_the_same_picture_as_the_inpaint_pipeline_of_diffusers(family: str, folders: Any, engines: Any) -> None:
-    engine, strength = engines[family, True], 0.9
-    _, visible = inpaint_condition(picture(), block())
-    theirs = pipeline(INPAINT[family], folders[family, True])(
-        "a boat",
-        negative_prompt="a red car",
-        # The pipeline draws the latents of the picture from around their mean; both are to have the mean.
-        image=engine.encode(picture()),
-        mask_image=torch.from_numpy(block())[None, None] / 255,
-        masked_image_latents=engine.encode(visible),
-        height=64,
-        width=64,
-        strength=strength,
-        num_inference_steps=3,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
-    (ours,) = run(engine, mask=block(), strength=strength, negative="a red car")
-    assert_same_picture(ours, theirs)
-
-
-def test_a_consistency_model_is_told_its_guidance_as_by_diffusers(tmp_path: Path) -> None:
-    folder = make_sd1_folder(tmp_path / "lcm", time_cond_proj_dim=32)
-    engine = DiffusionEngine(load(folder, tmp_path / "cache"), find_family("sd1"))
-    defaults = engine.model.identity.suits
-    assert defaults == Defaults(4, 8.0, "lcm")
-    pipe = pipeline(StableDiffusionPipeline, folder)
-    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
-    theirs = pipe(
-        "a boat",
-        height=64,
-        width=64,
-        num_inference_steps=defaults.steps,
-        guidance_scale=defaults.guidance,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
-    unset: dict[str, Any] = {"steps": None, "guidance": None, "sampler": None}
-    (ours,) = run(engine, prompt="a boat", **unset)
-    assert_same_picture(ours, theirs)
-    assert np.array_equal(run(engine, prompt="a boat", negative="nobody hears this", **unset)[0], ours)
-    assert not np.array_equal(run(engine, prompt="a boat", **{**unset, "guidance": 2.0})[0], ours)
 
 
 def test_guidance_of_1_costs_one_prediction_for_each_step(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,9 +160,9 @@ def shipped(folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("family", "inpaint", "prediction"),
     [
         ("sd2", False, "v_prediction"),
-        ("sd2", True, "epsilon"),
+        pytest.param("sd2", True, "epsilon", marks=pytest.mark.slow),
         ("sdxl", False, "epsilon"),
-        ("sdxl", True, "v_prediction"),
+        pytest.param("sdxl", True, "v_prediction", marks=pytest.mark.slow),
     ],
 )
 def test_a_single_file_holds_the_same_model_as_the_folder(
@@ -336,7 +202,7 @@ def test_a_single_file_of_zero_terminal_snr_gets_the_schedule_that_it_was_traine
 
 @pytest.mark.usefixtures("shipped")
 @every_family
-@pytest.mark.parametrize("inpaint", [False, True])
+@pytest.mark.parametrize("inpaint", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
 def test_a_file_that_does_not_say_what_it_predicts_is_asked(
     family: str, inpaint: bool, predicts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,7 @@ def test_a_large_crop_runs_in_two_passes(engine: DiffusionEngine, monkeypatch: p
     assert max(log.previews[-1].shape) <= 1.5 * 64
 
 
+@pytest.mark.slow
 def test_same_plan_same_bytes_and_each_picture_is_that_of_its_seed(engine: DiffusionEngine):
     first, second = engine.generate(large(engine, count=2), Log())
     assert not np.array_equal(first, second)
@@ -108,7 +109,10 @@ def test_a_large_picture_at_low_strength_runs_in_windows_of_one_pass(
     assert len(calls) == 2 * len(plan.tiles) > 2
 
 
-@pytest.mark.parametrize(("strength", "told"), [(0.4, False), (0.5, False), (0.6, True), (1.0, True)])
+@pytest.mark.parametrize(
+    ("strength", "told"),
+    [(0.5, False), (0.6, True), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((0.4, False), (1.0, True)))],
+)
 def test_inpaint_weights_are_told_their_surroundings_above_a_strength_only(
     tmp_path: Path, strength: float, told: bool, monkeypatch: pytest.MonkeyPatch
 ):

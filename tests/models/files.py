@@ -40,8 +40,14 @@ def write_embedding(path: Path, **tensors: int) -> Path:
     return path
 
 
-def write_lora(path: Path, width: int = 768, metadata: dict[str, str] | None = None) -> Path:
-    """What kohya's scripts write, of one matrix; `width` of the tokens tells what it is for."""
+def write_lora(path: Path, width: int = 768, metadata: dict[str, str] | None = None, layers: int = 1) -> Path:
+    """What kohya's scripts write, of `layers` layers (336: a real one of version 1 with its text encoder); `width` of the
+    tokens tells what it is for."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"lora_unet_a_attn2_to_k.lora_down.weight": np.zeros((4, width), np.float16)}, path, metadata)
+    tensors = {"lora_unet_a_attn2_to_k.lora_down.weight": np.zeros((4, width), np.float16)}
+    for number in range(1, layers):
+        name = f"lora_unet_down_blocks_{number}_attentions_0_transformer_blocks_0_attn1_to_q"
+        tensors[f"{name}.alpha"] = np.zeros((), np.float16)
+        tensors[f"{name}.lora_down.weight"] = tensors[f"{name}.lora_up.weight"] = np.zeros((4, 4), np.float16)
+    save_file(tensors, path, metadata)
     return path

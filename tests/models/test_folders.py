@@ -223,8 +223,10 @@ def test_a_damaged_memory_is_no_trouble(damage: str, home: Home, mine: Path) -> 
     assert names(ModelStore(home)) == ["one"]
 
 
+@pytest.mark.slow
 def test_thousands_of_files(store: ModelStore, home: Home, tmp_path: Path) -> None:
-    lora = write_lora(tmp_path / "lora.safetensors")
+    tags = {"ss_tag_frequency": "a tag, " * 7000}
+    lora = write_lora(tmp_path / "lora.safetensors", metadata=tags, layers=336)
     for number in range(3000):
         file = home.models / f"{number % 30}" / f"{number}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)

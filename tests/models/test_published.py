@@ -66,9 +66,14 @@ def test_a_published_file_is_known_and_every_tensor_finds_its_place(family: str,
     ("name", "metadata", "settings"),
     [
         ("sd_xl_base_1.0", {}, (1024, 20, 7.0, "dpmpp_2m_karras")),
-        ("sdxl_lightning_8step", {}, (1024, 8, 1.0, "euler")),
+        pytest.param("sdxl_lightning_8step", {}, (1024, 8, 1.0, "euler"), marks=pytest.mark.slow),
         ("sd_xl_turbo_1.0_fp16", {}, (512, 4, 1.0, "euler")),
-        ("my-own", {"modelspec.resolution": "768x1344"}, (1024, 20, 7.0, "dpmpp_2m_karras")),
+        pytest.param(
+            "my-own",
+            {"modelspec.resolution": "768x1344"},
+            (1024, 20, 7.0, "dpmpp_2m_karras"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_settings_that_suit_it_reach_the_list(

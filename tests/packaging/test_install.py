@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import install
 import numpy as np
 import pytest
 import sample
+from build_plugins import build_bundles
 from environment import SetupProblem
 from PIL import Image
 from scumble.client.hosts import Host, Machine
 from scumble.home import Home
+from scumble.models.download import FILL_MODEL, is_complete
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,22 @@ def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     install.check_space(tmp_path, 1.5)
     with pytest.raises(SetupProblem, match=r"2\.0 GB free, Scumble needs 3"):
         install.check_space(tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_what_is_fetched_serves_without_a_network(
+    tmp_path: Path, fill_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for torch and its kin, hundreds of megabytes by the one command that is left out here."""
+    asked: list[str] = []
+    monkeypatch.setattr(install, "run_pip", lambda python, *arguments: asked.extend(arguments))
+    monkeypatch.setattr(install, "beside_pips_own", lambda indexes: [])
+    folder = tmp_path / "wheels"
+    install.fetch(folder, fill_model)
+    (scumble,) = folder.glob("scumble-*.whl")
+    assert {"wheel", "torch", "setuptools", str(scumble), str(folder)} <= set(asked)
+    assert is_complete(folder / FILL_MODEL.name, FILL_MODEL)
+    assert set(build_bundles(Path(sys.executable), tmp_path / "plugins", folder)) == {"Krita", "GIMP"}
 
 
 @pytest.fixture

@@ -53,7 +53,8 @@ def work(prompt: str = "", size: Size = SMALL, steps: int = 4, count: int = 1) -
     return Work(job, submit, "/no/such/model", "diffusion", None, Home(Path("/no/such/home")), 0.25, time.time())
 
 
-def segments() -> set[str]:
-    """Our shared memory segments that exist now (where the system shows them)."""
-    folder = Path("/dev/shm")
-    return {name for name in os.listdir(folder) if name.startswith("scumble-")} if folder.is_dir() else set()
+def segments(starter: int | None = None) -> set[str]:
+    """The shared memory segments that exist now (where the system shows them) of jobs that were started by this process,
+    or by the process `starter`. Other backends may be at work on this machine."""
+    folder, prefix = Path("/dev/shm"), f"scumble-{starter or os.getpid():x}-"
+    return {name for name in os.listdir(folder) if name.startswith(prefix)} if folder.is_dir() else set()

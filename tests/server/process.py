@@ -1,5 +1,7 @@
 """`scumble serve` as its own process, as users have it, but with engines that tests can steer and a model that is not
-there. Run with: python -m tests.server.process HOME [PORT]"""
+there. Run with: python -m tests.server.process HOME [PORT]
+
+SCUMBLE_TEST_KILLED kills it: "before NAME" or "after NAME" of a method of the job store."""
 
 from __future__ import annotations
 
@@ -64,6 +66,20 @@ def process(home: Home, port: int = 0, **environment: str) -> Iterator[Process]:
         started.end(signal.SIGKILL)
 
 
+def kill_at(moment: str) -> None:
+    from scumble.server.jobs import JobStore
+
+    when, name = moment.split()
+    method = getattr(JobStore, name)
+
+    def deadly(*arguments: Any) -> None:
+        if when == "after":
+            method(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(JobStore, name, deadly)
+
+
 def main() -> int:
     import faulthandler
 
@@ -75,6 +91,8 @@ def main() -> int:
     from .harness import CONTROL, EMBEDDING, LORA, PLAIN, FixedModels
 
     faulthandler.register(signal.SIGUSR1)
+    if moment := os.environ.get("SCUMBLE_TEST_KILLED"):
+        kill_at(moment)
     models = FixedModels(PLAIN, adapters=(LORA, CONTROL, EMBEDDING))
     module.ModelStore = lambda home: models  # type: ignore[assignment, misc]
     return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(LOADER))

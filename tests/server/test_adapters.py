@@ -57,6 +57,7 @@ def paint(home: Home, adapters: tuple[Adapter, ...] | None = None, **settings: A
     return layers[0].rgba
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_folder_acts_on_the_picture(home: Home) -> None:
     lora, control = sorted(ModelStore(home).adapters(), key=lambda adapter: adapter.info.kind, reverse=True)
     assert (lora.info.name, control.info.name) == ("Ink", "edges")

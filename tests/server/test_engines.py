@@ -40,6 +40,7 @@ async def run(*works: Work) -> list[bytes]:
         await executor.close()
 
 
+@pytest.mark.slow
 def test_the_fill_model_fills_and_repeats_itself(fill_model: Path) -> None:
     first, second = (decode(frame) for frame in asyncio.run(run(fill_work(fill_model), fill_work(fill_model))))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 from scumble.protocol.errors import DiskFull, OutOfMemory
 from scumble.protocol.frames import decode
-from scumble.protocol.messages import Submit
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest, Submit
 from scumble.server import durable
 from scumble.server.jobs import UNCLAIMED_SECONDS, AlreadyThere, JobStore
 
@@ -290,13 +293,13 @@ def test_full_database_at_submit_leaves_nothing(store: Kept, folder: Path) -> No
     assert store.state(store.put()) == "queued"
 
 
-def test_full_disk_at_the_result_keeps_the_job(store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_at_a_large_result_keeps_the_job(store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = store.put()
     store.begin(job)
     with monkeypatch.context() as patch:
         patch.setattr(durable.os, "fsync", no_space)
         with pytest.raises(DiskFull):
-            store.complete(job, b"result")
+            store.complete(job, bytes(10_000))
     assert store.state(job) == "running"
     assert files(folder) == {f"{job}.submit"}
 
@@ -349,4 +352,19 @@ def test_a_really_full_disk(small_disk: Path) -> None:
         store.cancel(job)
     assert store.result(kept[0]) == b"result"
     assert store.state(store.put()) == "queued"
+    store.close()
+
+
+def test_a_jobs_own_pixels_make_room_for_its_result(small_disk: Path) -> None:
+    store, job = Kept(small_disk / "jobs"), new_job()
+    request = EditRequest("img2img", Size(100, 100), Bounds(0, 0, 100, 100))
+    store.add("ann", Submit(job, request), buffers_of(request), time.time())
+    store.begin(job)
+    with (small_disk / "something else").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+    assert shutil.disk_usage(small_disk).free == 0
+    store.complete(job, b"pixels" * 3000)
+    assert store.state(job) == "done"
+    assert store.result(job) == b"pixels" * 3000
     store.close()

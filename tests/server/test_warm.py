@@ -139,7 +139,7 @@ def paint(engine: Engine, others: int = 0) -> tuple[Worker, Any]:
     return worker, worker._layers(work(), request, source, report)
 
 
-@pytest.mark.parametrize("error", [OutOfMemory, MemoryError])
+@pytest.mark.parametrize("error", [OutOfMemory, pytest.param(MemoryError, marks=pytest.mark.slow)])
 def test_a_job_that_runs_out_of_memory_is_done_again_thriftily_and_alone(error: type[Exception]) -> None:
     engine = Starved(error, failures=1)
     worker, (_, layers) = paint(engine, others=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 import sys
 import time
@@ -20,12 +21,12 @@ from scumble.server.shared import Parcel, discard, new_name, offer, take
 from scumble.server.worker import unpack
 
 from .edits import segments
-from .harness import LORA
+from .harness import LORA, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
 SERVER = """
-import asyncio, multiprocessing
+import asyncio, multiprocessing, sys
 from scumble.protocol.frames import decode
 from scumble.server.executor import LocalExecutor
 from tests.server.edits import work
@@ -36,7 +37,7 @@ async def main():
         message = decode(payload)[0]
         if message.stage == "denoising" and message.step == 1:
             print(multiprocessing.active_children()[0].pid, flush=True)
-    await executor.run(work("slow", steps=1000), tell)
+    await executor.run(work("slow", steps=int(sys.argv[1])), tell)
 
 if __name__ == "__main__":
     asyncio.run(main())
@@ -44,11 +45,15 @@ if __name__ == "__main__":
 
 
 @contextmanager
-def server() -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+def server(steps: int = 1000) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
     """A process with a worker in the middle of a job, and that worker."""
     repository = Path(__file__).parents[2]
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=repository
+        [sys.executable, "-c", SERVER, str(steps)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=repository,
     ) as running:
         try:
             assert running.stdout is not None
@@ -68,22 +73,33 @@ def gone_within(process: psutil.Process, seconds: float) -> bool:
 
 
 def test_a_killed_server_takes_its_worker_along_and_leaves_no_shared_memory() -> None:
-    before = segments()
     with server() as (running, worker):
         running.kill()
         assert gone_within(worker, 2)
         assert running.stderr is not None
         assert running.stderr.read() == ""  # the resource tracker has nothing to complain about
-    assert segments() == before
+        assert segments(running.pid) == set()
 
 
 def test_server_and_worker_killed_at_once_leave_no_shared_memory() -> None:
-    before = segments()
     with server() as (running, worker):
         running.kill()
         worker.kill()
         assert gone_within(worker, 2)
-    assert segments() == before
+        assert segments(running.pid) == set()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory does not show here")
+@pytest.mark.parametrize("both", [False, True])
+def test_a_result_that_a_killed_server_has_not_taken_leaves_no_shared_memory(both: bool) -> None:
+    with server(steps=3) as (running, worker):
+        running.send_signal(signal.SIGSTOP)
+        wait_until(lambda: segments(running.pid))
+        if both:
+            worker.kill()
+        running.kill()
+        assert gone_within(worker, 2)
+        wait_until(lambda: not segments(running.pid))
 
 
 def test_a_parcel_carries_bytes_through_shared_memory() -> None:

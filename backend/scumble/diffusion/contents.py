@@ -96,11 +96,16 @@ def read_header(path: Path) -> Header:
 
     Raises ModelUnreadable.
     """
+    return _parse(*read_raw_header(path))
+
+
+def read_raw_header(path: Path) -> tuple[bytes, int]:
+    """The header's JSON as it stands in the file, and how many bytes of tensors follow. Raises ModelUnreadable."""
     try:
         if not path.is_file():  # also keeps us from waiting for a pipe or a device
             raise ModelUnreadable("The model's file is not there.", "Check that its disk is connected.")
         with path.open("rb") as file:
-            return parse_header(file, path.stat().st_size)
+            return _raw_header(file, path.stat().st_size)
     except OSError as error:
         raise ModelUnreadable("The model's file cannot be read.", "Check that you may read it.") from error
 
@@ -129,6 +134,10 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 def parse_header(file: BinaryIO, size: int) -> Header:
     """As read_header, of a file that has `size` bytes and of which `file` holds at least the header."""
+    return _parse(*_raw_header(file, size))
+
+
+def _raw_header(file: BinaryIO, size: int) -> tuple[bytes, int]:
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:] != b"{" or length > MAX_HEADER:
@@ -136,11 +145,15 @@ def parse_header(file: BinaryIO, size: int) -> Header:
     if 8 + length > size:
         raise ModelUnreadable("The model's file is cut off.")
     file.seek(8)
-    header = _object(file.read(length))
+    return file.read(length), size - 8 - length
+
+
+def _parse(data: bytes, size: int) -> Header:
+    header = _object(data)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged()
-    _check_layout(header, size - 8 - length)
+    _check_layout(header, size)
     return Header({name: tuple(entry["shape"]) for name, entry in header.items()}, metadata)
 
 

@@ -15,6 +15,7 @@ from ..protocol.errors import ModelUnreadable, OutOfMemory
 from ..protocol.geometry import Bounds
 from .mirror import mirror_margins
 
+onnxruntime.disable_telemetry_events()  # on Windows, where they know no variable
 VIEW = 512
 """Side in px of what the network looks at; the file would scale anything else to it."""
 TRAITS = Traits(native=VIEW, multiple=1, max_area=640 * 640, prompt=False, reach=160)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..diffusion.contents import read_contents, read_json
+from ..diffusion.contents import read_contents, read_json, read_raw_header
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
-from ..diffusion.kinds import ESRGAN, Kind, adapter, recognise, recognise_gguf
+from ..diffusion.kinds import ESRGAN, Kind, adapter, glance, recognise, recognise_gguf
 from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
@@ -63,6 +63,8 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
         return _examine_fill(path)
     if suffix == ".gguf":
         return _other(path, recognise_gguf(path), {})
+    if suffix == ".safetensors" and (family := _plain_lora(path)):
+        return _adapter(path, "lora", family, {})
     contents = replace(read_contents(path), name=readable_name(path))
     identity = identify(contents)
     if identity is not None:
@@ -97,6 +99,12 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
         licence=_licence(path, metadata),
     )
     return ModelFile(info, path, identity)
+
+
+def _plain_lora(path: Path) -> str | None:
+    header, size = read_raw_header(path)
+    # What it says of a licence is worth reading.
+    return None if b'"modelspec.license"' in header else glance(header, size)
 
 
 def _upscaler(path: Path, metadata: Mapping[str, str]) -> ModelFile:

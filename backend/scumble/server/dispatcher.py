@@ -46,11 +46,8 @@ class Listener(Protocol):
 
     def progress(self, job: str, payload: Payload) -> None: ...
 
-    def result(self, job: str, payload: bytes) -> None:
-        """The job is done; it is being written down."""
-
-    def outcome(self, job: str) -> None:
-        """The job is over and written down: `Dispatcher.answer` says how."""
+    def outcome(self, job: str, result: bytes | None = None) -> None:
+        """The job is over and written down: `Dispatcher.answer` says how. `result` is that answer, where it is at hand."""
 
     def failed(self, job: str, error: ScumbleError) -> None:
         """The job is over, and even that could not be written down."""
@@ -74,7 +71,6 @@ class Dispatcher:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._owners: dict[str, str] = {}
         self._cancelled: set[str] = set()
-        self._told: set[str] = set()
         self._listeners: dict[str, Listener] = {}
         self._stopping = False
 
@@ -166,7 +162,6 @@ class Dispatcher:
 
     async def owned(self, owner: str, job: str) -> Job:
         """Raises NotAuthorised, and does not say whether somebody else has such a job."""
-        await self._written_down(job)
         found = await asyncio.to_thread(self._store.find, job)
         if found is None or found.owner != owner:
             raise NotAuthorised("This session has no such job.", "Send the edit again.")
@@ -176,7 +171,6 @@ class Dispatcher:
         return await asyncio.to_thread(self._store.unclaimed, owner)
 
     async def history(self, owner: str, limit: int, before: float | None) -> list[Job]:
-        await self._written_down(*(job for job in self._told if self._owners.get(job) == owner))
         return await asyncio.to_thread(self._store.history, owner, limit, before)
 
     async def models(self, refresh: bool = False) -> tuple[ModelFile, ...]:
@@ -210,14 +204,12 @@ class Dispatcher:
 
     async def _do(self, entry: Waiting) -> None:
         job, owner = entry.job, entry.owner
+        result: bytes | None = None
         try:
             work = await asyncio.to_thread(self._begin, job)
             if job in self._cancelled:
                 raise Cancelled
             result = await self._executor.run(work, partial(self._progress, job, owner))
-            # Not only once it is written down: until then the job itself is, and would be done again (C4).
-            self._told.add(job)
-            self._tell(owner, lambda listener: listener.result(job, result))
             end = partial(self._store.complete, job, result)
         except Cancelled:
             end = partial(self._store.cancel, job)
@@ -229,7 +221,7 @@ class Dispatcher:
         except Exception as error:
             log.error("Job %s failed: %s", job, where(error))
             end = partial(self._store.fail, job, Internal("The job failed through a defect of the backend."))
-        await self._settle(job, owner, end)
+        await self._settle(job, owner, end, result)
         self._cancelled.discard(job)
         del self._running[job]
         self._pump()
@@ -250,28 +242,22 @@ class Dispatcher:
             created=found.created,
         )
 
-    async def _settle(self, job: str, owner: str, end: Callable[[], None]) -> None:
-        """Writes down how the job ended, and tells."""
+    async def _settle(self, job: str, owner: str, end: Callable[[], None], result: bytes | None = None) -> None:
+        """Writes down how the job ended, and only then tells (C4)."""
         try:
             try:
                 await asyncio.to_thread(end)
             except ScumbleError as error:
                 log.warning("Job %s failed: %s", job, error.code)
+                result = None
                 await asyncio.to_thread(self._store.fail, job, error)
         except Exception as error:
             log.error("The end of job %s could not be written down: %s", job, where(error))
             reason = error if isinstance(error, ScumbleError) else Internal("The job could not be written down.")
             self._tell(owner, lambda listener: listener.failed(job, reason))
         else:
-            self._tell(owner, lambda listener: listener.outcome(job))
-        self._told.discard(job)
+            self._tell(owner, lambda listener: listener.outcome(job, result))
         self._owners.pop(job, None)
-
-    async def _written_down(self, *jobs: str) -> None:
-        """Waits until the results that have been told are on the disk: a client may be quicker."""
-        ending = [self._running[job] for job in jobs if job in self._told]
-        if ending:
-            await asyncio.wait(ending)
 
     def _progress(self, job: str, owner: str, payload: Payload) -> None:
         self._tell(owner, lambda listener: listener.progress(job, payload))

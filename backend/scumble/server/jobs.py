@@ -158,15 +158,29 @@ class JobStore:
             database.execute("UPDATE jobs SET state = 'queued', attempts = attempts - 1 WHERE job = ?", (job,))
 
     def complete(self, job: str, result: bytes) -> None:
-        """The job is done, its Result frame kept. Raises DiskFull."""
+        """The job is done, its Result frame kept. Raises DiskFull; then the job is as it was, or its pixels are gone."""
+        try:
+            self._keep(job, result)
+        except DiskFull:
+            # Its own pixels can make the room: minutes of painting are worth more than being able to begin again.
+            if self._submit(job).stat().st_size < len(result):
+                raise
+            self._submit(job).unlink()
+            self._keep(job, result)
+        self._done(job, len(result))
+
+    def _keep(self, job: str, result: bytes) -> None:
         with written(self._folder, result) as file:
             rename(file, self._result(job))
+
+    def _done(self, job: str, size: int) -> None:
+        # Pixels first: they may make the room for the row. After a crash in between, `recover` knows the job by its result.
+        self._submit(job).unlink(missing_ok=True)
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = 'done', finished = ?, bytes = bytes + ? WHERE job = ?",
-                (time.time(), len(result), job),
+                (time.time(), size, job),
             )
-        self._submit(job).unlink(missing_ok=True)
 
     def fail(self, job: str, error: ScumbleError) -> None:
         self._end(job, "failed", (error.code, error.message, error.hint))
@@ -237,7 +251,7 @@ class JobStore:
         for row in rows:
             job = _job(row)
             if self._result(job.id).exists():  # killed between the file and the row
-                self.complete(job.id, self.result(job.id))
+                self._done(job.id, self._result(job.id).stat().st_size)
             elif not self._submit(job.id).exists():
                 self.fail(job.id, Internal("The job was interrupted and could not be taken up again."))
             elif job.state == "running" and row["attempts"] >= MAX_ATTEMPTS:

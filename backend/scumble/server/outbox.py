@@ -32,7 +32,6 @@ class Outbox:
         self._capacity = capacity
         self._entries: dict[tuple[str, object], Entry] = {}
         self._answers = 0
-        self._results: set[str] = set()
         self._abandoned = False
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -45,18 +44,10 @@ class Outbox:
     def progress(self, job: str, payload: Payload) -> None:
         self._put(("progress", job), payload)
 
-    def result(self, job: str, payload: bytes) -> None:
-        """Of a job whose outcome follows: where this was sent by then, that need not be."""
+    def outcome(self, job: str, result: bytes | None = None) -> None:
+        """`result` is kept in memory only where nothing else waits."""
         self._entries.pop(("progress", job), None)
-        self._results.add(job)
-        self._put(("outcome", job), payload)
-
-    def outcome(self, job: str) -> None:
-        """In place of a result that waits still: from now on it can be read from the disk."""
-        self._entries.pop(("progress", job), None)
-        if job not in self._results or ("outcome", job) in self._entries:
-            self._put(("outcome", job), Outcome(job))
-        self._results.discard(job)
+        self._put(("outcome", job), Outcome(job) if result is None or self._entries else result)
 
     def queue(self, payload: Payload) -> None:
         self._put(("queue", None), payload)

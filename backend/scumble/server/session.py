@@ -221,11 +221,8 @@ class Session:
     def progress(self, job: str, payload: Payload) -> None:
         self._outbox.progress(job, payload)
 
-    def result(self, job: str, payload: bytes) -> None:
-        self._outbox.result(job, payload)
-
-    def outcome(self, job: str) -> None:
-        self._outbox.outcome(job)
+    def outcome(self, job: str, result: bytes | None = None) -> None:
+        self._outbox.outcome(job, result)
 
     def failed(self, job: str, error: ScumbleError) -> None:
         self._fail(job, error)

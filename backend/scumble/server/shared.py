@@ -22,8 +22,8 @@ class Parcel(NamedTuple):
 
 
 def new_name() -> str:
-    """A name that no other segment has; short, as macOS allows 31 characters."""
-    return f"scumble-{secrets.token_hex(8)}"
+    """A name that no other segment has, and that tells whose it is; short, as macOS allows 31 characters."""
+    return f"scumble-{os.getpid():x}-{secrets.token_hex(6)}"
 
 
 @contextlib.contextmanager

@@ -14,7 +14,9 @@ from .variants import prediction, resolution, variant
 TOKENIZER = Path(__file__).parent / "sd1_files" / "tokenizer"
 """CLIP's, for single files, which bring none; all families that attend to CLIP share its vocabulary."""
 
-FIRST_KERNEL = "model.diffusion_model.input_blocks.0.0.weight"
+FIRST_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+"""(width, token width) of a denoiser in the original layout, in versions 1 and 2."""
+_FIRST_KERNEL = "model.diffusion_model.input_blocks.0.0.weight"
 """(width, input channels, 3, 3) of a denoiser in the original layout."""
 
 _CLASSES = {
@@ -30,6 +32,15 @@ def classes(contents: Contents) -> Mapping[str, str | None]:
     """The components of a folder and the names of their classes; None where the component is left out."""
     index = contents.configs["model_index"]
     return {name: kind[1] for name, kind in index.items() if isinstance(kind, list) and len(kind) == 2}
+
+
+def file_channels(contents: Contents, attention: str) -> tuple[int, int] | None:
+    """Of a denoiser in the original layout: how many channels it takes, and how wide the tokens are that `attention`
+    takes; None where these are not there."""
+    kernel, takes = contents.tensors.get(_FIRST_KERNEL), contents.tensors.get(attention)
+    if kernel is None or takes is None or len(kernel) != 4 or len(takes) != 2:
+        return None
+    return kernel[1], takes[1]
 
 
 def identify_folder(
@@ -72,7 +83,7 @@ def identify_file(
     for prefix, part in parts.items():
         if not any(name.startswith(prefix) for name in contents.tensors):
             raise ModelUnreadable(f"This file is {title} without its {part}.", "Choose a file that holds all parts.")
-    channels = contents.tensors[FIRST_KERNEL][1]
+    channels = contents.tensors[_FIRST_KERNEL][1]
     said = prediction(contents)
     return _identity(contents, family, defaults, channels, said or predicts, resolution(contents) or native)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import Contents, Defaults, Identity
-from .latent import FIRST_KERNEL, TOKENIZER, classes, identify_file, identify_folder
+from .latent import FIRST_ATTENTION, TOKENIZER, classes, file_channels, identify_file, identify_folder
 
 if TYPE_CHECKING:
     from ..device import Device
@@ -23,7 +23,6 @@ _SINGLE_PARTS = {
     "first_stage_model.": "autoencoder",
     "cond_stage_model.transformer.": "text encoder",
 }
-_FIRST_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 
 
 class Sd1:
@@ -40,8 +39,8 @@ class Sd1:
             if parts.get("unet") != "UNet2DConditionModel" or other:
                 return None
             return identify_folder(contents, self.name, self.defaults)
-        kernel, attention = contents.tensors.get(FIRST_KERNEL), contents.tensors.get(_FIRST_ATTENTION)
-        if kernel is None or attention is None or len(kernel) != 4 or attention[1:] != (_TOKEN_WIDTH,):
+        _, width = file_channels(contents, FIRST_ATTENTION) or (0, 0)
+        if width != _TOKEN_WIDTH:
             return None
         return identify_file(contents, self.name, self.defaults, "a Stable Diffusion 1.x model", _SINGLE_PARTS, _NATIVE)
 

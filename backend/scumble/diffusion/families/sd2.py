@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import Contents, Defaults, Identity
-from .latent import FIRST_KERNEL, TOKENIZER, classes, identify_file, identify_folder
+from .latent import FIRST_ATTENTION, TOKENIZER, classes, file_channels, identify_file, identify_folder
 from .variants import resolution
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _SINGLE_PARTS = {
     "first_stage_model.": "autoencoder",
     "cond_stage_model.model.": "text encoder",
 }
-_FIRST_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 
 
 class Sd2:
@@ -41,10 +40,10 @@ class Sd2:
             if not unet.get("use_linear_projection") or unet.get("addition_embed_type"):
                 return None
             return identify_folder(contents, self.name, self.defaults)
-        kernel, attention = contents.tensors.get(FIRST_KERNEL), contents.tensors.get(_FIRST_ATTENTION)
-        if kernel is None or attention is None or len(kernel) != 4 or attention[1:] != (_TOKEN_WIDTH,):
+        channels, width = file_channels(contents, FIRST_ATTENTION) or (0, 0)
+        if width != _TOKEN_WIDTH:
             return None
-        base = kernel[1] == 9 or _is_base(contents)
+        base = channels == 9 or _is_base(contents)
         return identify_file(
             contents,
             self.name,

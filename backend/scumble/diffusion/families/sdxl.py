@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...protocol.errors import ModelUnreadable
 from .base import Contents, Defaults, Identity
-from .latent import FIRST_KERNEL, TOKENIZER, classes, identify_file, identify_folder
+from .latent import TOKENIZER, classes, file_channels, identify_file, identify_folder
 
 if TYPE_CHECKING:
     from ..device import Device
@@ -49,12 +49,10 @@ class Sdxl:
             if not parts.get("text_encoder") and parts.get("text_encoder_2"):
                 raise _refiner()
             return identify_folder(contents, self.name, self.defaults, ("text_encoder", "text_encoder_2"))
-        kernel, attention = contents.tensors.get(FIRST_KERNEL), contents.tensors.get(_ATTENTION)
-        if kernel is None or attention is None or len(kernel) != 4:
-            return None
-        if attention[1:] == (_REFINER_WIDTH,):
+        _, width = file_channels(contents, _ATTENTION) or (0, 0)
+        if width == _REFINER_WIDTH:
             raise _refiner()
-        if attention[1:] != (_TOKEN_WIDTH,) or _DEEPEST not in contents.tensors:
+        if width != _TOKEN_WIDTH or _DEEPEST not in contents.tensors:
             return None
         native = _TURBO_NATIVE if contents.name.startswith(_TURBO) else _NATIVE
         return identify_file(contents, self.name, self.defaults, "an SDXL model", _SINGLE_PARTS, native)
