@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,33 @@ def test_every_part_is_measured(
     ]
     assert all("same bytes" in line.detail for line in lines if "card" in line.name and "LoRA" not in line.name)
     assert all(line.figures.seconds > 0 for line in lines if line.figures)
+
+
+@pytest.mark.slow
+def test_a_step_waits_for_what_it_asks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measurement = footprint.Measurement(narrow(SUBJECTS[0], tmp_path), Device("cpu", torch.float32, False), tmp_path)
+
+    modes = ["default"]
+
+    def waits(name: str, times: int) -> None:
+        right = getattr(measurement.model, name)
+
+        def call(*arguments: Any) -> Any:
+            for _ in range(times if modes[-1] == "warn" else 0):
+                warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+            return right(*arguments)
+
+        monkeypatch.setattr(measurement.model, name, call)
+
+    waits("encode_prompt", 7)  # once, and then remembered
+    waits("predict", 2)
+    waits("decode_latents", 5)
+    monkeypatch.setattr(measurement.meter, "device", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    monkeypatch.setattr(footprint, "release", lambda device: None)
+    (line,) = measurement.what_a_step_waits_for()
+    assert line.name == "sd1 waits in a step: 2"
+    assert "test_footprint.py" in line.detail
 
 
 def test_a_part_that_fails_is_said_and_the_others_go_on(

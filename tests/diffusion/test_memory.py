@@ -8,7 +8,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 from scumble.diffusion import memory
-from scumble.diffusion.memory import Memory, autoencoder_area, batch_size, budget, memory_errors, read_memory, release
+from scumble.diffusion.memory import (
+    AUTOENCODER,
+    UNET,
+    Memory,
+    autoencoder_area,
+    batch_size,
+    budget,
+    memory_errors,
+    read_memory,
+    release,
+)
 from scumble.protocol.errors import OutOfMemory
 
 GIB = 1 << 30
@@ -21,15 +31,15 @@ def machine(gigabytes: float) -> Memory:
 @pytest.mark.parametrize(
     ("gigabytes", "item", "native", "alone", "side"),
     [
-        (4, 2, 512, False, 512),
-        (16, 2, 512, False, 1024),
-        (16, 4, 512, False, 724),
-        (24, 2, 1024, False, 1254),
+        (2, 2, 512, False, 512),
+        (16, 2, 512, False, 1311),
+        (16, 4, 512, False, 927),
+        (24, 2, 1024, False, 1606),
         (8, 4, 1024, False, 1024),
-        (8, 2, 1024, True, 1402),
-        (4, 2, 1024, True, 958),
+        (8, 2, 1024, True, 1796),
+        (4, 2, 1024, True, 1227),
         (1, 2, 1024, True, 512),
-        (24, 2, 1024, True, 2428),
+        (24, 2, 1024, True, 3111),
     ],
 )
 def test_a_picture_goes_through_the_autoencoder_whole_as_long_as_it_fits(
@@ -44,21 +54,30 @@ def test_a_part_of_a_device_is_for_others(gigabytes: float, left: float) -> None
 
 
 @pytest.mark.parametrize(
-    ("count", "area", "gigabytes", "kind", "at_once"),
+    ("count", "each", "gigabytes", "kind", "at_once"),
     [
-        (4, 512**2, 64, "cpu", 1),
-        (1, 512**2, 24, "cuda", 1),
-        (4, 512**2, 24, "cuda", 4),
-        (16, 512**2, 8, "cuda", 4),
-        (5, 1024**2, 32, "cuda", 3),
-        (5, 1024**2, 12, "cuda", 1),
-        (3, 2048**2, 4, "xpu", 1),
+        (4, 0.5, 64, "cpu", 1),
+        (1, 0.5, 24, "cuda", 1),
+        (4, 0.5, 24, "cuda", 4),
+        (16, 0.5, 8, "cuda", 4),
+        (5, 2, 32, "cuda", 3),
+        (5, 2, 12, "cuda", 1),
+        (3, 8, 4, "xpu", 1),
     ],
 )
 def test_pictures_are_denoised_together_as_far_as_they_fit(
-    count: int, area: int, gigabytes: float, kind: str, at_once: int
+    count: int, each: float, gigabytes: float, kind: str, at_once: int
 ) -> None:
-    assert batch_size(count, area, machine(gigabytes), 2, kind) == at_once
+    assert batch_size(count, int(each * GIB), machine(gigabytes), kind) == at_once
+
+
+@pytest.mark.parametrize(
+    ("numbers", "native", "took"),
+    [(AUTOENCODER, 512, 0.470e9), (AUTOENCODER, 1024, 1.879e9), (2 * UNET, 512, 0.136e9), (2 * UNET, 1024, 0.330e9)],
+)
+def test_what_is_reckoned_with_is_more_than_what_a_gpu_took(numbers: int, native: int, took: float) -> None:
+    """Measured on an H100 in 16 bits: Stable Diffusion 1.5 at 512 px, SDXL at 1024."""
+    assert 1.2 < numbers * 2 * native**2 / took < 2.5
 
 
 def test_this_machine_has_memory() -> None:

@@ -4,6 +4,7 @@ on it holds no number, so that nothing can come of it."""
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from scumble.diffusion import residents as module
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify
-from scumble.diffusion.memory import Memory
-from scumble.diffusion.residents import Residents, layer_by_layer, leaving, moves
+from scumble.diffusion.families.sdxl import FILES as SDXL_FILES
+from scumble.diffusion.families.unet_model import _build
+from scumble.diffusion.memory import UNET, Memory, autoencoder_bytes, budget, denoiser_bytes
+from scumble.diffusion.residents import Residents, layer_by_layer, leaving, moves, weight_bytes
 from scumble.editing.plan import Pixels, Plan
 from scumble.protocol.errors import OutOfMemory
 from scumble.protocol.messages import Control, LoraUse
@@ -53,10 +56,10 @@ def test_the_least_recently_used_part_goes_first(held: dict[str, int], needed: i
 @pytest.mark.parametrize(
     ("weights", "working", "total", "divided"),
     [
-        (5.1, 2.1, 7.5, False),  # SDXL at 1024 px on a card of 8 GiB
-        (5.1, 2.1, 5.5, True),  # on one of 6
-        (1.7, 0.5, 3.5, False),  # Stable Diffusion 1.5 on one of 4
-        (1.7, 0.5, 1.5, True),
+        (4.8, 0.8, 7.5, False),  # SDXL at 1024 px on a card of 8 GiB
+        (4.8, 0.8, 5.5, True),  # on one of 6
+        (1.6, 0.2, 3.5, False),  # Stable Diffusion 1.5 on one of 4
+        (1.6, 0.2, 1.5, True),
         (0.2, 16.0, 7.5, False),  # an autoencoder and a very large picture: its weights are not what is too much
     ],
 )
@@ -64,6 +67,30 @@ def test_what_does_not_fit_even_alone_comes_layer_by_layer(
     weights: float, working: float, total: float, divided: bool
 ) -> None:
     assert layer_by_layer(int(weights * GIB), int(working * GIB), int(total * GIB)) is divided
+
+
+@pytest.fixture(scope="module")
+def sdxl() -> dict[str, int]:
+    """Bytes of its parts in 16 bits, in the order of their use."""
+    configs = {path.stem: json.loads(path.read_text()) for path in SDXL_FILES.glob("*.json")}
+    parts = _build(configs, ("text_encoder", "text_encoder_2", "unet", "vae"))
+    return {name: weight_bytes(part) // 2 for name, part in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "denoising", "decoding"),
+    [
+        (8, [], ["text_encoder", "text_encoder_2"]),
+        (12, [], []),
+    ],
+)
+def test_on_a_card_of_8_gib_sdxl_parts_with_its_text_encoders_alone(
+    sdxl: dict[str, int], gigabytes: int, denoising: list[str], decoding: list[str]
+) -> None:
+    """A denoiser that left would take a second of each picture to come back."""
+    most = budget(Memory(0, gigabytes * GIB))
+    assert leaving(sdxl, denoiser_bytes(UNET, 2 * 1024**2, 2), most) == denoising
+    assert leaving(sdxl, autoencoder_bytes(1024**2, 2), most) == decoding
 
 
 @pytest.mark.parametrize(
@@ -248,8 +275,24 @@ def test_thriftily_each_part_is_alone(tmp_path: Path, second_device: None) -> No
     assert len(here(engine)) > 1, "the next job is not thrifty any more"
 
 
+def test_where_memory_ran_out_parts_go_sooner_from_then_on(tmp_path: Path, second_device: None) -> None:
+    decoding = autoencoder_bytes(64**2, 4)
+    engine = make("sd1", tmp_path, lambda sizes: sum(sizes.values()) + decoding + (1 << 20))
+    expected = paint(engine, steps=2)
+    assert len(here(engine)) == 3
+    engine.generate(plan(steps=2), Log(), thrifty=True)
+    less = engine.model.residents._budget
+    np.testing.assert_array_equal(paint(engine, steps=2), expected)
+    assert sum(sizes(engine.model)[part] for part in here(engine)) + decoding <= less
+    assert len(here(engine)) == 2
+    engine.generate(plan(steps=2), Log(), thrifty=True)
+    assert engine.model.residents._budget == less, "not less and less"
+
+
 def test_a_large_picture_makes_the_denoiser_go_for_its_decoding(tmp_path: Path, second_device: None) -> None:
-    engine = make("sd1", tmp_path, lambda sizes: sum(sizes.values()) + (24 << 20))
+    scale = 8
+    engine = make("sd1", tmp_path, lambda sizes: sum(sizes.values()) + autoencoder_bytes((5 * scale) ** 2, 4))
+    assert engine.model.scale == scale
     engine.decode(torch.zeros(1, 4, 4, 4))
     assert len(here(engine)) == 3
     engine.decode(torch.zeros(1, 4, 8, 8))

@@ -85,7 +85,7 @@ def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Cont
         total: Residuals | None = None
         on_device = scalar(timestep, model.device)
         for guide in counting:
-            model.residents.bring(guide.network, model.denoising(latents))
+            model.residents.bring(guide.network, model.denoising(latents.shape))
             down, mid = guide.network(
                 latents,
                 on_device,

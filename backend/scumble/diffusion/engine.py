@@ -119,8 +119,10 @@ class DiffusionEngine:
         prompts = {tuple(self.read_prompt(text, key) for text, key in texts_of(request, seed)) for seed in seeds}
         if self._thrifty or len(prompts) > 1:
             return 1
-        area = max(tile.area for tile in plan.tiles)
-        return batch_size(request.count, area, self._memory, self.model.dtype.itemsize, kind)
+        tile, scale = max(plan.tiles, key=lambda tile: tile.area), self.model.scale
+        # With and without the prompt.
+        shape = torch.Size((2, self.model.latent_channels, tile.height // scale, tile.width // scale))
+        return batch_size(request.count, self.model.denoising(shape), self._memory, kind)
 
     def read_prompt(self, text: str, seed: str) -> Prompt:
         """What a prompt says once its wildcards are drawn."""
@@ -209,7 +211,9 @@ class DiffusionEngine:
 
     def _most(self) -> int:
         """Px that the autoencoder is given at once."""
-        native, item = self.model.identity.native, self.model.dtype.itemsize
+        native, dtype = self.model.identity.native, self.model.dtype
+        # One that leaves the range of float16 goes on in float32 (`modules.in_range`).
+        item = 4 if dtype == torch.float16 else dtype.itemsize
         most = autoencoder_area(self._memory, item, native, self.model.residents.moves)
         return min(max(most // 2, (native // 2) ** 2), native**2) if self._thrifty else most
 

@@ -45,7 +45,7 @@ from .families.sdxl import FILES as SDXL_FILES
 from .families.sdxl import SDXL
 from .families.sdxl_model import SdxlModel
 from .families.unet_model import UNetModel, assemble
-from .memory import Memory, autoencoder_bytes, budget, denoiser_bytes, read_memory, release
+from .memory import UNET, Memory, autoencoder_bytes, budget, denoiser_bytes, read_memory, release
 from .residents import moves
 from .samplers import make_scheduler
 
@@ -268,7 +268,7 @@ class Measurement:
             return run
 
         reckoned = {
-            "predict": denoiser_bytes(2 * native, item),
+            "predict": denoiser_bytes(UNET, 2 * native, item),
             "encode_image": autoencoder_bytes(native, item),
             "decode_latents": autoencoder_bytes(native, item),
         }
@@ -288,6 +288,7 @@ class Measurement:
         if self.meter.device.type != "cuda":
             return
         engine = self._engine()
+        self._run(engine, edit(self.subject, engine, mode="fill", steps=2))  # all that is remembered is
         counts, places = [], Counter[str]()
         for steps in (4, 8):
             plan = edit(self.subject, engine, mode="fill", steps=steps)

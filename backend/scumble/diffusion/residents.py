@@ -23,6 +23,9 @@ from .memory import Memory, budget, read_memory
 
 Part = TypeVar("Part")
 
+SPARED = 8
+"""One part in so many of what there was thought to be is left to other programs, once memory has run out."""
+
 
 def leaving(held: Mapping[Part, int], needed: int, budget: int) -> list[Part]:
     """Which of the parts (bytes each, the least recently used first) go so that `needed` bytes more are within `budget`."""
@@ -52,7 +55,7 @@ class Residents:
     def __init__(self, device: torch.device, parts: Iterable[nn.Module]) -> None:
         self._device = device
         self.moves = moves(device)
-        self._budget = budget(read_memory(device))
+        self._budget = self._settled = budget(read_memory(device))
         self._alone = False
         self._rests: WeakKeyDictionary[nn.Module, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
         """Each part's tensors, and what they are in the machine's memory."""
@@ -78,7 +81,7 @@ class Residents:
 
     def settle(self, memory: Memory) -> None:
         """From now on the device has so much memory. Brings what fits into it, the largest first."""
-        self._budget = budget(memory)
+        self._budget = self._settled = budget(memory)
         self.leave()
         with contextlib.suppress(torch.OutOfMemoryError):  # others have it; what is needed will come, or say so
             for part in sorted(self._rests, key=weight_bytes, reverse=True) if self.moves else ():
@@ -86,9 +89,11 @@ class Residents:
                     self._come(part)
 
     def alone(self, alone: bool) -> None:
-        """Whether each part is to be alone on the device while it works."""
+        """Whether each part is to be alone on the device while it works: memory has run out. Then there is less of it than
+        was thought, as other programs have it, and from now on parts go sooner, before it runs out again."""
         self._alone = alone
         if alone:
+            self._budget = self._settled - self._settled // SPARED
             self.leave()
 
     def leave(self) -> None:

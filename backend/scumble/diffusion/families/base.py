@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from ..conditioning import Conditioning, Residuals
@@ -133,8 +134,8 @@ class Model(Protocol):
         """
         ...
 
-    def denoising(self, latents: Tensor) -> int:
-        """Bytes that a denoiser takes beside its weights for such a batch of latents."""
+    def denoising(self, shape: torch.Size) -> int:
+        """Bytes that a denoiser takes beside its weights for latents of this shape, (n, c, h, w)."""
         ...
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:

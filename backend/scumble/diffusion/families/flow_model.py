@@ -19,7 +19,7 @@ from ...protocol.errors import ModelUnreadable
 from ..conditioning import Conditioning, Residuals
 from ..contents import read_contents, read_header, weight_files
 from ..device import Device
-from ..memory import autoencoder_bytes, denoiser_bytes, memory_errors
+from ..memory import TRANSFORMER, autoencoder_bytes, denoiser_bytes, memory_errors
 from ..prompts import Prompt
 from ..residents import Residents
 from .base import NO_EMBEDDINGS, Identity
@@ -97,8 +97,8 @@ class FlowModel:
     ) -> Tensor:
         raise NotImplementedError
 
-    def denoising(self, latents: Tensor) -> int:
-        return denoiser_bytes(len(latents) * latents.shape[2:].numel() * self.scale**2, self.dtype.itemsize)
+    def denoising(self, shape: torch.Size) -> int:
+        return denoiser_bytes(TRANSFORMER, shape[0] * shape[2:].numel() * self.scale**2, self.dtype.itemsize)
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
         return {"encoder_hidden_states": conditioning.tokens}
@@ -120,16 +120,20 @@ class FlowModel:
 
     def _encoded(self, image: Tensor) -> Any:
         """The distribution of the autoencoder's own latents."""
-        self.residents.bring(self._vae, self._autoencoding(image.shape))
-        return in_range(
-            self._vae, lambda: self._vae.encode(self._here(image)).latent_dist, lambda latents: latents.mean
-        )
+
+        def encode() -> Any:
+            self.residents.bring(self._vae, self._autoencoding(image.shape))
+            return self._vae.encode(self._here(image)).latent_dist
+
+        return in_range(self._vae, encode, lambda latents: latents.mean)
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        self.residents.bring(self._vae, self._autoencoding(latents.shape, self.scale // self.patch))
-        image: Tensor = in_range(
-            self._vae, lambda: self._vae.decode(self._here(latents)), lambda output: output.sample
-        ).sample
+
+        def decode() -> Any:
+            self.residents.bring(self._vae, self._autoencoding(latents.shape, self.scale // self.patch))
+            return self._vae.decode(self._here(latents))
+
+        image: Tensor = in_range(self._vae, decode, lambda output: output.sample).sample
         return image
 
     def _autoencoding(self, shape: torch.Size, scale: int = 1) -> int:

@@ -42,7 +42,7 @@ class Flux2Model(FlowModel):
     ) -> Tensor:
         count, channels, height, width = latents.shape
         words = conditioning.tokens.shape[1]
-        self.residents.bring(self._transformer, self.denoising(latents))
+        self.residents.bring(self._transformer, self.denoising(latents.shape))
         output: Tensor = self._transformer(
             hidden_states=latents.flatten(2).transpose(1, 2),
             timestep=timestep.to(latents.dtype).expand(count) / 1000,

@@ -36,7 +36,7 @@ def fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def in_range(autoencoder: Any, run: Callable[[], Any], numbers: Callable[[Any], Tensor]) -> Any:
-    """What `run` gives of the autoencoder; `numbers` are those of it that must be finite.
+    """What `run` gives of the autoencoder, for which it makes room; `numbers` are those of it that must be finite.
 
     Some autoencoders leave the range of float16, first of all SDXL's; one that does stays in float32 from then on.
     """

@@ -21,7 +21,7 @@ from ..conditioning import Conditioning, Residuals
 from ..contents import read_contents, read_header, read_json, weight_files
 from ..convert import read_folder, read_original
 from ..device import Device
-from ..memory import autoencoder_bytes, denoiser_bytes, memory_errors
+from ..memory import UNET, autoencoder_bytes, denoiser_bytes, memory_errors
 from ..prompts import Prompt
 from ..residents import Residents
 from .base import NO_EMBEDDINGS, Identity, Prediction
@@ -93,8 +93,12 @@ class UNetModel:
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
         factor = self._vae.config.scaling_factor
-        self.residents.bring(self._vae, self._autoencoding(image.shape))
-        encoded = in_range(self._vae, lambda: self._vae.encode(self._here(image)), _latents)
+
+        def encode() -> Any:
+            self.residents.bring(self._vae, self._autoencoding(image.shape))
+            return self._vae.encode(self._here(image))
+
+        encoded = in_range(self._vae, encode, _latents)
         mean = _latents(encoded) * factor
         if isinstance(self._vae, AutoencoderTiny):
             return mean, torch.zeros_like(mean)
@@ -103,17 +107,19 @@ class UNetModel:
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         factor = self._vae.config.scaling_factor
-        self.residents.bring(self._vae, self._autoencoding(latents.shape, self.scale))
-        image: Tensor = in_range(
-            self._vae, lambda: self._vae.decode(self._here(latents) / factor), lambda output: output.sample
-        ).sample
+
+        def decode() -> Any:
+            self.residents.bring(self._vae, self._autoencoding(latents.shape, self.scale))
+            return self._vae.decode(self._here(latents) / factor)
+
+        image: Tensor = in_range(self._vae, decode, lambda output: output.sample).sample
         return image
 
     @torch.no_grad()
     def predict(
         self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
     ) -> Tensor:
-        self.residents.bring(self._unet, self.denoising(latents))
+        self.residents.bring(self._unet, self.denoising(latents.shape))
         output: Tensor = self._unet(
             latents,
             timestep,
@@ -123,8 +129,8 @@ class UNetModel:
         ).sample
         return output
 
-    def denoising(self, latents: Tensor) -> int:
-        return denoiser_bytes(len(latents) * latents.shape[2:].numel() * self.scale**2, self.dtype.itemsize)
+    def denoising(self, shape: torch.Size) -> int:
+        return denoiser_bytes(UNET, shape[0] * shape[2:].numel() * self.scale**2, self.dtype.itemsize)
 
     def _autoencoding(self, shape: torch.Size, scale: int = 1) -> int:
         return autoencoder_bytes(shape[2:].numel() * scale**2, self._vae.dtype.itemsize)

@@ -40,7 +40,7 @@ class ZImageModel(FlowModel):
             else [tokens[there] for tokens, there in zip(conditioning.tokens, said, strict=True)]
         )
         time = ((1000 - timestep) / 1000).expand(len(latents))
-        self.residents.bring(self._transformer, self.denoising(latents))
+        self.residents.bring(self._transformer, self.denoising(latents.shape))
         outputs = self._transformer(list(latents[:, :, None]), time, words, return_dict=False)[0]
         output: Tensor = -torch.stack(outputs).squeeze(2)
         return output
