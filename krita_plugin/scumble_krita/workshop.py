@@ -6,7 +6,7 @@ Methods run on the GUI thread and none of them waits. Views are told that someth
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -203,11 +203,11 @@ class Workshop:
         return self._editor.pixels(job, index)
 
     @in_turn
-    def show(self, job: str, index: int, anyway: bool = False) -> None:
+    def show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
         """Puts an image on the canvas, in place of the one of its job that is shown there. Raises ScumbleError."""
-        self._show(job, index, anyway)
+        return self._show(job, index, anyway)
 
-    def _show(self, job: str, index: int, anyway: bool = False) -> None:
+    def _show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
         outcome = self.outcome(job)
         if index in outcome.applied:
             return
@@ -217,6 +217,15 @@ class Workshop:
         if outcome.shown is not None and outcome.shown != index:
             document.replace_next(job, outcome.shown)
         try:
+            if outcome.request.mode == "upscale":
+                factor = self._editor.enlargement(job, index, document, anyway)
+                if factor > 1:
+                    yield from document.enlarging(factor)
+                    self._editor.enlarged(job, document)
+            if document.takes_long(self._editor.pixels(job, index)[0]):
+                layer = self._editor.layer(job, index, document, anyway)
+                if layer is not None:
+                    yield from document.get_ready(layer)
             self._editor.insert(job, index, document, anyway)
         except CanvasChanged as error:
             self._notify(error, "Insert anyway", lambda: self.show(job, index, anyway=True))
@@ -230,12 +239,12 @@ class Workshop:
         self._tell()
 
     @in_turn
-    def step(self, document: KritaDocument | None, by: int) -> None:
+    def step(self, document: KritaDocument | None, by: int) -> Iterator[None]:
         """Shows the next or previous image of the latest result."""
         outcome = self.latest(document)
         if outcome is not None:
-            first = -1 if by > 0 else 0
-            self._show(outcome.job, ((first if outcome.shown is None else outcome.shown) + by) % outcome.count)
+            shown = (-1 if by > 0 else 0) if outcome.shown is None else outcome.shown
+            yield from self._show(outcome.job, (shown + by) % outcome.count)
 
     @in_turn
     def apply(self, job: str) -> None:
@@ -255,16 +264,19 @@ class Workshop:
         """Takes the shown image off the canvas and forgets the result; what was applied stays."""
         outcome = self.outcome(job)
         if outcome.shown is not None and outcome.document is not None and outcome.document.is_open:
-            outcome.document.remove_layer(job, outcome.shown)
+            enlarged = outcome.document.remove_layer(job, outcome.shown)
+            if enlarged and not outcome.applied:
+                hint = "Undo (Ctrl+Z) takes it back to the old one."
+                self.notice = Notice("The picture stays at its new size, as it was changed since.", hint)
         self._forget(outcome)
         self._tell()
 
     @in_turn
-    def open_as_document(self, job: str, index: int) -> None:
+    def open_as_document(self, job: str, index: int) -> Iterator[None]:
         """For a result whose document is closed."""
         outcome = self.outcome(job)
         outcome.document = self.documents.create(outcome.request.canvas)
-        self._show(job, index)
+        return self._show(job, index)
 
     def bring_back(self, job: str) -> None:
         """Asks for a result of the history."""
@@ -281,12 +293,15 @@ class Workshop:
     # ---- what the client says ----------------------------------------------------------------------------------------
 
     @in_turn
-    def handle_events(self) -> None:
+    def handle_events(self) -> Iterator[None]:
         """To be called on the GUI thread after `wake`. One event that cannot be handled does not hold up the others."""
         error: Exception | None = None
         for event in self._client.events():
             try:
-                self._handle(event)
+                if isinstance(event, Finished):
+                    yield from self._finished(event)
+                else:
+                    self._handle(event)
             except Exception as problem:
                 error = problem
         self._tell()
@@ -298,8 +313,6 @@ class Workshop:
             self._connected(event)
         elif isinstance(event, Lost):
             self._lost(event)
-        elif isinstance(event, Finished):
-            self._finished(event)
         elif isinstance(event, Received):
             self._received(event.message, event.buffers)
 
@@ -366,7 +379,7 @@ class Workshop:
         else:
             self._notify(error)
 
-    def _finished(self, event: Finished) -> None:
+    def _finished(self, event: Finished) -> Iterator[None]:
         result = event.result
         self.jobs.pop(result.job, None)
         self._editor.finish(event)
@@ -379,7 +392,7 @@ class Workshop:
         for outcome in self.outcomes[:-KEPT_RESULTS]:
             self._forget(outcome)
         if document is not None and not known:
-            self._show(result.job, 0)
+            yield from self._show(result.job, 0)
         elif not known:
             message = "A result of an earlier session is here."
             hint = "Click its picture below to put it on the open document."

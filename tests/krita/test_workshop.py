@@ -117,6 +117,23 @@ def test_what_comes_while_a_layer_is_added_waits_for_its_turn(desk: Desk, monkey
     assert desk.workshop.outcome(job).applied == {1}
 
 
+def test_an_upscale_enlarges_the_picture_first(desk: Desk) -> None:
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.client.events import Finished
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
+    from scumble_krita.lib.scumble.protocol.messages import Buffer, Layer, Result
+
+    job = desk.workshop.start(desk.document, Form(factor=3, enlarge_strength=20).enlarging)
+    request = desk.client.asked[0][1]
+    assert (request.mode, request.factor, request.strength, request.mask) == ("upscale", 3, 0.2, None)
+    whole = Bounds(0, 0, 192, 144)
+    buffer = Buffer("layer", 192, 144, "rgba8", "raw", bytes([1, 2, 3, 255]) * whole.area)
+    desk.hear(Finished(Result(job, request, (Layer(whole, 7),), request.image, {}, 0.0), (buffer,)))
+    assert desk.handle.size == (192, 144)
+    assert desk.names == ["base", "Upscale (7)"]
+    assert desk.document._node_of(job, 0).pixelData(*whole).data() == buffer.data
+
+
 def test_steps_go_round_and_apply_keeps(desk: Desk) -> None:
     job = desk.start()
     desk.finish(job, 3)
