@@ -17,7 +17,16 @@ from krita import Krita
 
 from .lib.scumble.client.area import edges_around, touches_empty
 from .lib.scumble.client.document import Document, Edges, Mark, NewLayer, Pixels
-from .lib.scumble.client.placement import Layer, Placement, Seen, scaling, scaling_since, shift_since
+from .lib.scumble.client.placement import (
+    Layer,
+    Placement,
+    Seen,
+    has_moved,
+    is_turned,
+    scaling,
+    scaling_since,
+    shift_since,
+)
 from .lib.scumble.protocol.errors import BadRequest
 from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
@@ -275,14 +284,19 @@ class KritaDocument(Document):
         canvas, layers = self.canvas, self._paint_layers()
         handle = self._open
         rows = {strip.y: bytes_of(handle.projection(*strip)) for strip in spread(Bounds.of_size(canvas))}
-        seen = Seen(canvas, layers, rows)
-        if self._seen is not None and canvas not in (self._expected, self._seen.canvas):
-            shift = shift_since(self._seen, canvas, layers, self._visible)
-            placement = scaling_since(self._seen, seen) if shift is None else Placement(*shift)
-            if placement is not None:
-                self.follow(placement)
+        before, seen = self._seen, Seen(canvas, layers, rows)
+        if before is not None and canvas not in (self._expected, before.canvas):
+            self._follow_if_proven(shift_since(before, canvas, layers, self._visible) or scaling_since(before, seen))
+        elif before is not None and canvas == before.canvas and has_moved(before, seen):
+            self._follow_if_proven(shift_since(before, canvas, layers, self._visible))
+        elif before is not None and canvas == before.canvas and is_turned(before, seen, self._visible):
+            self.lose_track()
         self._seen = seen
         return super().mark()
+
+    def _follow_if_proven(self, placement: Placement | None) -> None:
+        if placement is not None:
+            self.follow(placement)
 
     def grow_canvas(self, edges: Edges) -> None:
         super().grow_canvas(edges)

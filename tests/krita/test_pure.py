@@ -47,6 +47,28 @@ def test_any_text_and_mark_gives_a_text(text: str, data: st.DataObject) -> None:
     assert 0 <= first <= last <= len(changed)
 
 
+@pytest.mark.parametrize(
+    ("text", "marked", "expected"),
+    [
+        ("", "", "ink"),
+        ("a cat", "", "a cat ink"),
+        ("a cat, ", "", "a cat, ink"),
+        ("a cat", "cat", "a ink"),
+        ("(a cat:1.2)", "cat", "(a ink:1.2)"),
+        ("(cat)", "cat", "(ink)"),
+        ("cats", "cat", "ink s"),
+        ("{cat|dog}", "cat", "{ink|dog}"),
+    ],
+)
+def test_a_word_is_put_in_apart_from_its_neighbours(text: str, marked: str, expected: str) -> None:
+    from scumble_krita.weights import put_in
+
+    start = text.index(marked) if marked else len(text)
+    changed, place = put_in(text, start, start + len(marked), "ink")
+    assert changed == expected
+    assert changed[:place].endswith("ink")
+
+
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 16), st.integers(1, 16))
 def test_a_ratio_is_reached_by_growing_alone(width: int, height: int, across: int, down: int) -> None:
     from scumble_krita.extend import edges_for_ratio

@@ -142,13 +142,17 @@ class Document(ABC):
         self._mark = Mark(self._mark.epoch, self._mark.placement.then(placement))
         self._expected = self.canvas
 
+    def lose_track(self) -> None:
+        """Nobody knows where everything has gone."""
+        self._mark = Mark(self._mark.epoch + 1, Placement())
+
     def mark(self) -> Mark:
         """The canvas as it is now, for `moved_since`. A host that can tell what the artist has done to the canvas (crop,
         scale) overrides it and calls `follow`; here any change of size that was not made by `grow_canvas` ends what is
         known."""
         if self.canvas != self._expected:
             if self._expected is not None:
-                self._mark = Mark(self._mark.epoch + 1, Placement())
+                self.lose_track()
             self._expected = self.canvas
         return self._mark
 

@@ -28,6 +28,7 @@ class SettingsPanel(QtWidgets.QWidget):
         self._filling = False
         self._prompt = PromptEdit("scumble_prompt", "What shall be there? (empty: what fits)", 4)
         self._negative = PromptEdit("scumble_negative", "What shall not be there?", 2)
+        self._written = self._prompt
         self._mode = widgets.combo("scumble_mode", "What to do. Automatic: what fits the selection and the strength.")
         self._mode.addItem(AUTOMATIC, "")
         for mode, text in MODES.items():
@@ -129,6 +130,8 @@ class SettingsPanel(QtWidgets.QWidget):
             signal.connect(lambda *_: self._filling or self.changed.emit())
         for edit in (self._prompt, self._negative):
             edit.submitted.connect(self.submitted)
+            edit.entered.connect(lambda edit=edit: setattr(self, "_written", edit))
+        self._added.picked.connect(self._put_in)
 
     @property
     def form(self) -> Form:
@@ -213,6 +216,11 @@ class SettingsPanel(QtWidgets.QWidget):
             self._filling = True
             self._seed.setText(str(seed))
             self._filling = False
+
+    def _put_in(self, word: str) -> None:
+        """Into the prompt that the artist has written in last."""
+        self._written.put_in(word)
+        self._written.setFocus()
 
     def choose_model(self) -> None:
         self._model.setFocus()
