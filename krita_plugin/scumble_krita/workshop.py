@@ -229,13 +229,12 @@ class Workshop:
             self._editor.insert(job, index, document, anyway)
         except CanvasChanged as error:
             self._notify(error, "Insert anyway", lambda: self.show(job, index, anyway=True))
-            return
         except BadRequest as error:
             if document.is_open:
                 raise
             self._notify(error, "Open as document", lambda: self.open_as_document(job, index))
-            return
-        outcome.document, outcome.shown = document, index
+        else:
+            outcome.document, outcome.shown = document, index
         self._tell()
 
     @in_turn

@@ -261,6 +261,24 @@ def test_a_result_is_never_misplaced_silently(editor: Editor, client: QuietClien
     assert document.layers[0].bounds == SELECTED[0]
 
 
+def test_what_was_inserted_anyway_is_followed_from_then_on(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    wide, request = start(editor, client, document, Edges(left=10))
+    finish(editor, wide, request, request.mask, request.mask)
+    enlarged = upscale(editor, client, document, 2)
+    document.size = Size(60, 48)
+    assert editor.enlargement(enlarged, 0, document, anyway=True) == 2
+    document.enlarge(2)
+    editor.enlarged(enlarged, document)
+    editor.insert(enlarged, 0)
+    editor.insert(enlarged, 1)
+    assert (document.size, document.layers[1].bounds) == (Size(120, 96), Bounds(0, 0, 128, 96))
+    editor.insert(wide, 0, anyway=True)
+    editor.insert(wide, 1)
+    assert document.growths == [Edges(left=10)]
+    assert document.layers[2].bounds == document.layers[3].bounds
+
+
 def test_a_result_follows_a_picture_that_was_cropped_and_scaled(editor: Editor, client: QuietClient) -> None:
     document = MemoryDocument(Size(64, 48), selected=SELECTED)
     job, request = start(editor, client, document)

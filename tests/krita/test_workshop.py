@@ -190,9 +190,14 @@ def test_a_closed_document_offers_a_new_one(desk: Desk, krita: fakes.Krita) -> N
 def test_a_changed_canvas_asks(desk: Desk) -> None:
     job = desk.start()
     desk.handle.size = (128, 96)
+    seen = []
+    desk.workshop.views.append(lambda: seen.append(desk.workshop.notice))
     desk.finish(job)
     assert desk.workshop.notice.button == "Insert anyway"
     assert desk.names == ["base"]
+    desk.workshop.dismiss()
+    desk.workshop.step(desk.document, 1)  # a click is answered as well
+    assert seen[-1].button == "Insert anyway"
     desk.workshop.notice.act()
     assert desk.names == ["base", "cat (7)"]
 

@@ -341,6 +341,8 @@ class Editor:
             moved = None
         if moved is None and not anyway:
             raise CanvasChanged("The canvas was changed while this edit ran, so its place is unknown.")
+        if moved is None and place is not None:
+            place.mark = document.mark()  # its artist says that it still belongs there
         return moved or Placement()
 
 

@@ -8,13 +8,23 @@ import numpy as np
 from .docker import Docker, on_canvas, picture, soft_mask
 
 
-def begin(docker: Docker, prompt: str = "", factor: int = 2, count: int = 1, steps: int = 4) -> np.ndarray:
-    """A picture of 400 x 300 that is being enlarged. Returns what it looks like before."""
-    docker.krita.new_document(picture())
+def begin(
+    docker: Docker,
+    prompt: str = "",
+    factor: int = 2,
+    count: int = 1,
+    steps: int = 4,
+    width: int = 400,
+    height: int = 300,
+) -> np.ndarray:
+    """A picture that is being enlarged. Returns what it looks like before."""
+    docker.krita.new_document(picture(width, height))
     before = docker.visible()
     docker.set(prompt, count=count, steps=steps)
     docker.krita.run(f"pick('scumble_enlarge_factor', '{factor} \\u00d7')")
-    docker.krita.wait_until(f"part('scumble_enlarge_size').text() == '{400 * factor} \\u00d7 {300 * factor} px'", 20)
+    docker.krita.wait_until(
+        f"part('scumble_enlarge_size').text() == '{width * factor} \\u00d7 {height * factor} px'", 20
+    )
     docker.press("scumble_enlarge")
     return before
 
@@ -25,26 +35,28 @@ def size(docker: Docker) -> list[int]:
 
 
 def test_an_upscaler_and_a_model_that_paints(real: Docker) -> None:
-    for model in ("Automatic", "4x-small", "tiny (paints)"):
+    for model in ("tiny (paints)", "Automatic", "4x-small"):
         real.krita.run(f"pick('scumble_enlarge_model', '{model}')")
-        before = begin(real, factor=3, steps=2)
+        before = begin(real, factor=3, steps=2, width=160, height=120)
         assert real.wait_layers(2)[-1] == "Upscale (7)", model
-        assert size(real) == [1200, 900]
+        assert size(real) == [480, 360]
         layer = real.layer()
         assert (layer[..., 3] == 255).all()
-        # Each pixel of the picture has become nine that look like it.
-        small = layer.reshape(300, 3, 400, 3, 4).mean((1, 3))
-        difference = np.abs(small[..., :3] - before[..., :3]).mean()
-        assert difference < (40 if "paints" in model else 12), model
+        if "paints" not in model:  # which is random here, and the upscaler nearly so
+            small = layer.reshape(120, 3, 160, 3, 4).mean((1, 3))
+            assert np.corrcoef(small[..., :3].ravel(), before[..., :3].ravel())[0, 1] > 0.7
         real.undo()
         assert real.layers() == ["base"]
         real.undo()
-        assert size(real) == [400, 300]
+        assert size(real) == [160, 120]
         np.testing.assert_array_equal(real.visible(), before)
+    real.krita.run("app.action('scumble_next').trigger()")  # enlarges once more: both pictures look alike
+    real.krita.wait_until("len(layers()) == 2 and document.width() == 480", 20)
+    np.testing.assert_array_equal(real.layer(), layer)
     real.krita.run("pick('scumble_enlarge_model', 'Automatic')")
 
 
-def test_variants_share_one_enlargement_and_undo_is_followed(slow: Docker) -> None:
+def test_variants_share_one_enlargement_and_after_undo_another_is_made(slow: Docker) -> None:
     before = begin(slow, count=2)
     assert slow.wait_layers(2)[-1] == "Upscale (7)"
     first = slow.visible()
@@ -57,10 +69,11 @@ def test_variants_share_one_enlargement_and_undo_is_followed(slow: Docker) -> No
     slow.undo()
     assert size(slow) == [400, 300]
     np.testing.assert_array_equal(slow.visible(), before)
-    slow.krita.run("app.action('scumble_next').trigger()")  # enlarges once more
+    slow.krita.run("app.action('scumble_next').trigger()")
+    slow.wait_notice("canvas was changed.*Insert anyway")  # one colour, which this engine paints, is like no picture
+    slow.click("scumble_notice_help")  # enlarges once more
     slow.krita.wait_until("len(layers()) == 2 and document.width() == 800", 20)
     np.testing.assert_array_equal(slow.visible(), first)
-    assert slow.notice() == ""
 
 
 def test_discard_gives_back_every_pixel(slow: Docker) -> None:
