@@ -284,19 +284,24 @@ class KritaDocument(Document):
         canvas, layers = self.canvas, self._paint_layers()
         handle = self._open
         rows = {strip.y: bytes_of(handle.projection(*strip)) for strip in spread(Bounds.of_size(canvas))}
-        before, seen = self._seen, Seen(canvas, layers, rows)
-        if before is not None and canvas not in (self._expected, before.canvas):
-            self._follow_if_proven(shift_since(before, canvas, layers, self._visible) or scaling_since(before, seen))
-        elif before is not None and canvas == before.canvas and has_moved(before, seen):
-            self._follow_if_proven(shift_since(before, canvas, layers, self._visible))
-        elif before is not None and canvas == before.canvas and is_turned(before, seen, self._visible):
-            self.lose_track()
+        seen = Seen(canvas, layers, rows)
+        if self._seen is not None:
+            self._look_back(self._seen, seen)
         self._seen = seen
         return super().mark()
 
-    def _follow_if_proven(self, placement: Placement | None) -> None:
+    def _look_back(self, before: Seen, now: Seen) -> None:
+        """Follows what its artist has done to the canvas, where it can be told."""
+        is_resized = now.canvas not in (self._expected, before.canvas)
+        placement = None
+        if is_resized or has_moved(before, now):
+            placement = shift_since(before, now.canvas, now.layers, self._visible)
+        if is_resized and placement is None:
+            placement = scaling_since(before, now)
         if placement is not None:
             self.follow(placement)
+        elif now.canvas == before.canvas and is_turned(before, now, self._visible):
+            self.lose_track()
 
     def grow_canvas(self, edges: Edges) -> None:
         super().grow_canvas(edges)
