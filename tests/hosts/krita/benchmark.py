@@ -31,7 +31,7 @@ from .docker import Docker, picture, soft_mask
 RUNS = 7
 PROBE = """
 import contextlib, time
-import scumble_krita.document as d, scumble_krita.turns as t
+import scumble_krita.backstage, scumble_krita.document as d, scumble_krita.turns as t
 
 spent = {"copies": 0.0, "depth": 0}
 slots = []
