@@ -114,17 +114,17 @@ class KritaDocument(Document):
         node = self._replaceable()
         ready, self._ready = self._ready, None
         if node is not None:
-            strips = list(self._fill(node, layer))
+            written = list(self._fill(node, layer))
             node.setName(layer.name)
             self._open.refreshProjection()
         else:
             if ready is not None and ready[0] == layer:
-                _, node, strips = ready
+                _, node, written = ready
             else:
                 node = self._open.createNode(layer.name, "paintlayer")
-                strips = list(self._fill(node, layer))
+                written = list(self._fill(node, layer))
             self._add(node)
-        self._shown = {(layer.job, layer.index): strips}
+        self._shown = {(layer.job, layer.index): written}
         if any(self._grown):
             self._growths[layer.job] = self._grown, self.canvas
             self._grown = Edges()
@@ -145,11 +145,11 @@ class KritaDocument(Document):
         """Fills a node for this layer, strip by strip, with Krita's event loop in between: `insert_layer` takes it, if the
         layer still belongs to the same place then."""
         node = self._open.createNode(layer.name, "paintlayer")
-        strips = []
+        written = []
         for strip in self._fill(node, layer):
-            strips.append(strip)
+            written.append(strip)
             yield
-        self._ready = layer, node, strips
+        self._ready = layer, node, written
 
     def replace_next(self, job: str, index: int) -> None:
         """The next layer takes the place of this one, unless somebody has painted on it."""
