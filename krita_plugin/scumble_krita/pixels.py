@@ -12,7 +12,7 @@ SRGB = "sRGB-elle-V2-srgbtrc.icc"
 PLAIN_PROFILES = (SRGB, "sRGB-elle-V4-srgbtrc.icc", "sRGB built-in")
 SAMPLES = 16
 """Rows of a selection or picture that are looked at where all of it would take too long."""
-AT_ONCE = 1 << 24
+AT_ONCE = 1 << 23
 """Bytes of pixels that are written into a layer before Krita's event loop comes round."""
 TILE = 64
 """Side in px of the tiles that Krita keeps pixels in: strips that end with one are written in half the time."""
