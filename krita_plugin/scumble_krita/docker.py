@@ -145,12 +145,14 @@ class ScumbleDocker(DockWidget):
         if document is not None and document.is_busy and time.monotonic() < until:
             QtCore.QTimer.singleShot(10, guarded(lambda: self._start(form, edges, until)))
             return
+        # Before the start: from there on the client's threads want the interpreter too.
+        mine, common = split(self._settings.form)
+        if document is not None:
+            document.settings = mine
+        backstage.preferences.set(form=common)
         backstage.workshop.start(document, form, Edges(*edges) if edges else None)
         if edges:
             self._extend.clear()
-        mine, common = split(self._settings.form)
-        document.settings = mine
-        backstage.preferences.set(form=common)
 
     def cancel(self) -> None:
         backstage.when_ready(lambda: backstage.workshop.cancel(self._document))

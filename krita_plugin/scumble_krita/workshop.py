@@ -15,7 +15,7 @@ from .form import Form
 from .lib.scumble.client.client import Client
 from .lib.scumble.client.connection import Address
 from .lib.scumble.client.document import Edges
-from .lib.scumble.client.editor import CanvasChanged, Editor, EditSettings
+from .lib.scumble.client.editor import CanvasChanged, Editor, EditSettings, prepare
 from .lib.scumble.client.events import Connected, Event, Finished, Lost, Received
 from .lib.scumble.client.launcher import start_backend
 from .lib.scumble.home import Home
@@ -153,8 +153,8 @@ class Workshop:
     # ---- edits -------------------------------------------------------------------------------------------------------
 
     @in_turn
-    def start(self, document: KritaDocument | None, form: Form, edges: Edges | None = None) -> str:
-        """Reads the document and sends the edit. Returns the job's id. Raises BadRequest."""
+    def start(self, document: KritaDocument | None, form: Form, edges: Edges | None = None) -> Iterator[None]:
+        """Reads the document and sends the edit. Raises BadRequest."""
         if document is None:
             raise BadRequest("No picture is open.", "Open or create one.")
         self.notice = None
@@ -162,10 +162,12 @@ class Workshop:
         settings = EditSettings(**form.to_settings())
         if edges is not None:
             settings = replace(settings, mode=None, strength=1.0)
-        job = self._editor.start(document, settings, edges)
+        mark = document.mark()
+        edit = prepare(document, settings, self._editor.model_kind(settings), edges)
+        yield  # reading a large picture takes long enough
+        job = self._editor.submit(document, edit, mark=mark)
         self.jobs[job] = Job(job, document, again=functools.partial(self.start, document, form, edges))
         self.connect()
-        return job
 
     def cancel(self, document: KritaDocument | None) -> None:
         """Ends the document's oldest edit, or the oldest of all."""

@@ -56,7 +56,8 @@ class Desk:
     def start(self, **fields: Any) -> str:
         from scumble_krita.form import Form
 
-        return self.workshop.start(self.document, Form(**fields))
+        self.workshop.start(self.document, Form(**fields))
+        return list(self.workshop.jobs)[-1]
 
     def hear(self, *events: Any) -> None:
         self.client.coming.extend(events)
@@ -123,7 +124,8 @@ def test_an_upscale_enlarges_the_picture_first(desk: Desk) -> None:
     from scumble_krita.lib.scumble.protocol.geometry import Bounds
     from scumble_krita.lib.scumble.protocol.messages import Buffer, Layer, Result
 
-    job = desk.workshop.start(desk.document, Form(factor=3, enlarge_strength=20).enlarging)
+    desk.workshop.start(desk.document, Form(factor=3, enlarge_strength=20).enlarging)
+    (job,) = desk.workshop.jobs
     request = desk.client.asked[0][1]
     assert (request.mode, request.factor, request.strength, request.mask) == ("upscale", 3, 0.2, None)
     whole = Bounds(0, 0, 192, 144)

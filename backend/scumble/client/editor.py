@@ -206,9 +206,10 @@ class Editor:
         """Reads the document, hands the edit to the client and returns the job's id. Raises BadRequest."""
         return self.submit(document, prepare(document, settings, self.model_kind(settings), edges))
 
-    def submit(self, document: Document, edit: Edit, job: Optional[str] = None) -> str:
-        """The second half of `start`; with the id of a job that was submitted before, that one is taken up again."""
-        place = _Place(document, document.mark())
+    def submit(self, document: Document, edit: Edit, job: Optional[str] = None, mark: Optional[Mark] = None) -> str:
+        """The second half of `start`; with the id of a job that was submitted before, that one is taken up again. `mark` is
+        the document's from when the edit was read, None: just now."""
+        place = _Place(document, mark or document.mark())
         # Last: from here on the client's threads want the interpreter too.
         job = self._client.submit(
             edit.request, edit.image, edit.mask, job, controls=edit.controls, regions=edit.regions
