@@ -61,6 +61,7 @@ class ScumbleDocker(DockWidget):
             page,
             self._settings,
             widgets.Fold("scumble_extend_fold", "Extend the canvas", self._extend),
+            widgets.Fold("scumble_enlarge_fold", "Enlarge the picture", self._settings.enlarge),
             widgets.Fold("scumble_history_fold", "History", self._history),
         )
         column.setContentsMargins(6, 6, 6, 6)
@@ -83,6 +84,7 @@ class ScumbleDocker(DockWidget):
         connect(self._progress.generate, self.generate)
         connect(self._progress.cancel, self.cancel)
         connect(self._extend.extended, lambda: self.generate(self._extend.edges))
+        connect(self._settings.enlarge.enlarged, self.enlarge)
         connect(self._notice.helped, self._help)
         connect(self._notice.dismissed, lambda: backstage.workshop.dismiss())
         connect(self._connection.opened, self._ask_connection)
@@ -125,12 +127,15 @@ class ScumbleDocker(DockWidget):
 
     # ---- what the artist does ----------------------------------------------------------------------------------------
 
-    def generate(self, edges: Any = None, mode: str = "") -> None:
-        """Starts an edit with what the panel says. `edges`: (left, top, right, bottom) px to grow the canvas by."""
-        form = self._settings.form
-        backstage.when_ready(
-            lambda: self._start(replace(form, mode=mode) if mode else form, edges, time.monotonic() + PATIENCE)
-        )
+    def generate(self, edges: Any = None, form: Form | None = None) -> None:
+        """Starts an edit with what the panel (or another form) says. `edges`: (left, top, right, bottom) px to grow the
+        canvas by."""
+        wanted = form or self._settings.form
+        backstage.when_ready(lambda: self._start(wanted, edges, time.monotonic() + PATIENCE))
+
+    def enlarge(self) -> None:
+        """Enlarges the whole picture."""
+        self.generate(form=self._settings.form.enlarging)
 
     def _start(self, form: Form, edges: Any, until: float) -> None:
         from .lib.scumble.client.document import Edges
@@ -140,12 +145,14 @@ class ScumbleDocker(DockWidget):
         if document is not None and document.is_busy and time.monotonic() < until:
             QtCore.QTimer.singleShot(10, guarded(lambda: self._start(form, edges, until)))
             return
+        # Before the start: from there on the client's threads want the interpreter too.
+        mine, common = split(self._settings.form)
+        if document is not None:
+            document.settings = mine
+        backstage.preferences.set(form=common)
         backstage.workshop.start(document, form, Edges(*edges) if edges else None)
         if edges:
             self._extend.clear()
-        mine, common = split(self._settings.form)
-        document.settings = mine
-        backstage.preferences.set(form=common)
 
     def cancel(self) -> None:
         backstage.when_ready(lambda: backstage.workshop.cancel(self._document))
@@ -172,7 +179,7 @@ class ScumbleDocker(DockWidget):
         elif any(self._extend.edges):
             self.generate(self._extend.edges)
         else:
-            self.generate(mode="outpaint")
+            self.generate(form=replace(self._settings.form, mode="outpaint"))
 
     def _help(self) -> None:
         notice = backstage.workshop.notice
@@ -248,6 +255,7 @@ class ScumbleDocker(DockWidget):
                 strength=form.strength / 100, prompt=form.prompt, model=kind, **document.situation()._asdict()
             )
             self._extend.canvas = document.canvas
+            self._settings.enlarge.set_canvas(*document.canvas)
             self._settings.set_layers(document.layers())
         self._settings.set_automatic_mode(words.MODES.get(automatic, ""))
         self._progress.set_action(words.MODES.get(mode or automatic, "Generate"))
@@ -262,8 +270,14 @@ class ScumbleDocker(DockWidget):
         if (workshop.models, workshop.adapters, workshop.samplers) != self._seen_models:
             self._seen_models = workshop.models, workshop.adapters, workshop.samplers
             self._settings.set_adapters(workshop.adapters)
-            painters = [model for model in workshop.models if model.kind != "upscaler"]
-            self._settings.set_models([(model.id, model.name) for model in painters])
+            self._settings.set_models(
+                [(model.id, model.name) for model in workshop.models if model.kind != "upscaler"],
+                [
+                    (model.id, words.enlarger(model.name, model.kind))
+                    for model in workshop.models
+                    if model.kind != "fill"
+                ],
+            )
             self._settings.set_samplers(workshop.samplers)
         if workshop.notice is None:
             self._notice.hide()

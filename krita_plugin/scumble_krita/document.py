@@ -16,39 +16,32 @@ from typing import Any, NamedTuple
 from krita import Krita
 
 from .lib.scumble.client.area import edges_around, touches_empty
-from .lib.scumble.client.document import Document, Edges, Mark, NewLayer
-from .lib.scumble.client.placement import Layer, Placement, Seen, scaling_since, shift_since
+from .lib.scumble.client.document import Document, Edges, Mark, NewLayer, Pixels
+from .lib.scumble.client.placement import (
+    Layer,
+    Placement,
+    Seen,
+    has_moved,
+    is_turned,
+    scaling,
+    scaling_since,
+    shift_since,
+)
 from .lib.scumble.protocol.errors import BadRequest
 from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
-from .qt import QtCore, QtGui
+from .pixels import AT_ONCE, PLAIN, Space, Strip, bytes_of, lent, scaled, space_of, spread, strips
+from .qt import QtCore
 from .slots import guarded
 
 ANNOTATION = "scumble"
 """Under this name a document carries its panel's settings and what made its layers."""
-SRGB = "sRGB-elle-V2-srgbtrc.icc"
-PLAIN_PROFILES = (SRGB, "sRGB-elle-V4-srgbtrc.icc", "sRGB built-in")
 ACTIVATION = (0, 50, 200)
 """Milliseconds after which Krita has made a new layer the active one, sooner or later."""
 LAYERS = ("paintlayer", "grouplayer", "vectorlayer", "filelayer", "clonelayer", "filllayer")
 """Kinds of nodes that have a picture of their own, as Krita names them."""
-SAMPLES = 16
-"""Rows of a selection or picture that are looked at where all of it would take too long."""
-
-
-class Space(NamedTuple):
-    """A colour space as Krita names it."""
-
-    model: str
-    depth: str
-    profile: str
-
-    @property
-    def is_plain(self) -> bool:
-        return (self.model, self.depth) == ("RGBA", "U8") and self.profile in PLAIN_PROFILES
-
-
-PLAIN = Space("RGBA", "U8", SRGB)
+WAIT = 20
+"""Milliseconds between two looks whether Krita has done what it does in the background."""
 
 
 class Situation(NamedTuple):
@@ -69,7 +62,10 @@ class KritaDocument(Document):
         self._seen: Seen | None = None
         self._grown = Edges()
         self._growths: dict[str, tuple[Edges, Size]] = {}
-        self._shown: dict[tuple[str, int], bytes] = {}
+        self._enlarged_from: Size | None = None
+        self._enlargements: dict[str, Size] = {}
+        self._shown: dict[tuple[str, int], list[Strip]] = {}
+        self._ready: tuple[NewLayer, Any, list[Strip]] | None = None
         self._replaced: tuple[str, int] | None = None
         self._newest: Any = None
 
@@ -93,20 +89,19 @@ class KritaDocument(Document):
             raise BadRequest("The selection lies beyond the canvas.", "Use Extend to grow the canvas over it.")
         return bounds, selection.pixelData(*bounds).data()
 
-    def read(self, bounds: Bounds) -> bytes:
+    def read(self, bounds: Bounds) -> Pixels:
         node = self._open.activeNode() if self.from_layer else None
         if node is not None:
-            data = node.projectionPixelData(*bounds).data()
-            return self._convert(data, bounds, _space_of(node), PLAIN)
-        if _space_of(self._open).is_plain:
-            return self._open.pixelData(*bounds).data()
+            return self._read_node(node, bounds)
+        if space_of(self._open).is_plain:
+            return memoryview(self._open.pixelData(*bounds))
         return self._visible(bounds)
 
-    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+    def read_layer(self, layer: str, bounds: Bounds) -> Pixels:
         node = next((node for node in _walk(self._open.rootNode()) if node.uniqueId().toString() == layer), None)
         if node is None:
             raise BadRequest("A layer that was to be followed is gone.", "Choose another one under LoRAs and controls.")
-        return self._convert(node.projectionPixelData(*bounds).data(), bounds, _space_of(node), PLAIN)
+        return self._read_node(node, bounds)
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
@@ -117,23 +112,24 @@ class KritaDocument(Document):
 
     def insert_layer(self, layer: NewLayer) -> None:
         node = self._replaceable()
-        new = node is None
-        if new:
-            node = self._open.createNode(layer.name, "paintlayer")
-        pixels = (
-            layer.pixels if layer.size == layer.bounds.size else _scaled(layer.pixels, layer.size, layer.bounds.size)
-        )
-        data = self._convert(pixels, layer.bounds, PLAIN, _space_of(self._open))
-        node.setPixelData(_lent(data), *layer.bounds)
-        if new:
-            self._add(node)
-        else:
+        ready, self._ready = self._ready, None
+        if node is not None:
+            written = list(self._fill(node, layer))
             node.setName(layer.name)
             self._open.refreshProjection()
-        self._shown = {(layer.job, layer.index): data}
+        else:
+            if ready is not None and ready[0] == layer:
+                _, node, written = ready
+            else:
+                node = self._open.createNode(layer.name, "paintlayer")
+                written = list(self._fill(node, layer))
+            self._add(node)
+        self._shown = {(layer.job, layer.index): written}
         if any(self._grown):
             self._growths[layer.job] = self._grown, self.canvas
             self._grown = Edges()
+        if self._enlarged_from is not None:
+            self._enlargements[layer.job], self._enlarged_from = self._enlarged_from, None
         self._remember(layer, node)
 
     def contains(self, job: str, index: int) -> bool | None:
@@ -141,12 +137,41 @@ class KritaDocument(Document):
 
     # ---- results on the canvas ---------------------------------------------------------------------------------------
 
+    def takes_long(self, size: Size) -> bool:
+        """Whether a layer of this size should be got ready before it is inserted."""
+        return self._replaced is None and size.area * 4 > AT_ONCE
+
+    def get_ready(self, layer: NewLayer) -> Iterator[None]:
+        """Fills a node for this layer, strip by strip, with Krita's event loop in between: `insert_layer` takes it, if the
+        layer still belongs to the same place then."""
+        node = self._open.createNode(layer.name, "paintlayer")
+        written = []
+        for strip in self._fill(node, layer):
+            written.append(strip)
+            yield
+        self._ready = layer, node, written
+
     def replace_next(self, job: str, index: int) -> None:
         """The next layer takes the place of this one, unless somebody has painted on it."""
         self._replaced = job, index
 
-    def remove_layer(self, job: str, index: int) -> None:
-        """Takes a result's layer away, and the canvas back to its size where it has grown for it."""
+    def enlarging(self, factor: int) -> Iterator[int]:
+        """As `enlarge`, with Krita's event loop in between for so many milliseconds: Krita scales in the background."""
+        self.mark()
+        before = self.canvas
+        self._open.scaleImage(before.width * factor, before.height * factor, *[self._open.resolution()] * 2, "Bicubic")
+        while self.is_busy:
+            yield WAIT
+        self._enlarged_from = before
+        self.follow(scaling(before, self.canvas))
+        self._look_again()
+
+    def remove_layer(self, job: str, index: int) -> bool:
+        """Takes a result's layer away, and the canvas back to its size where it has grown for it. True: the picture stays
+        enlarged, as it has been worked on since."""
+        before = self._enlargements.pop(job, None)
+        if before is not None and self._undo_enlargement(job, index, before):
+            return False
         node = self._node_of(job, index)
         if node is not None:
             node.remove()
@@ -156,6 +181,29 @@ class KritaDocument(Document):
             self.mark()
             self._open.resizeImage(edges.left, edges.top, width, height)
             self._moved(-edges.left, -edges.top)
+        return before is not None
+
+    def _undo_enlargement(self, job: str, index: int, before: Size) -> bool:
+        """Whether Krita's own undo has taken back this layer and then the enlargement, and nothing else. Nothing else gives
+        back every pixel as it was."""
+        if Krita.instance().activeDocument() != self._handle or self._node_of(job, index) is None:
+            return False
+        self.mark()
+        enlarged = self.canvas
+        are_done = (lambda: self._node_of(job, index) is None, lambda: self.canvas == before)
+        for steps, is_done in enumerate(are_done, 1):
+            self._act("edit_undo")
+            if not is_done():
+                for _ in range(steps):
+                    self._act("edit_redo")
+                return False
+        self.follow(scaling(enlarged, before))
+        self._look_again()
+        return True
+
+    def _act(self, name: str) -> None:
+        Krita.instance().action(name).trigger()
+        self._open.waitForDone()
 
     def apply_layer(self, job: str, index: int, others: list[int]) -> None:
         """Makes a result's layer the active one, in one group with the `others` of its job that were applied before."""
@@ -202,8 +250,8 @@ class KritaDocument(Document):
             return Situation(found is not None, False, True)
         empty, transparent = True, False
         handle = self._open
-        for strip in _spread(bounds):
-            alpha = _bytes_of(handle.projection(*strip))[3::4]
+        for strip in spread(bounds):
+            alpha = bytes_of(handle.projection(*strip))[3::4]
             empty = empty and not any(alpha)
             if found is not None and not transparent:
                 transparent = touches_empty(found[0].pixelData(*strip).data(), strip, alpha, strip)
@@ -235,19 +283,37 @@ class KritaDocument(Document):
     def mark(self) -> Mark:
         canvas, layers = self.canvas, self._paint_layers()
         handle = self._open
-        rows = {strip.y: _bytes_of(handle.projection(*strip)) for strip in _spread(Bounds.of_size(canvas))}
+        rows = {strip.y: bytes_of(handle.projection(*strip)) for strip in spread(Bounds.of_size(canvas))}
         seen = Seen(canvas, layers, rows)
-        if self._seen is not None and canvas not in (self._expected, self._seen.canvas):
-            shift = shift_since(self._seen, canvas, layers, self._visible)
-            placement = scaling_since(self._seen, seen) if shift is None else Placement(*shift)
-            if placement is not None:
-                self.follow(placement)
+        if self._seen is not None:
+            self._look_back(self._seen, seen)
         self._seen = seen
         return super().mark()
 
+    def _look_back(self, before: Seen, now: Seen) -> None:
+        """Follows what its artist has done to the canvas, where it can be told."""
+        is_resized = now.canvas not in (self._expected, before.canvas)
+        placement = None
+        if is_resized or has_moved(before, now):
+            placement = shift_since(before, now.canvas, now.layers, self._visible)
+        if is_resized and placement is None:
+            placement = scaling_since(before, now)
+        if placement is not None:
+            self.follow(placement)
+        elif now.canvas == before.canvas and is_turned(before, now, self._visible):
+            self.lose_track()
+
     def grow_canvas(self, edges: Edges) -> None:
         super().grow_canvas(edges)
-        self._seen = None  # known only until now: the layers have moved with the canvas
+        self._look_again()
+
+    def enlarge(self, factor: int) -> None:
+        for _ in self.enlarging(factor):
+            self._open.waitForDone()
+
+    def _look_again(self) -> None:
+        """What was seen was so only until now: the layers have moved with the canvas."""
+        self._seen = None
         self.mark()
 
     def _paint_layers(self) -> dict[str, Layer]:
@@ -258,7 +324,7 @@ class KritaDocument(Document):
         }
 
     def _visible(self, bounds: Bounds) -> bytes:
-        return _bytes_of(self._open.projection(*bounds))
+        return bytes_of(self._open.projection(*bounds))
 
     def _moved(self, dx: int, dy: int) -> None:
         self.follow(Placement(dx, dy))
@@ -282,16 +348,32 @@ class KritaDocument(Document):
         """Nothing at all on any visible layer."""
         return all(_bounds_of(node).is_empty for node in _walk(self._open.rootNode()) if node.visible())
 
-    def _convert(self, data: bytes, bounds: Bounds, source: Space, target: Space) -> bytes:
-        """Krita converts the pixels on a layer that never becomes part of the document."""
+    def _read_node(self, node: Any, bounds: Bounds) -> Pixels:
+        data = node.projectionPixelData(*bounds)
+        return memoryview(self._convert(data, bounds, space_of(node), PLAIN))
+
+    def _convert(self, data: Any, bounds: Bounds, source: Space, target: Space) -> Any:
+        """Krita converts the pixels (its kind of bytes) on a layer that never becomes part of the document."""
         if source == target or (source.is_plain and target.is_plain):
             return data
         node = self._open.createNode("conversion", "paintlayer")
         place = (0, 0, bounds.width, bounds.height)
         node.setColorSpace(*source)
-        node.setPixelData(_lent(data), *place)
+        node.setPixelData(data, *place)
         node.setColorSpace(*target)
-        return node.pixelData(*place).data()
+        return node.pixelData(*place)
+
+    def _fill(self, node: Any, layer: NewLayer) -> Iterator[Strip]:
+        """Writes the layer's pixels into a node of the document's colour space, strip by strip."""
+        bounds, pixels = layer.bounds, layer.pixels
+        if layer.size != bounds.size:
+            pixels = scaled(pixels, layer.size, bounds.size)
+        for strip in strips(bounds):
+            start = (strip.y - bounds.y) * bounds.width * 4
+            owner = pixels[start : start + strip.area * 4]
+            data = self._convert(lent(owner), strip, PLAIN, space_of(self._open))
+            node.setPixelData(data, *strip)
+            yield Strip(strip, data, owner)
 
     def _add(self, node: Any) -> None:
         active = self._open.activeNode()
@@ -320,7 +402,7 @@ class KritaDocument(Document):
             return None
         bounds = _bounds_of(node)
         entry = self._layers()[node.uniqueId().toString()]
-        painted = node.pixelData(*entry["bounds"]).data() != self._shown[replaced]
+        painted = any(node.pixelData(*strip.bounds) != strip.data for strip in self._shown[replaced])
         return None if painted or not Bounds(*entry["bounds"]).contains(bounds) else node
 
     def _node_of(self, job: str, index: int) -> Any:
@@ -396,36 +478,9 @@ class Documents:
         return document
 
 
-def _space_of(holder: Any) -> Space:
-    """Of a document or a layer."""
-    return Space(holder.colorModel(), holder.colorDepth(), holder.colorProfile())
-
-
 def _bounds_of(node: Any) -> Bounds:
     rectangle = node.bounds()
     return Bounds(rectangle.x(), rectangle.y(), rectangle.width(), rectangle.height())
-
-
-def _bytes_of(image: Any) -> bytes:
-    bits = image.constBits()
-    return bits.asstring(image.width() * image.height() * 4) if bits is not None else b""
-
-
-def _lent(data: bytes) -> Any:
-    """Qt's kind of bytes, to be used as long as `data` lives. PyQt5 needs no copy for that, PyQt6 always makes one."""
-    return getattr(QtCore.QByteArray, "fromRawData", QtCore.QByteArray)(data)
-
-
-def _scaled(pixels: bytes, size: Size, wanted: Size) -> bytes:
-    image = QtGui.QImage(pixels, size.width, size.height, size.width * 4, QtGui.QImage.Format.Format_ARGB32)
-    keep, mode = QtCore.Qt.AspectRatioMode.IgnoreAspectRatio, QtCore.Qt.TransformationMode.SmoothTransformation
-    return _bytes_of(image.scaled(wanted.width, wanted.height, keep, mode).convertToFormat(image.format()))
-
-
-def _spread(bounds: Bounds) -> list[Bounds]:
-    """Some rows, evenly spread, the first and the last among them."""
-    rows = sorted({bounds.top + (bounds.height - 1) * part // (SAMPLES - 1) for part in range(SAMPLES)})
-    return [Bounds(bounds.x, row, bounds.width, 1) for row in rows]
 
 
 def _walk(node: Any) -> Iterator[Any]:

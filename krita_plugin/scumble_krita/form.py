@@ -48,6 +48,14 @@ class Form:
     clip_skip: int = 1
     loras: tuple[LoraRow, ...] = ()
     controls: tuple[ControlRow, ...] = ()
+    factor: int = 2
+    enlarge_model: str = ""
+    enlarge_strength: int = 35
+
+    @property
+    def enlarging(self) -> Form:
+        """The form of an enlargement, which has a model and a strength of its own."""
+        return replace(self, mode="upscale", model=self.enlarge_model, strength=self.enlarge_strength)
 
     def to_settings(self) -> dict[str, Any]:
         """The arguments of EditSettings."""
@@ -69,6 +77,7 @@ class Form:
             "clip_skip": self.clip_skip,
             "loras": to_loras(self.loras),
             "controls": to_controls(self.controls),
+            "factor": self.factor,
         }
 
 
@@ -95,16 +104,19 @@ def split(form: Form) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def form_of_request(request: Any, base: Form) -> Form:
     """The form that repeats a request, with the seed locked."""
+    strength, model = round(request.strength * 100), request.model or ""
+    if request.mode == "upscale":
+        own = {"factor": request.factor, "enlarge_model": model, "enlarge_strength": strength}
+    else:
+        own = {"mode": request.mode, "model": model, "strength": strength}
     return replace(
         base,
+        **own,
         prompt=request.prompt,
         negative=request.negative,
-        mode=request.mode,
-        strength=round(request.strength * 100),
         count=request.count,
         seed=request.seed or 0,
         seed_locked=request.seed is not None,
-        model=request.model or "",
         sampler=request.sampler or "",
         steps=request.steps or 0,
         guidance=request.guidance or 0.0,

@@ -1,4 +1,4 @@
-"""Weight of words in a prompt, as in "a (red dress:1.2)": up and down by keys. Pure."""
+"""What keys and lists do to a prompt's text: weights of words, as in "a (red dress:1.2)", and words put in. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ def reweight(text: str, start: int, end: int, up: bool) -> tuple[str, int, int]:
     start += text[start:end].index(words)
     end = start + len(words)
     return _with_weight(text, start, end, words, 1.0, up)
+
+
+def put_in(text: str, start: int, end: int, word: str) -> tuple[str, int]:
+    """The text with the word in place of what is marked, apart from its neighbours, and where the cursor is then."""
+    before, after = text[:start], text[end:]
+    if before and not before[-1].isspace() and before[-1] not in "([{|":
+        before += " "
+    if after and not after[0].isspace() and after[0] not in ",:)]}|":
+        after = " " + after
+    return before + word + after, len(before) + len(word)
 
 
 def _with_weight(text: str, start: int, end: int, words: str, weight: float, up: bool) -> tuple[str, int, int]:

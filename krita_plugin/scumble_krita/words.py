@@ -48,5 +48,10 @@ def progress(stage: str, step: int, steps: int, seconds_left: float | None, posi
     return words
 
 
+def enlarger(name: str, kind: str) -> str:
+    """A model that enlarges; `kind` as in ModelInfo."""
+    return name if kind == "upscaler" else f"{name} (paints)"
+
+
 def plural(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"

@@ -6,7 +6,7 @@ Methods run on the GUI thread and none of them waits. Views are told that someth
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from .form import Form
 from .lib.scumble.client.client import Client
 from .lib.scumble.client.connection import Address
 from .lib.scumble.client.document import Edges
-from .lib.scumble.client.editor import CanvasChanged, Editor, EditSettings
+from .lib.scumble.client.editor import CanvasChanged, Editor, EditSettings, prepare
 from .lib.scumble.client.events import Connected, Event, Finished, Lost, Received
 from .lib.scumble.client.launcher import start_backend
 from .lib.scumble.home import Home
@@ -153,8 +153,8 @@ class Workshop:
     # ---- edits -------------------------------------------------------------------------------------------------------
 
     @in_turn
-    def start(self, document: KritaDocument | None, form: Form, edges: Edges | None = None) -> str:
-        """Reads the document and sends the edit. Returns the job's id. Raises BadRequest."""
+    def start(self, document: KritaDocument | None, form: Form, edges: Edges | None = None) -> Iterator[None]:
+        """Reads the document and sends the edit. Raises BadRequest."""
         if document is None:
             raise BadRequest("No picture is open.", "Open or create one.")
         self.notice = None
@@ -162,10 +162,12 @@ class Workshop:
         settings = EditSettings(**form.to_settings())
         if edges is not None:
             settings = replace(settings, mode=None, strength=1.0)
-        job = self._editor.start(document, settings, edges)
+        mark = document.mark()
+        edit = prepare(document, settings, self._editor.model_kind(settings), edges)
+        yield  # reading a large picture takes long enough
+        job = self._editor.submit(document, edit, mark=mark)
         self.jobs[job] = Job(job, document, again=functools.partial(self.start, document, form, edges))
         self.connect()
-        return job
 
     def cancel(self, document: KritaDocument | None) -> None:
         """Ends the document's oldest edit, or the oldest of all."""
@@ -203,11 +205,11 @@ class Workshop:
         return self._editor.pixels(job, index)
 
     @in_turn
-    def show(self, job: str, index: int, anyway: bool = False) -> None:
+    def show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
         """Puts an image on the canvas, in place of the one of its job that is shown there. Raises ScumbleError."""
-        self._show(job, index, anyway)
+        return self._show(job, index, anyway)
 
-    def _show(self, job: str, index: int, anyway: bool = False) -> None:
+    def _show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
         outcome = self.outcome(job)
         if index in outcome.applied:
             return
@@ -217,25 +219,33 @@ class Workshop:
         if outcome.shown is not None and outcome.shown != index:
             document.replace_next(job, outcome.shown)
         try:
+            if outcome.request.mode == "upscale":
+                factor = self._editor.enlargement(job, index, document, anyway)
+                if factor > 1:
+                    yield from document.enlarging(factor)
+                    self._editor.enlarged(job, document)
+            if document.takes_long(self._editor.pixels(job, index)[0]):
+                layer = self._editor.layer(job, index, document, anyway)
+                if layer is not None:
+                    yield from document.get_ready(layer)
             self._editor.insert(job, index, document, anyway)
         except CanvasChanged as error:
             self._notify(error, "Insert anyway", lambda: self.show(job, index, anyway=True))
-            return
         except BadRequest as error:
             if document.is_open:
                 raise
             self._notify(error, "Open as document", lambda: self.open_as_document(job, index))
-            return
-        outcome.document, outcome.shown = document, index
+        else:
+            outcome.document, outcome.shown = document, index
         self._tell()
 
     @in_turn
-    def step(self, document: KritaDocument | None, by: int) -> None:
+    def step(self, document: KritaDocument | None, by: int) -> Iterator[None]:
         """Shows the next or previous image of the latest result."""
         outcome = self.latest(document)
         if outcome is not None:
-            first = -1 if by > 0 else 0
-            self._show(outcome.job, ((first if outcome.shown is None else outcome.shown) + by) % outcome.count)
+            shown = (-1 if by > 0 else 0) if outcome.shown is None else outcome.shown
+            yield from self._show(outcome.job, (shown + by) % outcome.count)
 
     @in_turn
     def apply(self, job: str) -> None:
@@ -255,16 +265,19 @@ class Workshop:
         """Takes the shown image off the canvas and forgets the result; what was applied stays."""
         outcome = self.outcome(job)
         if outcome.shown is not None and outcome.document is not None and outcome.document.is_open:
-            outcome.document.remove_layer(job, outcome.shown)
+            enlarged = outcome.document.remove_layer(job, outcome.shown)
+            if enlarged and not outcome.applied:
+                hint = "Undo (Ctrl+Z) takes it back to the old one."
+                self.notice = Notice("The picture stays at its new size, as it was changed since.", hint)
         self._forget(outcome)
         self._tell()
 
     @in_turn
-    def open_as_document(self, job: str, index: int) -> None:
+    def open_as_document(self, job: str, index: int) -> Iterator[None]:
         """For a result whose document is closed."""
         outcome = self.outcome(job)
         outcome.document = self.documents.create(outcome.request.canvas)
-        self._show(job, index)
+        return self._show(job, index)
 
     def bring_back(self, job: str) -> None:
         """Asks for a result of the history."""
@@ -281,12 +294,15 @@ class Workshop:
     # ---- what the client says ----------------------------------------------------------------------------------------
 
     @in_turn
-    def handle_events(self) -> None:
+    def handle_events(self) -> Iterator[None]:
         """To be called on the GUI thread after `wake`. One event that cannot be handled does not hold up the others."""
         error: Exception | None = None
         for event in self._client.events():
             try:
-                self._handle(event)
+                if isinstance(event, Finished):
+                    yield from self._finished(event)
+                else:
+                    self._handle(event)
             except Exception as problem:
                 error = problem
         self._tell()
@@ -298,8 +314,6 @@ class Workshop:
             self._connected(event)
         elif isinstance(event, Lost):
             self._lost(event)
-        elif isinstance(event, Finished):
-            self._finished(event)
         elif isinstance(event, Received):
             self._received(event.message, event.buffers)
 
@@ -366,7 +380,7 @@ class Workshop:
         else:
             self._notify(error)
 
-    def _finished(self, event: Finished) -> None:
+    def _finished(self, event: Finished) -> Iterator[None]:
         result = event.result
         self.jobs.pop(result.job, None)
         self._editor.finish(event)
@@ -379,7 +393,7 @@ class Workshop:
         for outcome in self.outcomes[:-KEPT_RESULTS]:
             self._forget(outcome)
         if document is not None and not known:
-            self._show(result.job, 0)
+            yield from self._show(result.job, 0)
         elif not known:
             message = "A result of an earlier session is here."
             hint = "Click its picture below to put it on the open document."

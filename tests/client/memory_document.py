@@ -48,6 +48,10 @@ class MemoryDocument(Document):
         self.size = Size(self.size.width + edges.left + edges.right, self.size.height + edges.top + edges.bottom)
         self.pixels = bytearray(OPAQUE * self.size.area)
 
+    def scale_picture(self, size: Size) -> None:
+        self.size = size
+        self.pixels = bytearray(OPAQUE * size.area)
+
     def insert_layer(self, layer: NewLayer) -> None:
         self.layers.append(layer)
 

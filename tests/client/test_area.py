@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scumble.client.area import bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
+from scumble.client.area import alpha_of, bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
 from scumble.client.document import Edges
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
@@ -101,3 +101,10 @@ def test_empty_pixels_have_no_alpha_whatever_their_colour() -> None:
     assert is_empty(b"\xff\xff\xff\0" * 40_000)
     assert not is_empty(b"\xff\xff\xff\0" * 40_000 + b"\0\0\0\1")
     assert not is_empty(b"\0\0\0\1" + b"\xff\xff\xff\0" * 40_000)
+
+
+def test_pixels_may_be_a_view_of_the_hosts_memory() -> None:
+    view = memoryview(bytearray(b"\xff\xff\xff\0" * 40_000 + b"\0\0\0\1"))
+    assert not is_empty(view)
+    assert is_empty(view[:-4])
+    assert alpha_of(view) == bytes(40_000) + b"\1"

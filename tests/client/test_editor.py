@@ -261,6 +261,24 @@ def test_a_result_is_never_misplaced_silently(editor: Editor, client: QuietClien
     assert document.layers[0].bounds == SELECTED[0]
 
 
+def test_what_was_inserted_anyway_is_followed_from_then_on(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    wide, request = start(editor, client, document, Edges(left=10))
+    finish(editor, wide, request, request.mask, request.mask)
+    enlarged = upscale(editor, client, document, 2)
+    document.size = Size(60, 48)
+    assert editor.enlargement(enlarged, 0, document, anyway=True) == 2
+    document.enlarge(2)
+    editor.enlarged(enlarged, document)
+    editor.insert(enlarged, 0)
+    editor.insert(enlarged, 1)
+    assert (document.size, document.layers[1].bounds) == (Size(120, 96), Bounds(0, 0, 128, 96))
+    editor.insert(wide, 0, anyway=True)
+    editor.insert(wide, 1)
+    assert document.growths == [Edges(left=10)]
+    assert document.layers[2].bounds == document.layers[3].bounds
+
+
 def test_a_result_follows_a_picture_that_was_cropped_and_scaled(editor: Editor, client: QuietClient) -> None:
     document = MemoryDocument(Size(64, 48), selected=SELECTED)
     job, request = start(editor, client, document)
@@ -309,6 +327,78 @@ def test_variants_of_an_earlier_runs_outpaint_follow_the_growth(editor: Editor, 
     editor.insert(JOB, 1, document)
     assert document.growths == [Edges(left=10)]
     assert [layer.bounds for layer in document.layers] == [Bounds(0, 0, 10, 48)] * 2
+
+
+def upscale(editor: Editor, client: QuietClient, document: MemoryDocument, images: int = 1) -> str:
+    job = editor.start(document, EditSettings(mode="upscale", factor=2))
+    finish(editor, job, client.said[-1][1], *[Bounds(0, 0, 2 * document.size.width, 2 * document.size.height)] * images)
+    return job
+
+
+def test_an_upscale_enlarges_the_picture_once_for_all_its_variants(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    fill, fill_request = start(editor, client, document)
+    job = upscale(editor, client, document, 2)
+    assert editor.enlargement(job, 0, document) == 2
+    editor.insert(job, 0)
+    assert editor.enlargement(job, 0, document) == 1
+    editor.insert(job, 1)
+    assert document.size == Size(128, 96)
+    assert [(layer.bounds, layer.size) for layer in document.layers] == [(Bounds(0, 0, 128, 96), (128, 96))] * 2
+    finish(editor, fill, fill_request, SELECTED[0])
+    editor.insert(fill)  # another edit follows
+    assert (document.layers[-1].bounds, document.layers[-1].size) == (Bounds(60, 40, 8, 6), (4, 3))
+
+
+def test_an_upscale_that_was_undone_enlarges_once_more(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    job = upscale(editor, client, document, 2)
+    editor.insert(job, 0)
+    document.layers.clear()
+    document.size = Size(64, 48)
+    document.follow(scaling(Size(128, 96), Size(64, 48)))
+    editor.insert(job, 1)
+    assert document.size == Size(128, 96)
+    assert document.layers[0].bounds == Bounds(0, 0, 128, 96)
+
+
+def test_an_upscale_follows_a_picture_that_was_cropped(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    job = upscale(editor, client, document, 2)
+    document.size = Size(60, 40)
+    document.follow(Placement(-4, -3))
+    editor.insert(job, 0)
+    assert document.size == Size(120, 80)
+    assert document.layers[0].bounds == Bounds(-8, -6, 128, 96)
+    document.size = Size(100, 80)
+    document.follow(Placement(-20, 0))
+    editor.insert(job, 1)
+    assert document.layers[1].bounds == Bounds(-28, -6, 128, 96)
+
+
+def test_an_upscale_follows_a_picture_that_was_scaled_as_well(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    job = upscale(editor, client, document)
+    document.size = Size(128, 96)
+    document.follow(scaling(Size(64, 48), Size(128, 96)))
+    editor.insert(job)
+    assert document.size == Size(256, 192)  # twice as large as what the artist has made of it
+    assert document.layers[0].bounds == Bounds(0, 0, 256, 192)
+
+
+def test_an_upscale_of_an_earlier_run_goes_into_the_picture_before_and_after(
+    editor: Editor, client: QuietClient
+) -> None:
+    job = upscale(editor, client, MemoryDocument(Size(64, 48)))
+    later = Editor(client)
+    later.finish(Finished(editor.result(job), [pack("layer", 128, 96, "rgba8", OPAQUE * 128 * 96)]))  # type: ignore[arg-type]
+    for size in (Size(64, 48), Size(128, 96)):
+        document = MemoryDocument(size)
+        later.insert(job, 0, document)
+        assert document.size == Size(128, 96)
+        assert document.layers[0].bounds == Bounds(0, 0, 128, 96)
+    with pytest.raises(CanvasChanged):
+        later.insert(job, 0, MemoryDocument(Size(65, 48)))
 
 
 def test_discard_forgets_a_result_and_cancels_what_runs(editor: Editor, client: QuietClient) -> None:

@@ -13,6 +13,7 @@ from scumble.client.placement import (
     are_alike,
     find_rows,
     is_scaling,
+    is_turned,
     layers_scaled,
     layers_shift,
     scaling,
@@ -29,10 +30,10 @@ def test_layers_that_agree_tell_where_everything_has_gone() -> None:
     scaled = {"base": Layer(0, 0, Bounds(0, 0, 500, 400)), "dot": Layer(0, 0, Bounds(38, 53, 12, 13))}
     apart = {"base": moved["base"], "dot": dot}
 
-    def shift(layers: dict[str, Layer], seen: Seen = before) -> tuple[int, int] | None:
+    def shift(layers: dict[str, Layer], seen: Seen = before) -> Placement | None:
         return shift_since(seen, now, layers, lambda place: b"")
 
-    assert shift(moved) == (25, 15)
+    assert shift(moved) == Placement(25, 15)
     assert shift(scaled) is None
     assert shift(apart) is None
     assert shift({"base": moved["base"]}, Seen(Size(400, 300), {"base": base}, {})) is None
@@ -56,7 +57,7 @@ def test_rows_of_the_picture_tell_a_crop_from_a_scaling() -> None:
         return Seen(Size(80, 60), {"base": Layer(0, 0, Bounds(0, 0, 80, 60))}, row)
 
     cropped, layers = Size(40, 30), {"base": Layer(-10, -15, Bounds(0, 0, 40, 30))}
-    assert shift_since(seen(), cropped, layers, picture(1, -10, -15)) == (-10, -15)
+    assert shift_since(seen(), cropped, layers, picture(1, -10, -15)) == Placement(-10, -15)
     scaled = {"base": Layer(0, 0, Bounds(0, 0, 40, 30))}
     assert shift_since(seen(), cropped, scaled, picture(2, 0, 0)) is None
     assert shift_since(seen(1), cropped, layers, picture(1, -10, -15, 1)) is None  # one colour proves nothing
@@ -74,6 +75,29 @@ def shown(turn: Callable[[int, int], tuple[int, int]], grain: int = 1) -> Callab
 
 def texture(x: int, y: int) -> int:
     return (x * x * 31 + y * y * 17 + x * y * 7 + x * x * x // 97) % 251
+
+
+@pytest.mark.parametrize(
+    ("turn", "expected"),
+    [
+        (lambda x, y: (x, y), False),
+        (lambda x, y: (79 - x, y), True),
+        (lambda x, y: (x, 59 - y), True),
+        (lambda x, y: (79 - x, 59 - y), True),
+        (lambda x, y: (x + 9, y + 4), False),
+        (lambda x, y: (x * 3, y * 5), False),  # painted anew
+    ],
+    ids=["as it was", "across", "down", "by 180 degrees", "moved", "other"],
+)
+def test_a_flip_and_a_half_turn_are_seen(turn: Callable[[int, int], tuple[int, int]], expected: bool) -> None:
+    def seen(read: Callable[[Bounds], bytes]) -> Seen:
+        rows = {y: read(Bounds(0, y, 80, 1)) for y in (0, 20, 40, 59)}
+        return Seen(Size(80, 60), {"base": Layer(0, 0, Bounds(0, 0, 80, 60))}, rows)
+
+    before, now = shown(lambda x, y: (x, y)), shown(turn)
+    assert is_turned(seen(before), seen(now), now) is expected
+    grey = shown(lambda x, y: (1, 1))
+    assert not is_turned(seen(grey), seen(grey), grey)
 
 
 def rows_of(read: Callable[[Bounds], bytes], region: Bounds) -> dict[Bounds, bytes]:

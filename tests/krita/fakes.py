@@ -12,12 +12,11 @@ SRGB = ("RGBA", "U8", "sRGB-elle-V2-srgbtrc.icc")
 _numbers = itertools.count(1)
 
 
-class QByteArray:
-    def __init__(self, data: bytes = b"") -> None:
-        self._data = bytes(data)
+class QByteArray(bytes):
+    """Like Qt's, it lends its memory to a view."""
 
     def data(self) -> bytes:
-        return self._data
+        return bytes(self)
 
 
 class Place:
@@ -248,6 +247,13 @@ class Document:
         self.size = (width, height)
         for node in self.root.children:
             node.offset = (node.offset[0] - x, node.offset[1] - y)
+
+    def scaleImage(self, width: int, height: int, across: int, down: int, filter: str) -> None:
+        """Only says so: nothing that is on the layers changes."""
+        self.size = (width, height)
+
+    def resolution(self) -> int:
+        return 300
 
     def refreshProjection(self) -> None:
         pass

@@ -141,6 +141,31 @@ def test_another_variant_takes_the_layers_place_unless_somebody_painted_on_it(
     assert names(handle) == ["base", "layer 1", "layer 0"]
 
 
+def test_a_large_layer_is_filled_in_strips_before_it_is_added(
+    document: Any, handle: fakes.Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from scumble_krita import pixels
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+
+    monkeypatch.setattr(pixels, "AT_ONCE", 64 * 4)
+    bounds = Bounds(3, 50, 64, 150)
+    data = np.random.default_rng(1).integers(0, 256, (150, 64, 4), np.uint8)
+    large = replace(layer(), bounds=bounds, size=Size(64, 150), pixels=data.tobytes())
+    assert sum(1 for _ in document.get_ready(large)) == 4  # to the next tile, two whole ones, and the rest
+    assert names(handle) == ["base"]
+    document.insert_layer(large)
+    (made,) = handle.made
+    assert handle.root.children[-1] is made
+    assert made.pixelData(*bounds).data() == large.pixels
+    for _ in document.get_ready(replace(large, index=1)):
+        pass
+    moved = replace(large, index=1, bounds=bounds.translate(7, 5))
+    document.insert_layer(moved)  # the canvas was changed in between
+    assert handle.root.children[-1].pixelData(*moved.bounds).data() == large.pixels
+
+
 def test_applied_variants_share_a_group(document: Any, handle: fakes.Document) -> None:
     document.insert_layer(layer(0))
     document.apply_layer(JOB, 0, [])

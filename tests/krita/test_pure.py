@@ -47,6 +47,28 @@ def test_any_text_and_mark_gives_a_text(text: str, data: st.DataObject) -> None:
     assert 0 <= first <= last <= len(changed)
 
 
+@pytest.mark.parametrize(
+    ("text", "marked", "expected"),
+    [
+        ("", "", "ink"),
+        ("a cat", "", "a cat ink"),
+        ("a cat, ", "", "a cat, ink"),
+        ("a cat", "cat", "a ink"),
+        ("(a cat:1.2)", "cat", "(a ink:1.2)"),
+        ("(cat)", "cat", "(ink)"),
+        ("cats", "cat", "ink s"),
+        ("{cat|dog}", "cat", "{ink|dog}"),
+    ],
+)
+def test_a_word_is_put_in_apart_from_its_neighbours(text: str, marked: str, expected: str) -> None:
+    from scumble_krita.weights import put_in
+
+    start = text.index(marked) if marked else len(text)
+    changed, place = put_in(text, start, start + len(marked), "ink")
+    assert changed == expected
+    assert changed[:place].endswith("ink")
+
+
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 16), st.integers(1, 16))
 def test_a_ratio_is_reached_by_growing_alone(width: int, height: int, across: int, down: int) -> None:
     from scumble_krita.extend import edges_for_ratio
@@ -128,3 +150,18 @@ def test_every_preprocessor_has_a_name_for_artists() -> None:
     from scumble_krita.lib.scumble.protocol.messages import Preprocessor
 
     assert set(PREPROCESSORS) == set(get_args(Preprocessor))
+
+
+def test_an_enlargement_has_a_model_and_a_strength_of_its_own_and_comes_back_from_history() -> None:
+    from scumble_krita.form import Form, form_of_request
+    from scumble_krita.lib.scumble.client.editor import EditSettings
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+    from scumble_krita.lib.scumble.protocol.messages import EditRequest
+
+    form = Form(model="m", strength=80, factor=4, enlarge_model="u", enlarge_strength=25)
+    settings = EditSettings(**form.enlarging.to_settings())
+    assert (settings.mode, settings.model, settings.strength, settings.factor) == ("upscale", "u", 0.25, 4)
+    request = EditRequest("upscale", Size(8, 8), Bounds(0, 0, 8, 8), model="w", strength=0.3, factor=3, seed=5)
+    again = form_of_request(request, form)
+    assert (again.enlarge_model, again.enlarge_strength, again.factor, again.seed) == ("w", 30, 3, 5)
+    assert (again.mode, again.model, again.strength) == ("", "m", 80)

@@ -56,7 +56,8 @@ class Desk:
     def start(self, **fields: Any) -> str:
         from scumble_krita.form import Form
 
-        return self.workshop.start(self.document, Form(**fields))
+        self.workshop.start(self.document, Form(**fields))
+        return list(self.workshop.jobs)[-1]
 
     def hear(self, *events: Any) -> None:
         self.client.coming.extend(events)
@@ -117,6 +118,24 @@ def test_what_comes_while_a_layer_is_added_waits_for_its_turn(desk: Desk, monkey
     assert desk.workshop.outcome(job).applied == {1}
 
 
+def test_an_upscale_enlarges_the_picture_first(desk: Desk) -> None:
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.client.events import Finished
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
+    from scumble_krita.lib.scumble.protocol.messages import Buffer, Layer, Result
+
+    desk.workshop.start(desk.document, Form(factor=3, enlarge_strength=20).enlarging)
+    (job,) = desk.workshop.jobs
+    request = desk.client.asked[0][1]
+    assert (request.mode, request.factor, request.strength, request.mask) == ("upscale", 3, 0.2, None)
+    whole = Bounds(0, 0, 192, 144)
+    buffer = Buffer("layer", 192, 144, "rgba8", "raw", bytes([1, 2, 3, 255]) * whole.area)
+    desk.hear(Finished(Result(job, request, (Layer(whole, 7),), request.image, {}, 0.0), (buffer,)))
+    assert desk.handle.size == (192, 144)
+    assert desk.names == ["base", "Upscale (7)"]
+    assert desk.document._node_of(job, 0).pixelData(*whole).data() == buffer.data
+
+
 def test_steps_go_round_and_apply_keeps(desk: Desk) -> None:
     job = desk.start()
     desk.finish(job, 3)
@@ -173,9 +192,14 @@ def test_a_closed_document_offers_a_new_one(desk: Desk, krita: fakes.Krita) -> N
 def test_a_changed_canvas_asks(desk: Desk) -> None:
     job = desk.start()
     desk.handle.size = (128, 96)
+    seen = []
+    desk.workshop.views.append(lambda: seen.append(desk.workshop.notice))
     desk.finish(job)
     assert desk.workshop.notice.button == "Insert anyway"
     assert desk.names == ["base"]
+    desk.workshop.dismiss()
+    desk.workshop.step(desk.document, 1)  # a click is answered as well
+    assert seen[-1].button == "Insert anyway"
     desk.workshop.notice.act()
     assert desk.names == ["base", "cat (7)"]
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             editor.finish(finished)
             for index in range(len(finished.layers)):
                 variant = document.copy() if args.command != "upscale" else document.enlarged(args.factor)
-                editor.insert(job, index, variant, anyway=args.command == "upscale")  # on a canvas of its own
+                editor.insert(job, index, variant)
                 variant.save(outputs[index])
                 if layers:
                     variant.save_layers(layers[index])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Iterator, Tuple
 
 from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size, subtract
-from .document import Edges
+from .document import Edges, Pixels
 
 LARGEST_NATIVE = 1024
 """Side in px of the pictures that today's models were trained on: a small selection is seen with so much around it."""
@@ -98,9 +98,19 @@ def touches_empty(mask: bytes, mask_bounds: Bounds, alpha: bytes, alpha_bounds: 
     return False
 
 
-def is_empty(pixels: bytes) -> bool:
+def is_empty(pixels: Pixels) -> bool:
     """True when all pixels (4 bytes, alpha last) are entirely transparent. Ends at the first piece that is not."""
-    return all(is_blank(pixels[start + 3 : start + CHUNK : 4]) for start in range(0, len(pixels), CHUNK))
+    return all(is_blank(alpha) for alpha in _alphas(pixels))
+
+
+def alpha_of(pixels: Pixels) -> bytes:
+    """The last of the 4 bytes of each pixel."""
+    return b"".join(_alphas(pixels))
+
+
+def _alphas(pixels: Pixels) -> Iterator[bytes]:
+    # A view is quick to cut and slow to pick from.
+    return (bytes(pixels[start : start + CHUNK])[3::4] for start in range(0, len(pixels), CHUNK))
 
 
 def is_blank(plane: bytes) -> bool:

@@ -44,6 +44,7 @@ from ..protocol.messages import (
     Welcome,
 )
 from .connection import Address, Connection, Unreachable, open_connection
+from .document import Pixels
 from .events import Connected, Event, Finished, Lost, Received, replaces
 from .ledger import Draft, Item, Ledger
 from .payloads import Order, to_payload, to_raw
@@ -115,11 +116,11 @@ class Client:
     def submit(
         self,
         request: EditRequest,
-        image: bytes,
+        image: Pixels,
         mask: Optional[bytes] = None,
         job: Optional[str] = None,
         priority: int = 0,
-        controls: Sequence[bytes] = (),
+        controls: Sequence[Pixels] = (),
         regions: Sequence[bytes] = (),
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.

@@ -11,12 +11,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple, Union
 
 from ..protocol.errors import BadRequest
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
-from .placement import Placement
+from .placement import Placement, scaling
+
+Pixels = Union[bytes, memoryview]
+"""Of a picture that was read: a view where the host's own memory can be kept, which saves copying a large one. Nobody
+writes to it."""
 
 
 class Edges(NamedTuple):
@@ -83,17 +87,17 @@ class Document(ABC):
         included. None when nothing is selected."""
 
     @abstractmethod
-    def read(self, bounds: Bounds) -> bytes:
+    def read(self, bounds: Bounds) -> Pixels:
         """The visible picture (or what the artist chose as the source) within the bounds, which lie in the canvas."""
 
-    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+    def read_layer(self, layer: str, bounds: Bounds) -> Pixels:
         """As `read`, of one layer alone (the host's own id of it), transparent where it has no pixels. Raises BadRequest
         where there is no such layer (any more)."""
         raise BadRequest("Single layers cannot be used here.", "Use the visible picture.")
 
     def read_region(self, layer: str, bounds: Bounds) -> bytes:
         """Where a layer is, as a mask of the bounds: its alpha. Raises as `read_layer`."""
-        return self.read_layer(layer, bounds)[3::4]
+        return bytes(self.read_layer(layer, bounds))[3::4]
 
     @abstractmethod
     def resize_canvas(self, edges: Edges) -> None:
@@ -102,6 +106,10 @@ class Document(ABC):
     @abstractmethod
     def insert_layer(self, layer: NewLayer) -> None:
         """Adds the layer above the others. Its bounds may reach beyond the canvas; what lies there need not be kept."""
+
+    def scale_picture(self, size: Size) -> None:
+        """Scales the picture with all its layers. Call `enlarge` instead. Raises BadRequest where the host cannot."""
+        raise BadRequest("Pictures cannot be enlarged here.", "Use the command line: scumble upscale")
 
     def contains(self, job: str, index: int) -> Optional[bool]:
         """True when this layer is in the document: hosts that store `NewLayer.job` with a layer look there, so that a
@@ -121,11 +129,22 @@ class Document(ABC):
         self.resize_canvas(edges)
         self.follow(Placement(edges.left, edges.top))
 
+    def enlarge(self, factor: int) -> None:
+        """Makes the picture `factor` times as large and remembers it, as `grow_canvas` does."""
+        self.mark()
+        before = self.canvas
+        self.scale_picture(Size(before.width * factor, before.height * factor))
+        self.follow(scaling(before, self.canvas))
+
     def follow(self, placement: Placement) -> None:
         """Remembers where everything has gone from where it was until now; the canvas has its present size because of
         that."""
         self._mark = Mark(self._mark.epoch, self._mark.placement.then(placement))
         self._expected = self.canvas
+
+    def lose_track(self) -> None:
+        """Nobody knows where everything has gone."""
+        self._mark = Mark(self._mark.epoch + 1, Placement())
 
     def mark(self) -> Mark:
         """The canvas as it is now, for `moved_since`. A host that can tell what the artist has done to the canvas (crop,
@@ -133,7 +152,7 @@ class Document(ABC):
         known."""
         if self.canvas != self._expected:
             if self._expected is not None:
-                self._mark = Mark(self._mark.epoch + 1, Placement())
+                self.lose_track()
             self._expected = self.canvas
         return self._mark
 

@@ -6,7 +6,8 @@ All methods are called on the host's main thread and none of them waits: `Client
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Set, Tuple
+from fractions import Fraction
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..protocol.errors import BadRequest, ScumbleError
 from ..protocol.geometry import Bounds, Size
@@ -23,12 +24,12 @@ from ..protocol.messages import (
     Result,
     replace,
 )
-from .area import bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
+from .area import alpha_of, bounds_to_send, edges_around, is_blank, is_empty, mask_of_edges, touches_empty
 from .client import Client
-from .document import Document, Edges, Mark, NewLayer
+from .document import Document, Edges, Mark, NewLayer, Pixels
 from .events import Finished
 from .modes import choose_mode
-from .placement import Placement
+from .placement import Number, Placement, scaling
 
 
 class CanvasChanged(ScumbleError):
@@ -94,9 +95,9 @@ class Edit:
     gray8 of each of request.regions."""
 
     request: EditRequest
-    image: bytes = field(repr=False)
+    image: Pixels = field(repr=False)
     mask: Optional[bytes] = field(repr=False)
-    controls: Tuple[bytes, ...] = field(repr=False, default=())
+    controls: Tuple[Pixels, ...] = field(repr=False, default=())
     regions: Tuple[bytes, ...] = field(repr=False, default=())
 
 
@@ -127,7 +128,7 @@ def prepare(
             prompt=settings.prompt,
             model=model,
             empty=is_empty(pixels),
-            transparent=selected is not None and touches_empty(selected[1], selected[0], pixels[3::4], image),
+            transparent=selected is not None and touches_empty(selected[1], selected[0], alpha_of(pixels), image),
             grows=edges is not None,
         )
     area = image if selected else Bounds.of_size(canvas)
@@ -151,11 +152,11 @@ def _placed(layer: ControlLayer, area: Bounds) -> Control:
     return Control(layer.id, area, layer.preprocessor, layer.weight, layer.start, layer.end)
 
 
-def _read(document: Document, layer: Optional[str], bounds: Bounds) -> bytes:
+def _read(document: Document, layer: Optional[str], bounds: Bounds) -> Pixels:
     return document.read(bounds) if layer is None else document.read_layer(layer, bounds)
 
 
-def _whole(document: Document, settings: EditSettings) -> Tuple[Bounds, bytes]:
+def _whole(document: Document, settings: EditSettings) -> Tuple[Bounds, Pixels]:
     """What to send when nothing is selected. Starting from nothing needs no picture: one empty pixel stands for it."""
     if settings.mode == "txt2img" or (settings.mode is None and settings.strength >= 1):
         return Bounds(0, 0, 1, 1), bytes(4)
@@ -173,10 +174,20 @@ def layer_name(request: EditRequest, seed: int) -> str:
 
 @dataclass
 class _Place:
-    """Where a job's result belongs."""
+    """Where a job's result belongs. `enlarged`: an upscale's picture has been made as large as its result is."""
 
     document: Document
     mark: Mark
+    enlarged: bool = False
+
+
+class _Insertion(NamedTuple):
+    """A layer (None: it is there already), and what happens to the canvas before it goes in: it grows by `edges`, or the
+    picture becomes `factor` times as large."""
+
+    layer: Optional[NewLayer]
+    edges: Edges = Edges()
+    factor: int = 1
 
 
 class Editor:
@@ -195,9 +206,10 @@ class Editor:
         """Reads the document, hands the edit to the client and returns the job's id. Raises BadRequest."""
         return self.submit(document, prepare(document, settings, self.model_kind(settings), edges))
 
-    def submit(self, document: Document, edit: Edit, job: Optional[str] = None) -> str:
-        """The second half of `start`; with the id of a job that was submitted before, that one is taken up again."""
-        place = _Place(document, document.mark())
+    def submit(self, document: Document, edit: Edit, job: Optional[str] = None, mark: Optional[Mark] = None) -> str:
+        """The second half of `start`; with the id of a job that was submitted before, that one is taken up again. `mark` is
+        the document's from when the edit was read, None: just now."""
+        place = _Place(document, mark or document.mark())
         # Last: from here on the client's threads want the interpreter too.
         job = self._client.submit(
             edit.request, edit.image, edit.mask, job, controls=edit.controls, regions=edit.regions
@@ -238,37 +250,72 @@ class Editor:
         return Size(buffer.width, buffer.height), buffer.data
 
     def insert(self, job: str, index: int = 0, document: Optional[Document] = None, anyway: bool = False) -> bool:
-        """Puts an image of a finished job into its document, grows the canvas where it was to grow, and acknowledges.
+        """Puts an image of a finished job into its document, grows the canvas where it was to grow or enlarges the picture
+        where that was to be upscaled, and acknowledges.
 
         `document` must be given for a job of an earlier run. Returns False when that layer is there already. Raises
         CanvasChanged when its place is unknown, unless `anyway` puts it at its old coordinates; KeyError, IndexError.
         """
-        result = self._results[job].result
-        layer, buffer = result.layers[index], self._results[job].layers[index]
-        place = self._places.get(job)
-        if document is None:
-            if place is None:
-                raise KeyError(job)
-            document = place.document
-        there = document.contains(job, index)
-        if there or (there is None and (job, index) in self._inserted):
+        document = document or self._places[job].document
+        layer, edges, factor = self._plan(job, index, document, anyway)
+        if layer is None:
             self._settle(job, index)
             return False
-        moved = self._moved(document, place, result.request, anyway)
-        single = replace(result.request, seed=min(layer.seed, MAX_SEED), count=1)
-        edges = _growth(result.request, document.canvas, moved)
-        name = layer_name(single, layer.seed)
-        if place is None:
-            # From now on its other images follow this document too.
-            self._places[job] = _Place(document, document.mark())
-        with document.undo_group(f"Scumble: {name}"):
+        self._belongs(job, document)
+        with document.undo_group(f"Scumble: {layer.name}"):
             if any(edges):
                 document.grow_canvas(edges)
-            bounds = moved.of(layer.bounds).translate(edges.left, edges.top)
-            size = Size(buffer.width, buffer.height)
-            document.insert_layer(NewLayer(bounds, buffer.data, name, job, index, single, size))
+            if factor > 1:
+                document.enlarge(factor)
+                self.enlarged(job, document)
+            document.insert_layer(layer)
         self._settle(job, index)
         return True
+
+    def layer(self, job: str, index: int, document: Document, anyway: bool = False) -> Optional[NewLayer]:
+        """What `insert` would put in as things are now, for a host that gets a large layer ready before it has its turn;
+        None when it is there already. Raises as `insert`."""
+        return self._plan(job, index, document, anyway).layer
+
+    def enlargement(self, job: str, index: int, document: Document, anyway: bool = False) -> int:
+        """How many times larger `insert` would make the picture, for a host that takes its time with that and then calls
+        `enlarged`; 1 for not at all. From now on the job's images follow this document. Raises as `insert`."""
+        factor = self._plan(job, index, document, anyway).factor
+        self._belongs(job, document)
+        return factor
+
+    def enlarged(self, job: str, document: Document) -> None:
+        """Notes that the document has been made as large as this upscale's result."""
+        self._belongs(job, document).enlarged = True
+
+    def _belongs(self, job: str, document: Document) -> _Place:
+        """From now on all images of a job, also one of an earlier run, follow this document."""
+        if job not in self._places:
+            self._places[job] = _Place(document, document.mark())
+        return self._places[job]
+
+    def _plan(self, job: str, index: int, document: Document, anyway: bool) -> _Insertion:
+        result, buffer = self._results[job].result, self._results[job].layers[index]
+        request, layer = result.request, result.layers[index]
+        there = document.contains(job, index)
+        if there or (there is None and (job, index) in self._inserted):
+            return _Insertion(None)
+        place = self._places.get(job)
+        if place is not None and place.document is not document:
+            place = None  # a copy, say
+        moved = self._moved(document, place, request, anyway)
+        edges = _growth(request, document.canvas, moved)
+        factor = 1
+        if request.mode == "upscale":
+            # Where its artist has undone it, the picture is of its old size again.
+            done = moved.across != 1 and (place is None or place.enlarged)
+            factor = 1 if done else request.factor
+            moved = _by(Fraction(1, request.factor)).then(moved).then(_by(factor))
+        single = replace(request, seed=min(layer.seed, MAX_SEED), count=1)
+        bounds = moved.of(layer.bounds).translate(edges.left, edges.top)
+        size = Size(buffer.width, buffer.height)
+        new = NewLayer(bounds, buffer.data, layer_name(single, layer.seed), job, index, single, size)
+        return _Insertion(new, edges, factor)
 
     def discard(self, job: str) -> None:
         """Forgets a job: a result need not come again, an unfinished job is cancelled."""
@@ -285,12 +332,18 @@ class Editor:
 
     def _moved(self, document: Document, place: Optional[_Place], request: EditRequest, anyway: bool) -> Placement:
         """Where everything has gone since the edit began."""
-        if place is not None and place.document is document:
+        if place is not None:
             moved = document.moved_since(place.mark)
+        elif document.canvas == request.canvas:
+            moved = Placement()
+        elif request.mode == "upscale" and document.canvas == _times(request.canvas, request.factor):
+            moved = scaling(request.canvas, document.canvas)
         else:
-            moved = Placement() if document.canvas == request.canvas else None
+            moved = None
         if moved is None and not anyway:
             raise CanvasChanged("The canvas was changed while this edit ran, so its place is unknown.")
+        if moved is None and place is not None:
+            place.mark = document.mark()  # its artist says that it still belongs there
         return moved or Placement()
 
 
@@ -301,3 +354,11 @@ def _growth(request: EditRequest, canvas: Size, moved: Placement) -> Edges:
         return Edges()
     asked, needed = edges_around(request.canvas, request.mask), edges_around(canvas, moved.of(request.mask))
     return Edges(*(there if side else 0 for side, there in zip(asked, needed)))
+
+
+def _by(factor: Number) -> Placement:
+    return Placement(0, 0, factor, factor)
+
+
+def _times(size: Size, factor: int) -> Size:
+    return Size(size.width * factor, size.height * factor)

@@ -22,6 +22,7 @@ from ..protocol.messages import (
     Resume,
     Submit,
 )
+from .document import Pixels
 
 MAX_TRIES = 3
 """Connections on which an edit is sent before it is given up: a backend that dies of it must not be killed for ever."""
@@ -32,9 +33,9 @@ class Draft:
     """An edit with its raw pixels, as long as the backend has not said that it has written it down."""
 
     submit: Submit
-    image: bytes = field(repr=False)
+    image: Pixels = field(repr=False)
     mask: Optional[bytes] = field(repr=False, default=None)
-    controls: Tuple[bytes, ...] = field(repr=False, default=())
+    controls: Tuple[Pixels, ...] = field(repr=False, default=())
     regions: Tuple[bytes, ...] = field(repr=False, default=())
 
 

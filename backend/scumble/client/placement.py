@@ -85,9 +85,8 @@ class Seen(NamedTuple):
     rows: Dict[int, bytes]
 
 
-def shift_since(before: Seen, canvas: Size, layers: Dict[str, Layer], read: Read) -> Optional[Tuple[int, int]]:
-    """By how many px everything has moved to the present `canvas` and `layers`; None where that cannot be told for
-    certain.
+def shift_since(before: Seen, canvas: Size, layers: Dict[str, Layer], read: Read) -> Optional[Placement]:
+    """Where everything has moved on the present `canvas` with its `layers`; None where that cannot be told for certain.
 
     Krita moves the origins of all paint layers when the canvas is resized or cropped, but leaves them when the picture is
     scaled. So all layers must agree, and besides either a layer away from all edges must have moved alike without a change
@@ -103,10 +102,28 @@ def shift_since(before: Seen, canvas: Size, layers: Dict[str, Layer], read: Read
         # Crops cut at the edges, and a background fills whatever there is: only what lies inside tells anything.
         inside = Bounds.of_size(before.canvas).pad(-1).contains(was) and Bounds.of_size(canvas).pad(-1).contains(now)
         if not was.is_empty and inside and now == was.translate(dx, dy):
-            return dx, dy
+            return Placement(dx, dy)
     rows = {Bounds(0, y, before.canvas.width, 1): row for y, row in before.rows.items()}
     found = sum(_is_found(place, row, dx, dy, canvas, read) for place, row in rows.items())
-    return (dx, dy) if found >= LEAST_ROWS else None
+    return Placement(dx, dy) if found >= LEAST_ROWS else None
+
+
+def has_moved(before: Seen, now: Seen) -> bool:
+    """Whether any layer's origin lies elsewhere than it did."""
+    return any(now.layers[name][:2] != layer[:2] for name, layer in before.layers.items() if name in now.layers)
+
+
+def is_turned(before: Seen, now: Seen, read: Read) -> bool:
+    """Whether a picture that is still of its size has been flipped or turned by 180 degrees: two rows or more are there
+    the other way round, and no two where they were."""
+    telling = {y: row for y, row in before.rows.items() if _tells(row)}
+    if sum(now.rows.get(y) == row for y, row in telling.items()) >= LEAST_ROWS:
+        return False
+    width, height = now.canvas
+    below = {y: read(Bounds(0, height - 1 - y, width, 1)) for y in telling}
+    flipped = {y: memoryview(row).cast("I")[::-1].tobytes() for y, row in telling.items()}
+    turns = ((now.rows, flipped), (below, telling), (below, flipped))
+    return any(sum(shown.get(y) == row for y, row in rows.items()) >= LEAST_ROWS for shown, rows in turns)
 
 
 def scaling_since(before: Seen, now: Seen) -> Optional[Placement]:

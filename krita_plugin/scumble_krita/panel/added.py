@@ -1,4 +1,5 @@
-"""Rows for what is added to the model: LoRAs with their weights, and layers that a control network follows."""
+"""What is added to the model: LoRAs with their weights, words that it has learnt (textual inversions), and layers that a
+control network follows."""
 
 from __future__ import annotations
 
@@ -11,18 +12,25 @@ from . import widgets
 
 CHOOSE = "Choose\u2026"
 VISIBLE = "Visible picture"
+EMBEDDING = "Textual inversion\u2026"
 
 
 class AddedPanel(QtWidgets.QWidget):
-    """`changed`: the artist changed something."""
+    """`changed`: the artist changed something. `picked`: a textual inversion's word is to go into the prompt."""
 
     changed = Signal()
+    picked = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
+        self._embeddings = widgets.combo(
+            "scumble_embedding", "A word that a model has learnt: it goes where the cursor is in the prompt."
+        )
+        self._embeddings.currentIndexChanged.connect(self._pick)
+        self._embeddings.hide()
         self._loras = _Rows("scumble_lora", "Add a LoRA", _LoraLine)
         self._controls = _Rows("scumble_control", "Add a control", _ControlLine)
-        widgets.vertical(self, self._loras, self._controls)
+        widgets.vertical(self, self._loras, self._embeddings, self._controls)
         for rows in (self._loras, self._controls):
             rows.changed.connect(self.changed)
 
@@ -51,6 +59,18 @@ class AddedPanel(QtWidgets.QWidget):
                 if each.kind == kind
             ]
             rows.offer(adapters=named)
+        families: dict[str, list[str]] = {}
+        for each in adapters:
+            if each.kind == "embedding":
+                families.setdefault(each.name, []).extend([each.family] if each.family else [])
+        listed = [(name, f"{name} ({', '.join(of)})" if of else name) for name, of in families.items()]
+        widgets.fill(self._embeddings, [("", EMBEDDING), *listed])
+        self._embeddings.setVisible(bool(listed))
+
+    def _pick(self, index: int) -> None:
+        if index > 0:
+            self.picked.emit(self._embeddings.currentData())
+            self._embeddings.setCurrentIndex(0)
 
     def set_layers(self, layers: Sequence[tuple[str, str]]) -> None:
         """Ids and names of the document's layers, the topmost first."""

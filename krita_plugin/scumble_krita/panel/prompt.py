@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..qt import QtCore, QtGui, QtWidgets, Signal
 from ..slots import guarded
-from ..weights import reweight
+from ..weights import put_in, reweight
 
 _CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
 _ENTER = (QtCore.Qt.Key.Key_Return, QtCore.Qt.Key.Key_Enter)
@@ -13,6 +13,7 @@ _UP_DOWN = (QtCore.Qt.Key.Key_Up, QtCore.Qt.Key.Key_Down)
 
 class PromptEdit(QtWidgets.QPlainTextEdit):
     submitted = Signal()
+    entered = Signal()
 
     def __init__(self, name: str, placeholder: str, lines: int) -> None:
         super().__init__()
@@ -32,6 +33,16 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
     def text(self, value: str) -> None:
         if value != self.toPlainText():
             self.setPlainText(value)
+
+    def put_in(self, word: str) -> None:
+        """Where the cursor is, in place of what is marked."""
+        cursor = self.textCursor()
+        text, place = put_in(self.toPlainText(), cursor.selectionStart(), cursor.selectionEnd(), word)
+        self._write(text, place, place)
+
+    def focusInEvent(self, event):
+        super().focusInEvent(event)
+        guarded(self.entered.emit)()
 
     def event(self, event):
         # Our keys before Krita's shortcuts of the same name.
@@ -55,8 +66,12 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         cursor = self.textCursor()
         before = self.toPlainText()
         text, start, end = reweight(before, cursor.selectionStart(), cursor.selectionEnd(), up)
-        if text == before:
-            return
+        if text != before:
+            self._write(text, start, end)
+
+    def _write(self, text: str, start: int, end: int) -> None:
+        """Other text, marked from start to end."""
+        cursor = self.textCursor()
         cursor.beginEditBlock()  # one step to undo, and not a new document
         cursor.select(QtGui.QTextCursor.SelectionType.Document)
         cursor.insertText(text)

@@ -10,6 +10,7 @@ from ..qt import QtCore, QtWidgets, Signal
 from ..words import MODES
 from . import widgets
 from .added import AddedPanel
+from .enlarge import EnlargePanel
 from .prompt import PromptEdit
 
 AUTOMATIC = "Automatic"
@@ -17,7 +18,7 @@ AUTOMATIC = "Automatic"
 
 class SettingsPanel(QtWidgets.QWidget):
     """`changed`: the artist changed something. `submitted`: Ctrl+Enter in a prompt. `below` comes right below the prompts,
-    so that it is in sight in a low docker too."""
+    so that it is in sight in a low docker too. `enlarge` has some of the form's fields and is not a part of this panel."""
 
     changed = Signal()
     submitted = Signal()
@@ -27,10 +28,12 @@ class SettingsPanel(QtWidgets.QWidget):
         self._filling = False
         self._prompt = PromptEdit("scumble_prompt", "What shall be there? (empty: what fits)", 4)
         self._negative = PromptEdit("scumble_negative", "What shall not be there?", 2)
+        self._written = self._prompt
         self._mode = widgets.combo("scumble_mode", "What to do. Automatic: what fits the selection and the strength.")
         self._mode.addItem(AUTOMATIC, "")
         for mode, text in MODES.items():
-            self._mode.addItem(text, mode)
+            if mode != "upscale":  # has its own panel
+                self._mode.addItem(text, mode)
         self._model = widgets.combo("scumble_model", "The model that paints.")
         self._strength = widgets.unwheeled(QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal))
         self._strength.setObjectName("scumble_strength_slider")
@@ -56,10 +59,11 @@ class SettingsPanel(QtWidgets.QWidget):
         widgets.align(form, self._make_advanced(page))
         advanced = widgets.Fold("scumble_advanced", "Advanced", page)
         self._added = AddedPanel()
+        self.enlarge = EnlargePanel()
         added = widgets.Fold("scumble_added", "LoRAs and controls", self._added)
         widgets.vertical(self, self._prompt, self._negative, below, fields, added, advanced)
         self._connect()
-        self.set_models(())
+        self.set_models((), ())
         self.set_samplers(())
         self.form = Form()
 
@@ -121,13 +125,17 @@ class SettingsPanel(QtWidgets.QWidget):
             )),
             self._lock.toggled,
             self._added.changed,
+            self.enlarge.changed,
         ):  # fmt: skip
             signal.connect(lambda *_: self._filling or self.changed.emit())
         for edit in (self._prompt, self._negative):
             edit.submitted.connect(self.submitted)
+            edit.entered.connect(lambda edit=edit: setattr(self, "_written", edit))
+        self._added.picked.connect(self._put_in)
 
     @property
     def form(self) -> Form:
+        factor, enlarge_model, enlarge_strength = self.enlarge.values
         digits = "".join(letter for letter in self._seed.text() if letter in "0123456789")
         return Form(
             prompt=self._prompt.text,
@@ -149,6 +157,9 @@ class SettingsPanel(QtWidgets.QWidget):
             clip_skip=self._clip_skip.value(),
             loras=self._added.loras,
             controls=self._added.controls,
+            factor=factor,
+            enlarge_model=enlarge_model,
+            enlarge_strength=enlarge_strength,
         )
 
     @form.setter
@@ -169,6 +180,7 @@ class SettingsPanel(QtWidgets.QWidget):
             self._resolution.setValue(form.resolution)
             self._clip_skip.setValue(form.clip_skip)
             self._added.loras, self._added.controls = form.loras, form.controls
+            self.enlarge.values = form.factor, form.enlarge_model, form.enlarge_strength
             for box, value in (
                 (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
                 (self._source, form.from_layer),
@@ -177,9 +189,12 @@ class SettingsPanel(QtWidgets.QWidget):
         finally:
             self._filling = False
 
-    def set_models(self, models: Sequence[tuple[str, str]]) -> None:
-        """Ids and names."""
-        self._fill(self._model, models)
+    def set_models(self, painters: Sequence[tuple[str, str]], enlargers: Sequence[tuple[str, str]]) -> None:
+        """Ids and names of those that edit, and of those that enlarge."""
+        self._fill(self._model, painters)
+        self._filling = True
+        self.enlarge.set_models([("", AUTOMATIC), *enlargers])
+        self._filling = False
 
     def set_adapters(self, adapters: Sequence[Any]) -> None:
         """The backend's AdapterInfos."""
@@ -201,6 +216,11 @@ class SettingsPanel(QtWidgets.QWidget):
             self._filling = True
             self._seed.setText(str(seed))
             self._filling = False
+
+    def _put_in(self, word: str) -> None:
+        """Into the prompt that the artist has written in last."""
+        self._written.put_in(word)
+        self._written.setFocus()
 
     def choose_model(self) -> None:
         self._model.setFocus()

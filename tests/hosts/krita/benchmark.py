@@ -30,40 +30,56 @@ from .docker import Docker, picture, soft_mask
 
 RUNS = 7
 PROBE = """
-import time
-import scumble_krita.backstage, scumble_krita.document as d, scumble_krita.workshop as w
+import contextlib, time
+import scumble_krita.backstage, scumble_krita.document as d, scumble_krita.turns as t
 
-spent = {"copies": 0.0}
+spent = {"copies": 0.0, "depth": 0}
 slots = []
 inserted = []
 
-def copying(name):
+@contextlib.contextmanager
+def copying():
+    spent["depth"] += 1
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        spent["depth"] -= 1
+        if not spent["depth"]:
+            spent["copies"] += time.perf_counter() - began
+
+def counted(name):
     original = getattr(d.KritaDocument, name)
     def call(*arguments):
-        began = time.perf_counter()
-        try:
-            return original(*arguments)
-        finally:
-            spent["copies"] += time.perf_counter() - began
-            if name == "insert_layer":
-                inserted.append(time.perf_counter())
+        with copying():
+            result = original(*arguments)
+        if name == "insert_layer":
+            inserted.append(time.perf_counter())
+        return result
     setattr(d.KritaDocument, name, call)
 
-def slot(name):
-    original = getattr(w.Workshop, name)
-    def call(*arguments):
-        began, copies = time.perf_counter(), spent["copies"]
-        try:
-            return original(*arguments)
-        finally:
-            whole = time.perf_counter() - began
-            slots.append((whole * 1000, (whole - spent["copies"] + copies) * 1000, name))
-    setattr(w.Workshop, name, call)
-
 for name in ("read", "selection", "insert_layer"):
-    copying(name)
-for name in ("start", "handle_events"):
-    slot(name)
+    counted(name)
+
+fill = d.KritaDocument._fill
+def fill_counted(*arguments):
+    work, strip = fill(*arguments), True
+    while strip:
+        with copying():
+            strip = next(work, None)
+        if strip:
+            yield strip
+d.KritaDocument._fill = fill_counted
+
+turn = t.Turns._work
+def turn_counted(self):
+    began, copies = time.perf_counter(), spent["copies"]
+    try:
+        return turn(self)
+    finally:
+        whole = time.perf_counter() - began
+        slots.append((whole * 1000, (whole - spent["copies"] + copies) * 1000))
+t.Turns._work = turn_counted
 
 def clicked():
     started.append(time.perf_counter())
@@ -109,8 +125,7 @@ def measure_stalls(docker: Docker) -> None:
         time.sleep(3)
     whole, own = krita.get("[max(slots, key=lambda slot: slot[which]) for which in (0, 1)]")
     print(f"  4096 x 4096: longest gap {busy.milliseconds:.0f} ms, with nothing going on {idle.milliseconds:.0f} ms")
-    print(f"  longest slot with host copies {whole[0]:.0f} ms, {whole[2]} (goal 250)")
-    print(f"  longest slot without them {own[1]:.0f} ms, {own[2]} (goal 50)")
+    print(f"  longest slot with host copies {whole[0]:.0f} ms (goal 250), without them {own[1]:.0f} ms (goal 50)")
     close(krita)
 
 
@@ -139,8 +154,8 @@ def measure_latency(docker: Docker, canvas: tuple[int, int], size: tuple[int, in
         f" first {taken[0]:.0f} ms (goal {goal}); in the worker (median): "
         + ", ".join(f"{name} {statistics.median(part.get(name, 0) for part in parts):.0f}" for name in parts[0])
     )
-    slots = krita.run("result = [slot for slot in slots[-20:]]")
-    print("    slots of the plug-in:", ", ".join(f"{name} {whole:.0f}/{own:.0f}" for whole, own, name in slots[-6:]))
+    slots = krita.get("slots[-6:]")
+    print("    last slots of the plug-in:", ", ".join(f"{whole:.0f}/{own:.0f}" for whole, own in slots))
     print(f"    Krita's own addChildNode of an equal layer: {statistics.median(krita_alone(krita, size)):.0f} ms")
     close(krita)
 

@@ -49,21 +49,31 @@ def diffusion_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_sd1_folder(tmp_path_factory.mktemp("model") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small one of ESRGAN's kind, which enlarges four times."""
+    from tests.diffusion.test_upscaler import network, save  # imports torch
+
+    return save(tmp_path_factory.mktemp("upscaler") / "4x-small.safetensors", network())
+
+
 @pytest.fixture(scope="module")
 def real(
     krita_install: Install,
     plugin_zip: Path,
     fill_model: Path,
     diffusion_model: Path,
+    upscaler: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Docker]:
-    """Krita with the plug-in, which starts the real backend: MI-GAN and a small random diffusion model in it."""
+    """Krita with the plug-in, which starts the real backend: MI-GAN, a small random diffusion model, an upscaler."""
     work = tmp_path_factory.mktemp("real")
     home = Home(work / "scumble")
     fill = home.models / "fill" / "migan_pipeline_v2.onnx"
     fill.parent.mkdir(parents=True)
     shutil.copy(fill_model, fill)
     shutil.copytree(diffusion_model, home.models / "tiny")
+    shutil.copy(upscaler, home.models)
     home.installation.write_text(json.dumps({"python": str(krita_install.machine_python(work))}))
     with KritaHost(
         krita_install,

@@ -95,6 +95,19 @@ class Docker:
         """A click on a button that may lie in a closed fold."""
         self.krita.run(f"part({name!r}).click()")
 
+    def enlarge(self, factor: int) -> None:
+        """Presses the button in the fold that makes the picture so many times as large."""
+        width, height = self.size()
+        self.krita.run(f"pick('scumble_enlarge_factor', '{factor} \u00d7')")
+        said = f"{width * factor} \u00d7 {height * factor} px"
+        self.krita.wait_until(f"part('scumble_enlarge_size').text() == {said!r}", 20)
+        self.press("scumble_enlarge")
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the canvas."""
+        width, height = self.krita.get("[document.width(), document.height()]")
+        return width, height
+
     def layers(self) -> list[str]:
         names: list[str] = self.krita.get("[layer_.name() for layer_ in layers()]")
         return names

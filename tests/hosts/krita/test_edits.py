@@ -221,6 +221,31 @@ def test_a_document_brings_its_prompt_back(docker: Docker) -> None:
     assert docker.krita.get("part('scumble_strength').value()") == 70
 
 
+def test_an_upscaler_and_a_model_that_paints_enlarge_the_picture(docker: Docker) -> None:
+    for model in ("tiny (paints)", "Automatic", "4x-small"):
+        docker.krita.run(f"pick('scumble_enlarge_model', '{model}')")
+        docker.krita.new_document(picture(160, 120))
+        before = docker.visible()
+        docker.set(steps=2)
+        docker.enlarge(3)
+        assert docker.wait_layers(2)[-1] == "Upscale (7)", model
+        assert docker.size() == (480, 360)
+        layer = docker.layer()
+        assert (layer[..., 3] == 255).all()
+        if "paints" not in model:  # which is random here, and the upscaler nearly so
+            small = layer.reshape(120, 3, 160, 3, 4).mean((1, 3))
+            assert np.corrcoef(small[..., :3].ravel(), before[..., :3].ravel())[0, 1] > 0.7
+        docker.undo()
+        assert docker.layers() == ["base"]
+        docker.undo()
+        assert docker.size() == (160, 120)
+        np.testing.assert_array_equal(docker.visible(), before)
+    docker.krita.run("app.action('scumble_next').trigger()")  # enlarges once more: both pictures look alike
+    docker.krita.wait_until("len(layers()) == 2 and document.width() == 480", 20)
+    np.testing.assert_array_equal(docker.layer(), layer)
+    docker.krita.run("pick('scumble_enlarge_model', 'Automatic')")
+
+
 def test_nothing_raised_into_krita(docker: Docker) -> None:
     assert docker.krita.dialogs() == []
     assert not list((docker.krita.work.parent / "scumble" / "logs").glob("krita.log"))

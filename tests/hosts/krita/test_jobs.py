@@ -167,6 +167,46 @@ def test_a_canvas_that_has_changed_in_unknown_ways_asks(slow: Docker) -> None:
     assert_in_place(slow)
 
 
+@pytest.mark.parametrize("act", ["mirrorImageHorizontal", "mirrorImageVertical", "rotateImage180"])
+def test_a_picture_that_was_flipped_or_turned_asks(slow: Docker, act: str) -> None:
+    begin(slow, "slow", steps=10)
+    slow.krita.run(f"app.action('{act}').trigger(); document.waitForDone()")
+    slow.wait_notice("canvas was changed.*Insert anyway")
+    assert slow.layers() == ["base"]
+
+
+def test_the_layer_follows_a_picture_that_was_moved_on_its_canvas(slow: Docker) -> None:
+    begin(slow, "slow", steps=10)
+    slow.krita.run("document.resizeImage(-25, 15, 400, 300); document.waitForDone()")
+    slow.wait_layers(2)
+    rows, columns = np.nonzero(slow.layer()[..., 3])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (66, 183, 146, 303)
+
+
+def test_the_artist_paints_on_meanwhile_and_afterwards(slow: Docker) -> None:
+    begin(slow, "slow", steps=15)
+    stroke(slow, -30)
+    assert slow.krita.get("shows('scumble_cancel')")  # it still runs
+    assert slow.wait_layers(2) == ["base", "slow (7)"]
+    assert_in_place(slow)
+    slow.krita.wait_until("document.activeNode().name() == 'base'", 10)
+    result = slow.layer()
+    stroke(slow, 30)
+    np.testing.assert_array_equal(slow.layer(), result)
+
+
+def stroke(docker: Docker, down: int) -> None:
+    """A real stroke of the brush on the lowest layer, so far below the middle of the view."""
+    pixels = "layers()[0].pixelData(0, 0, document.width(), document.height())"
+    x, y = docker.krita.run(
+        "area = window.centralWidget(); middle = area.mapToGlobal(area.rect().center())\n"
+        f"result = [middle.x(), middle.y()]; before = {pixels}"
+    )
+    docker.krita.display.drag(x - 30, y + down, 60, 0)
+    docker.krita.wait_until(f"{pixels} != before", 10)
+    docker.krita.run("document.waitForDone()")
+
+
 def test_two_documents_each_get_their_own(slow: Docker) -> None:
     begin(slow, "slow one", steps=10)
     slow.krita.run("first = document")

@@ -91,6 +91,27 @@ def test_loras_and_layers_that_are_followed_reach_the_backend(slow: Docker) -> N
     krita.run("part('scumble_lora_remove').click(); part('scumble_control_remove').click()")
 
 
+def test_a_textual_inversion_goes_into_the_prompt_where_the_cursor_is(slow: Docker) -> None:
+    krita = slow.krita
+    krita.new_document(picture(300, 200))
+    slow.set("a house, at dusk", steps=1, mode="Refine picture")  # at full strength it would be made anew
+    slow.click("scumble_prompt")
+    krita.display.keys("ctrl+Home", "ctrl+Right")  # before "house"
+    krita.run("pick('scumble_embedding', 'Oil-Style (sd1)')")
+    assert krita.get("part('scumble_prompt').toPlainText()") == "a Oil-Style house, at dusk"
+    krita.display.keys("ctrl+z")
+    krita.wait_until("part('scumble_prompt').toPlainText() == 'a house, at dusk'", 10)
+    slow.click("scumble_negative")
+    krita.run("pick('scumble_embedding', 'Oil-Style (sd1)')")
+    slow.says("Refine picture")
+    slow.generate()
+    slow.wait_layers(2)
+    request = request_of_last_layer(slow)
+    assert (request["mode"], request["strength"]) == ("img2img", 1.0)
+    assert (request["prompt"], request["negative"]) == ("a house, at dusk", "Oil-Style")
+    krita.run("part('scumble_negative').setPlainText('')")
+
+
 def test_a_random_seed_is_shown_and_can_be_locked(slow: Docker) -> None:
     slow.krita.new_document(picture())
     slow.krita.select(soft_mask(160, 120), 120, 80)
@@ -115,7 +136,8 @@ def test_actions_generate_cancel_and_show_the_docker(slow: Docker) -> None:
     krita.select(soft_mask(160, 120), 120, 80)
     slow.set("slow", steps=30)
     slow.says("Fill")
-    krita.run("app.action('scumble_generate').trigger()")
+    krita.run("app.action('scumble_generate').setShortcut(QtGui.QKeySequence('Ctrl+Alt+G'))")
+    krita.display.keys("ctrl+alt+g")
     krita.wait_until("part('scumble_progress').value() >= 1", 30)
     krita.run("app.action('scumble_toggle').trigger()")
     assert not krita.get("dock.isVisible()")
