@@ -245,6 +245,7 @@ def test_status_and_models(here: Path, capsys: pytest.CaptureFixture[str]) -> No
         "lora-1",
         "control-1",
         "embedding-1",
+        "reference-1",
     ]
 
 

@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, ControlLayer, Editor, EditSettings, RegionLayer, layer_name, prepare
+from scumble.client.editor import (
+    CanvasChanged,
+    ControlLayer,
+    Editor,
+    EditSettings,
+    ReferenceLayer,
+    RegionLayer,
+    layer_name,
+    prepare,
+)
 from scumble.client.events import Finished
 from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Region, Result, replace
+from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Reference, Region, Result, replace
 
 from .memory_document import OPAQUE, MemoryDocument
 
@@ -39,6 +48,7 @@ class QuietClient(Client):
         priority: int = 0,
         controls: Sequence[bytes] = (),
         regions: Sequence[bytes] = (),
+        references: Sequence[bytes] = (),
     ) -> str:
         job = job or f"{len(self.said):032x}"
         self.said.append(("submit", request))
@@ -94,6 +104,18 @@ def test_regions_are_where_their_layers_are() -> None:
     assert edit.regions == (b"\x80" * 600,)
     with pytest.raises(BadRequest):
         prepare(document, EditSettings(regions=(RegionLayer("a star", "gone"),)))
+
+
+def test_a_reference_is_all_of_its_layer_wherever_the_selection_is() -> None:
+    document = MemoryDocument(Size(3000, 2000), selected=SELECTED)
+    document.others["face"] = b"\x09\x08\x07\xff"
+    layers = (ReferenceLayer("r1", "face", 0.5, 0.1, 0.9), ReferenceLayer("r2"))
+    edit = prepare(document, EditSettings(prompt="a cat", references=layers))
+    size = Size(3000, 2000)
+    assert edit.request.references == (Reference("r1", size, 0.5, 0.1, 0.9), Reference("r2", size))
+    assert edit.references == (b"\x09\x08\x07\xff" * size.area, OPAQUE * size.area)
+    with pytest.raises(BadRequest, match="no such layer"):
+        prepare(document, EditSettings(references=(ReferenceLayer("r1", "gone"),)))
 
 
 def test_an_upscale_takes_the_whole_picture_whatever_is_selected() -> None:

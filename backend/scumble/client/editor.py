@@ -19,6 +19,7 @@ from ..protocol.messages import (
     ModelKind,
     Prefill,
     Preprocessor,
+    Reference,
     Region,
     Result,
     replace,
@@ -47,6 +48,18 @@ class ControlLayer:
     id: str
     layer: Optional[str] = None
     preprocessor: Preprocessor = "none"
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
+class ReferenceLayer:
+    """A layer (the host's own id of it) that the model takes up, None for the visible picture; the other fields as in
+    Reference."""
+
+    id: str
+    layer: Optional[str] = None
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -86,18 +99,20 @@ class EditSettings:
     loras: Tuple[LoraUse, ...] = ()
     controls: Tuple[ControlLayer, ...] = ()
     regions: Tuple[RegionLayer, ...] = ()
+    references: Tuple[ReferenceLayer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls and
-    gray8 of each of request.regions."""
+    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls,
+    gray8 of each of request.regions and rgba8 of each of request.references."""
 
     request: EditRequest
     image: bytes = field(repr=False)
     mask: Optional[bytes] = field(repr=False)
     controls: Tuple[bytes, ...] = field(repr=False, default=())
     regions: Tuple[bytes, ...] = field(repr=False, default=())
+    references: Tuple[bytes, ...] = field(repr=False, default=())
 
 
 def prepare(
@@ -130,6 +145,7 @@ def prepare(
             transparent=selected is not None and touches_empty(selected[1], selected[0], pixels[3::4], image),
             grows=edges is not None,
         )
+    seen = [document.read_reference(layer.layer) for layer in settings.references]
     area = image if selected else Bounds.of_size(canvas)
     request = EditRequest(
         canvas=canvas,
@@ -140,11 +156,16 @@ def prepare(
             "mode": mode,
             "controls": tuple(_placed(layer, area) for layer in settings.controls),
             "regions": tuple(Region(layer.prompt, area) for layer in settings.regions),
+            "references": tuple(
+                Reference(layer.id, size, layer.weight, layer.start, layer.end)
+                for layer, (size, _) in zip(settings.references, seen)
+            ),
         },
     )
     controls = tuple(_read(document, layer.layer, area) for layer in settings.controls)
     regions = tuple(document.read_region(layer.layer, area) for layer in settings.regions)
-    return Edit(request, pixels, selected[1] if selected else None, controls, regions)
+    mask = selected[1] if selected else None
+    return Edit(request, pixels, mask, controls, regions, tuple(pixels for _, pixels in seen))
 
 
 def _placed(layer: ControlLayer, area: Bounds) -> Control:
@@ -200,7 +221,13 @@ class Editor:
         place = _Place(document, document.mark())
         # Last: from here on the client's threads want the interpreter too.
         job = self._client.submit(
-            edit.request, edit.image, edit.mask, job, controls=edit.controls, regions=edit.regions
+            edit.request,
+            edit.image,
+            edit.mask,
+            job,
+            controls=edit.controls,
+            regions=edit.regions,
+            references=edit.references,
         )
         self._places[job] = place
         return job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +33,7 @@ from .picture import Pictures, seed_of, texts_of
 from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
 from .recent import Recent
+from .references import Glance, References
 from .wildcards import draw, read_lists
 
 REFINE_AREA = {"cpu": 4, "gpu": 16}
@@ -60,6 +62,7 @@ class DiffusionEngine:
         self._embeddings = home.embeddings if home else None
         self._loras = Loras(model.parts, model.device)
         self._controls = ControlNets(model)
+        self.references = References(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[tuple[bytes, int], Tensor] = Recent(16)
         self._memory = memory or read_memory(model.device)
@@ -84,7 +87,7 @@ class DiffusionEngine:
     @property
     def bytes(self) -> int:
         held: int = self.model.residents.bytes
-        return held + self._loras.bytes
+        return held + self._loras.bytes + self.references.bytes
 
     def free(self) -> int:
         release(self.model.device)
@@ -103,6 +106,7 @@ class DiffusionEngine:
         if thrifty:
             self._latents = Recent(16)
             self._controls = ControlNets(self.model)  # those that this plan needs come back
+            self.references = References(self.model)
             release(self.model.device)
         count, most = plan.request.count, self._at_once(plan)
         with torch.inference_mode(), memory_errors():
@@ -135,6 +139,15 @@ class DiffusionEngine:
         chosen = [(by_id(plan.adapters, "lora", use.id, family), use.weight) for use in plan.request.loras]
         named = [(by_name(plan.adapters, "lora", lora.name, family), lora.weight) for lora in prompt.loras]
         self._loras.use([*chosen, *named])
+
+    def use_references(self, plan: Plan) -> AbstractContextManager[list[Glance]]:
+        """Has the model attend to the request's references in this context. Raises as `use_loras`."""
+        family = self.family.name
+        wanted = [
+            (reference, by_id(plan.adapters, "reference", reference.id, family), picture)
+            for reference, picture in zip(plan.request.references, plan.references, strict=True)
+        ]
+        return self.references.use(wanted, plan.adapters)
 
     def guides(self, plan: Plan, size: Size) -> list[Guide]:
         """The request's controls for a pass at this size. Raises as `use_loras`."""
