@@ -407,6 +407,22 @@ def test_a_part_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) 
     assert (other.name, str(other.kind), other.licence) == ("TAESD", "autoencoder for Stable Diffusion", "MIT")
 
 
+def test_a_depth_model_comes_with_all_that_describes_it(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    shapes = {"head.conv3.weight": (1, 8, 1, 1), "neck.fusion_stage.layers.0.projection.weight": (8, 8, 1, 1)}
+    stand_in.repositories["depth-anything/Depth-Anything-V2-Small-hf"] = {
+        "config.json": b'{"model_type": "depth_anything"}',
+        "preprocessor_config.json": b"{}",
+        "model.safetensors": save({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}),
+        "README.md": b"not wanted",
+    }
+    offer = find_offer("depth-anything", hub)
+    assert (offer.licence, len(offer.files)) == ("Apache-2.0", 3)
+    depth = pull(offer, home, hub)
+    assert isinstance(depth, Adapter)
+    assert (depth.info.name, depth.info.kind, depth.info.licence) == ("Depth Anything V2 Small", "depth", "Apache-2.0")
+    assert {file.name for file in depth.path.parent.glob("*.json")} >= {"config.json", "preprocessor_config.json"}
+
+
 def test_one_of_several_files_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
     named = save({name: np.zeros(shape, np.int8) for name, shape in SDXL.items()})
     stand_in.repositories["ByteDance/SDXL-Lightning"] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +24,7 @@ from ..protocol.messages import MAX_SIDE
 from .adapters import Loras
 from .conditioning import Conditioning
 from .controls import ControlNets, Guide
+from .depth import estimate_depth
 from .device import choose_device
 from .embeddings import find_embeddings, read_embedding
 from .families import find_family
@@ -65,6 +67,7 @@ class DiffusionEngine:
         self.references = References(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[tuple[bytes, int], Tensor] = Recent(16)
+        self._depths: Recent[bytes, Pixels] = Recent(8)
         self._memory = memory or read_memory(model.device)
         self._thrifty = False
         model.residents.settle(self._memory)
@@ -156,11 +159,15 @@ class DiffusionEngine:
             self._controls.guide(
                 control,
                 by_id(plan.adapters, "control", control.id, family),
-                control_image(control, sent, plan.crop, size),
+                control_image(control, sent, plan.crop, size, {"depth": partial(self._depth, plan)}),
             )
             for control, sent in zip(plan.request.controls, plan.controls, strict=True)
             if control.weight > 0
         ]
+
+    def _depth(self, plan: Plan, image: Pixels) -> Pixels:
+        key = hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()
+        return self._depths.get(key, lambda: estimate_depth(image, plan.adapters, self.model.device))
 
     def encode_prompts(
         self, prompts: Sequence[Prompt], clip_skip: int = 1, adapters: Sequence[Adapter] = ()

@@ -18,7 +18,7 @@ from .families.base import Contents
 
 What = Literal[
     "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding", "IP-Adapter",
-    "IP-Adapter FaceID", "image encoder",
+    "IP-Adapter FaceID", "image encoder", "depth model",
 ]  # fmt: skip
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -89,6 +89,8 @@ def recognise(contents: Contents) -> Kind | None:
         return Kind("embedding", SDXL if "clip_g" in shapes else _BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
     if is_vision(shapes):
         return Kind("image encoder")
+    if _is_depth(shapes):
+        return Kind("depth model")
     if base := _denoiser(shapes):
         return Kind("model", base)
     if find_layout(shapes):
@@ -110,7 +112,7 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
     if kind.what == "LoRA":
         return "lora", family
     named: dict[What, AdapterKind] = {
-        "embedding": "embedding", "IP-Adapter": "reference", "image encoder": "vision",
+        "embedding": "embedding", "IP-Adapter": "reference", "image encoder": "vision", "depth model": "depth",
     }  # fmt: skip
     if kind.what in named:
         return named[kind.what], family
@@ -224,6 +226,13 @@ def is_vision(shapes: Shapes) -> bool:
         len(shapes.get("visual_projection.weight", ())) == 2
         and "vision_model.embeddings.patch_embedding.weight" in shapes
     )
+
+
+def _is_depth(shapes: Shapes) -> bool:
+    """Whether this is a DPT or a Depth Anything in the layout of transformers, whose heads answer with one number for each
+    pixel; those that name what they see have one for each name."""
+    head = shapes.get("head.conv3.weight") or shapes.get("head.head.4.weight") or (0,)
+    return head[0] == 1 and "neck.fusion_stage.layers.0.projection.weight" in shapes
 
 
 def _autoencoder(shapes: Shapes) -> str:

@@ -15,6 +15,7 @@ WORDS: dict[AdapterKind, str] = {
     "embedding": "textual inversion",
     "reference": "IP-Adapter",
     "vision": "image encoder",
+    "depth": "depth model",
 }
 
 

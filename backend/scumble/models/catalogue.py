@@ -132,6 +132,16 @@ CATALOGUE = (
     _control("sd15-lineart", "ControlNet Line Art", "strokes", "control_v11p_sd15_lineart_fp16.safetensors"),
     _control("sd15-tile", "ControlNet Tile", "a blurred picture", "control_v11f1e_sd15_tile_fp16.safetensors"),
     Entry(
+        id="depth-anything",
+        name="Depth Anything V2 Small",
+        purpose="estimates the depth of a picture, for controls that follow it",
+        repository="depth-anything/Depth-Anything-V2-Small-hf",
+        revision="main",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/depth-anything/Depth-Anything-V2-Small-hf",
+        bytes=99_000_000,
+    ),
+    Entry(
         id="taesd",
         name="TAESD",
         purpose="a tiny autoencoder for Stable Diffusion, a part of a model",

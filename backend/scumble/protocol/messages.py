@@ -29,8 +29,8 @@ Role = Literal["image", "mask", "control", "region", "reference", "layer", "prev
 Format = Literal["rgba8", "rgba16", "gray8"]
 Encoding = Literal["raw", "zlib", "png", "webp"]
 ModelKind = Literal["fill", "diffusion", "upscaler"]
-AdapterKind = Literal["lora", "control", "embedding", "reference", "vision"]
-Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance"]
+AdapterKind = Literal["lora", "control", "embedding", "reference", "vision", "depth"]
+Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance", "depth"]
 
 MODES_WITHOUT_MASK = ("img2img", "txt2img", "upscale")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -341,7 +341,8 @@ class ModelInfo:
 class AdapterInfo:
     """What is added to a model: never a path. `family` is the one of the models that it is made for; empty where its file
     does not say. The `name` of an embedding (a textual inversion) is the word by which prompts use it. A `reference` is an
-    IP-Adapter; a `vision` model is what IP-Adapters see with, and is found by itself."""
+    IP-Adapter; what they see with (`vision`) and what the preprocessor `depth` estimates with is found
+    by itself."""
 
     id: str
     name: str
