@@ -103,7 +103,7 @@ def test_depth_anything_at_the_size_that_it_was_trained_on(tmp_path: Path) -> No
     adapter = write(tmp_path / "near", model)
     config = adapter.path.with_name("config.json")
     config.write_text(json.dumps({**json.loads(config.read_text()), "max_depth": None}))  # as some are published
-    seen = estimate_depth(wide(), [adapter], "cpu")
+    seen = estimate_depth(wide(), [adapter])
     assert (seen.shape, seen.dtype, seen.min(), seen.max()) == ((40, 60, 3), np.uint8, 0, 255)
     assert np.abs(seen[..., 0] - expected(model, processor)).max() <= 1
 
@@ -111,7 +111,7 @@ def test_depth_anything_at_the_size_that_it_was_trained_on(tmp_path: Path) -> No
 def test_dpt_as_its_preprocessor_says(tmp_path: Path) -> None:
     model = DPTForDepthEstimation(DPT)
     said = {"size": 32, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.2, 0.3], "image_processor_type": "?"}
-    seen = estimate_depth(wide(), [write(tmp_path / "dpt", model, **said)], "cpu")
+    seen = estimate_depth(wide(), [write(tmp_path / "dpt", model, **said)])
     processor = DPTImageProcessorPil(
         size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.2, 0.3]
     )
@@ -121,7 +121,7 @@ def test_dpt_as_its_preprocessor_says(tmp_path: Path) -> None:
 def test_models_that_tell_metres_are_turned_round(tmp_path: Path) -> None:
     model = depth_anything("metric")
     processor = DPTImageProcessorPil(size={"height": 518, "width": 518}, keep_aspect_ratio=True, ensure_multiple_of=14)
-    seen = estimate_depth(wide(), [write(tmp_path / "metres", model)], "cpu")
+    seen = estimate_depth(wide(), [write(tmp_path / "metres", model)])
     assert np.abs(seen[..., 0] - expected(model, processor, invert=True)).max() <= 1
 
 
@@ -147,7 +147,7 @@ def test_a_control_follows_it_through_the_first_that_is_there(tmp_path: Path, mo
     monkeypatch.setattr(engine_module, "estimate_depth", lambda *a: estimated.append(1) or real(*a))
     gone = replace(near, path=tmp_path / "gone" / "model.safetensors")
     painted = paint(gone, near)
-    map_of_depth = np.dstack([real(hint[..., :3], [near], "cpu"), hint[..., 3]])
+    map_of_depth = np.dstack([real(hint[..., :3], [near]), hint[..., 3]])
     np.testing.assert_array_equal(painted, paint(preprocessor="none", pixels=map_of_depth))
     assert len(estimated) == 1  # for both pictures
     assert not np.array_equal(painted, paint(preprocessor="none"))
@@ -171,10 +171,10 @@ def test_what_cannot_be_read_is_named_and_nothing_is_fetched(tmp_path: Path) -> 
     ):
         config.write_text(json.dumps({**told, **changes}))
         with pytest.raises(ModelUnreadable, match="depth model near cannot be read"):
-            estimate_depth(wide(), [near], "cpu")
+            estimate_depth(wide(), [near])
     config.unlink()
     with pytest.raises(ModelUnreadable):
-        estimate_depth(wide(), [near], "cpu")
+        estimate_depth(wide(), [near])
 
 
 def test_those_that_name_what_they_see_are_no_depth_models(tmp_path: Path) -> None:

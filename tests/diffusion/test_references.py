@@ -267,7 +267,9 @@ def test_a_picture_is_looked_at_once_and_the_encoder_does_not_stay(
     assert 0 < held < sum(path.stat().st_size for path in published.glob("*.safetensors"))
 
 
-def test_a_single_file_of_the_encoder_is_read_like_its_folder(published: Path, vision: Adapter, tmp_path: Path) -> None:
+def test_a_single_file_of_the_encoder_is_read_like_its_folder(
+    engine: DiffusionEngine, vision: Adapter, tmp_path: Path
+) -> None:
     """That of ViT-H by its shapes alone, and its weights beside those of a text encoder."""
     from scumble.diffusion import vision as module
 
@@ -289,7 +291,7 @@ def test_a_single_file_of_the_encoder_is_read_like_its_folder(published: Path, v
     lone = tmp_path / "seer.safetensors"
     lone.write_bytes(vision.path.read_bytes())
     with pytest.raises(ModelUnreadable, match="size that Scumble does not know"):
-        Vision(Adapter(vision.info, lone), "cpu", torch.float32)
+        Vision(Adapter(vision.info, lone), engine.model)
 
 
 def test_of_several_encoders_the_one_that_fits_and_lies_nearest_is_taken(

@@ -24,9 +24,10 @@ _ELSEWHERE = ("backbone", "use_pretrained_backbone", "use_timm_backbone")
 _SETTINGS = ("size", "image_mean", "image_std", "keep_aspect_ratio", "ensure_multiple_of")
 
 
-def estimate_depth(image: Pixels, adapters: Iterable[Adapter], device: torch.device | str) -> Pixels:
+def estimate_depth(image: Pixels, adapters: Iterable[Adapter]) -> Pixels:
     """(h, w, 3) greys for (h, w, 3) pixels: the nearest is white, the farthest black, as networks for depth expect it. By
-    the first depth model among the adapters, which does not stay in memory: an estimate takes about a second.
+    the first depth model among the adapters. It runs on the CPU and does not stay in memory: a small one takes about a
+    second, and a GPU's memory is left to what paints.
 
     Raises ModelMissing, ModelUnreadable.
     """
@@ -39,10 +40,10 @@ def estimate_depth(image: Pixels, adapters: Iterable[Adapter], device: torch.dev
     model, processor = _load(adapter)
     values = processor(Image.fromarray(np.ascontiguousarray(image)), return_tensors="pt").pixel_values
     with torch.inference_mode():
-        depth = model.to(device)(values.to(device)).predicted_depth[None]
+        depth = model(values).predicted_depth[None]
     if getattr(model.config, "depth_estimation_type", "relative") == "metric":
         depth = 1 / depth.clamp(min=1e-3)  # metres; the others tell nearness
-    nearness = F.interpolate(depth.float().cpu(), image.shape[:2], mode="bicubic", align_corners=False)[0, 0]
+    nearness = F.interpolate(depth, image.shape[:2], mode="bicubic", align_corners=False)[0, 0]
     return np.repeat(_stretched(nearness)[..., None], 3, axis=2)
 
 

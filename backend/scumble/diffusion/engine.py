@@ -167,7 +167,7 @@ class DiffusionEngine:
 
     def _depth(self, plan: Plan, image: Pixels) -> Pixels:
         key = hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()
-        return self._depths.get(key, lambda: estimate_depth(image, plan.adapters, self.model.device))
+        return self._depths.get(key, lambda: estimate_depth(image, plan.adapters))
 
     def encode_prompts(
         self, prompts: Sequence[Prompt], clip_skip: int = 1, adapters: Sequence[Adapter] = ()

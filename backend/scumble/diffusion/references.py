@@ -140,7 +140,7 @@ class References:
         def sight(image: Pixels | None) -> Sight:
             def look() -> Sight:
                 if not vision:
-                    vision.append(Vision(encoder, self._model.device, self._model.dtype))
+                    vision.append(Vision(encoder, self._model))
                 return vision[0].look(image)
 
             key = b"" if image is None else hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from ..editing.adapters import Adapter
 from ..editing.plan import Pixels
 from ..protocol.errors import ModelUnreadable
 from .contents import read_header, read_json
+
+if TYPE_CHECKING:
+    from .families.base import Model
 
 _HEADS = {768: (12, "quick_gelu"), 1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
 """By the width of an encoder: its heads and its activation, which no tensor tells. OpenAI's ViT-B and ViT-L, LAION's ViT-H
@@ -49,8 +52,9 @@ def find_vision(adapters: Iterable[Adapter], wanted: int, whole: bool, near: Pat
 class Vision:
     """A loaded image encoder."""
 
-    def __init__(self, adapter: Adapter, device: Any, dtype: torch.dtype) -> None:
-        """Raises ModelUnreadable."""
+    @torch.inference_mode(False)  # its weights are to move
+    def __init__(self, adapter: Adapter, model: Model) -> None:
+        """Runs where `model` does, and in its format. Raises ModelUnreadable."""
         config = _config(adapter.path)
         try:
             state = load_file(adapter.path)
@@ -64,7 +68,8 @@ class Vision:
         embeddings.position_ids = torch.arange(embeddings.num_positions)[None]
         if missing:
             raise ModelUnreadable(f"A part of the image encoder {adapter.info.name} is missing.")
-        self._encoder = encoder.to(device, dtype).requires_grad_(False).eval()
+        self._model, self._encoder = model, encoder.to(model.dtype).requires_grad_(False).eval()
+        model.residents.add(self._encoder)
         self._processor = CLIPImageProcessorPil(size=config.image_size, crop_size=config.image_size)
 
     def look(self, image: Pixels | None) -> Sight:
@@ -74,7 +79,8 @@ class Vision:
         if image is not None:
             picture = Image.fromarray(np.ascontiguousarray(image))
             values = self._processor(picture, return_tensors="pt").pixel_values
-        output = self._encoder(values.to(self._encoder.device, self._encoder.dtype), output_hidden_states=True)
+        self._model.residents.bring(self._encoder)
+        output = self._encoder(values.to(self._model.device, self._model.dtype), output_hidden_states=True)
         return Sight(output.image_embeds, output.hidden_states[-2])
 
 
