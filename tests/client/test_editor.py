@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from scumble.client.client import Client
@@ -20,6 +20,7 @@ from scumble.client.editor import (
     prepare,
 )
 from scumble.client.events import Finished
+from scumble.client.modes import Intent
 from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
@@ -116,6 +117,23 @@ def test_a_reference_is_all_of_its_layer_wherever_the_selection_is() -> None:
     assert edit.references == (b"\x09\x08\x07\xff" * size.area, OPAQUE * size.area)
     with pytest.raises(BadRequest, match="no such layer"):
         prepare(document, EditSettings(references=(ReferenceLayer("r1", "gone"),)))
+
+
+def test_what_is_added_starts_from_grey_and_what_is_removed_from_no_words() -> None:
+    document = MemoryDocument(Size(30, 20), selected=(Bounds(2, 3, 2, 2), b"\xff" * 4))
+    said = EditSettings(prompt="a cat", model="sd-1", controls=(ControlLayer("c"),), strength=0.5)
+    filled, added, removed = (
+        prepare(document, replace(said, intent=intent))
+        for intent in get_args(Intent)  # type: ignore[type-var]
+    )
+    assert filled == prepare(document, said)
+    assert (filled.request.mode, filled.request.prefill) == ("refine", "auto")
+    assert added.request == replace(filled.request, prefill="neutral")
+    request = removed.request
+    assert (request.mode, request.prompt, request.model, request.strength) == ("remove", "", None, 1.0)
+    assert (request.controls, removed.controls, request.mask) == ((), (), filled.request.mask)
+    with pytest.raises(BadRequest, match="needs a selection"):
+        prepare(MemoryDocument(Size(30, 20)), EditSettings(intent="remove"))
 
 
 def test_an_upscale_takes_the_whole_picture_whatever_is_selected() -> None:

@@ -5,6 +5,7 @@ All methods are called on the host's main thread and none of them waits: `Client
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Set, Tuple
 
@@ -28,7 +29,7 @@ from .area import bounds_to_send, edges_around, is_blank, is_empty, mask_of_edge
 from .client import Client
 from .document import Document, Edges, Mark, NewLayer
 from .events import Finished
-from .modes import choose_mode
+from .modes import INTENTS, Intent, choose_mode
 from .placement import Placement
 
 
@@ -75,7 +76,8 @@ class RegionLayer:
 
 @dataclass(frozen=True)
 class EditSettings:
-    """What the panel says; the fields as in EditRequest. `mode` None: follows from the document (`choose_mode`)."""
+    """What the panel says; the fields as in EditRequest. `mode` None: follows from the document (`choose_mode`). `intent`
+    comes before what it decides."""
 
     mode: Optional[Mode] = None
     prompt: str = ""
@@ -100,6 +102,7 @@ class EditSettings:
     controls: Tuple[ControlLayer, ...] = ()
     regions: Tuple[RegionLayer, ...] = ()
     references: Tuple[ReferenceLayer, ...] = ()
+    intent: Intent = "fill"
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def prepare(
     `model` is the kind of the chosen model. With `edges` the canvas is to grow and the selection does not matter.
     Raises BadRequest, also for an edit that needs a selection and has none.
     """
+    settings = dataclasses.replace(settings, **INTENTS[settings.intent])
     canvas = document.canvas
     selected = mask_of_edges(canvas, edges) if edges else document.selection()
     if settings.mode == "upscale":
@@ -152,7 +156,7 @@ def prepare(
         image=image,
         mask=selected[0] if selected else None,
         **{
-            **vars(settings),
+            **{name: value for name, value in vars(settings).items() if name != "intent"},
             "mode": mode,
             "controls": tuple(_placed(layer, area) for layer in settings.controls),
             "regions": tuple(Region(layer.prompt, area) for layer in settings.regions),
