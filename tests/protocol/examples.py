@@ -67,6 +67,7 @@ requests = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    transparent=st.booleans(),
     factor=st.integers(2, 4),
 )
 

@@ -21,7 +21,7 @@ GOLDEN_HEADER = (
     '{"type":"submit","job":"0123456789abcdef0123456789abcdef","request":{"mode":"fill","canvas":[64,48],'
     '"image":[0,0,4,3],"mask":[1,1,2,1],"model":null,"prompt":"a red circle","negative":"","strength":1.0,"steps":null,'
     '"guidance":null,"sampler":null,"seed":7,"count":1,"grow":0,"feather":0,"context":null,"resolution":null,"prefill":"auto",'
-    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[],"regions":[],"references":[],"factor":2},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
+    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[],"regions":[],"references":[],"transparent":false,"factor":2},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
     '"encoding":"raw","bytes":48},{"role":"mask","width":2,"height":1,"format":"gray8","encoding":"raw","bytes":2}]}'
 )
 
@@ -73,7 +73,8 @@ def test_golden_references() -> None:
     payload = encode(Submit(JOB, request), [IMAGE, MASK, region, wide, dot])
     assert (
         b'"references":[{"id":"dddddddddddddddd","size":[3,1],"weight":0.5,"start":0.25,"end":1.0},'
-        b'{"id":"dddddddddddddddd","size":[1,1],"weight":1.0,"start":0.0,"end":1.0}],"factor":2' in payload
+        b'{"id":"dddddddddddddddd","size":[1,1],"weight":1.0,"start":0.0,"end":1.0}],"transparent":false,"factor":2'
+        in payload
     )
     assert b'{"role":"reference","width":3,"height":1,"format":"rgba8","encoding":"raw","bytes":12}' in payload
     assert decode(payload) == (Submit(JOB, request), (IMAGE, MASK, region, wide, dot))

@@ -145,6 +145,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         prefill=args.prefill,
         resolution=args.resolution,
         clip_skip=args.clip_skip,
+        transparent=args.transparent,
         factor=getattr(args, "factor", 2),
         regions=tuple(RegionLayer(prompt, mask) for mask, prompt in args.region),
     )

@@ -97,6 +97,7 @@ class EditSettings:
     color_match: bool = True
     membrane: bool = True
     clip_skip: int = 1
+    transparent: bool = False
     factor: int = 2
     loras: Tuple[LoraUse, ...] = ()
     controls: Tuple[ControlLayer, ...] = ()

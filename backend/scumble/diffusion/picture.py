@@ -27,6 +27,8 @@ from .samplers import executed_steps, make_schedule
 if TYPE_CHECKING:
     from .engine import DiffusionEngine
 
+PLAIN = "\non a plain white background"
+"""What a prompt that says nothing of its background goes on with, where that is to be cut away; after a comment too."""
 PREVIEW = 1.5
 """Times the native side: longer sides are shrunk before a preview is made of them, as decoding all would take too long."""
 
@@ -222,7 +224,10 @@ def texts_of(request: EditRequest, seed: int) -> list[tuple[str, str]]:
     """The prompt, the negative one and those of the regions, each with what its wildcards are drawn by in the picture of a
     seed. Each has a draw of its own: what is drawn for one must not follow from the other's options."""
     regions = [(region.prompt, f"{seed} {index}") for index, region in enumerate(request.regions, start=1)]
-    return [(request.prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
+    prompt = request.prompt
+    if request.transparent and "background" not in prompt.lower():
+        prompt += PLAIN
+    return [(prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
 
 
 def prompt_masks(regions: Sequence[Pixels], size: Size) -> list[Tensor]:

@@ -144,6 +144,7 @@ class EditRequest:
     controls   each with a buffer of its own, in this order
     regions    each with a buffer of its own, in this order, after those of the controls
     references   each with a buffer of its own, in this order, after those of the regions
+    transparent  the plain background on which something is painted becomes transparent; where there is none, nothing does
     factor     how many times larger an upscale makes the picture. It takes the whole canvas, and its result's coordinates
                are those of a canvas so many times larger; the other modes do not look at it
     """
@@ -173,6 +174,7 @@ class EditRequest:
     controls: Tuple[Control, ...] = ()
     regions: Tuple[Region, ...] = ()
     references: Tuple[Reference, ...] = ()
+    transparent: bool = False
     factor: int = 2
 
     def __post_init__(self) -> None:
