@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from scumble.editing.compositor import composite
 from scumble.editing.cutout import cut_out
 from scumble.editing.plan import Pixels
 from scumble.protocol.geometry import Bounds
+from scumble.protocol.messages import replace as replace_request
 
 from .pictures import plan_of
 
@@ -102,5 +104,8 @@ def test_a_layer_is_cut_out_within_its_soft_selection() -> None:
     assert alpha[:10].max() == 0
     assert (layer.rgba[alpha == 0] == 0).all()
     assert np.abs(layer.rgba[50, 60, :3].astype(int) - RED).max() < 12
+    removed = replace(plan, request=replace_request(plan.request, mode="remove"))
+    (whole,) = composite(removed, [np.asarray(cv2.resize(picture, tuple(plan.size)))])
+    assert (whole.rgba[..., 3] == 128).all()
     (whole,) = composite(plan, [np.random.default_rng(2).integers(0, 255, (*plan.size[::-1], 3), np.uint8)])
     assert (whole.rgba[..., 3] == 128).all()

@@ -123,7 +123,10 @@ def _added_model(args: argparse.Namespace, home: Home) -> ModelInfo | None:
 
     info = ModelStore(home).add(Path(args.model)).info
     if not isinstance(info, ModelInfo):
-        raise BadRequest(f"{info.name} is no model, but something that is added to one.", "Choose a model.")
+        raise BadRequest(
+            f"{info.name} is no model, but something that is added to one.",
+            "Use --lora, --control-model or --reference-adapter.",
+        )
     return info
 
 

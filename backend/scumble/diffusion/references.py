@@ -182,7 +182,11 @@ def _load(adapter: Adapter, model: Model) -> _Loaded:
         raise other_kind(adapter.info)
     try:
         tensors = load_file(adapter.path)
-        state = {name.removeprefix("image_proj."): tensor for name, tensor in tensors.items() if "image_proj." in name}
+        state = {
+            name.removeprefix("image_proj."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("image_proj.")
+        }
         projection = unet._convert_ip_adapter_image_proj_to_diffusers(state, low_cpu_mem_usage=False)
         # Numbered as diffusers counts attentions, self attentions too: 1, 3, 5, ...
         numbers = {name: 2 * index + 1 for index, name in enumerate(_cross_attentions(unet))}

@@ -18,6 +18,10 @@ WIDEST_RING = 64
 """Px around the selection from which colours are taken at most: further away, other things have other colours."""
 
 
+OF_THINGS = ("fill", "refine", "img2img", "txt2img")
+"""The modes that may show a thing before a background; the others only continue what is there."""
+
+
 class CompositedLayer(NamedTuple):
     """One layer: (h, w, 4) straight alpha at `bounds` on the canvas, and the seed that makes it alone again."""
 
@@ -42,7 +46,8 @@ def composite(plan: Plan, images: list[Pixels]) -> list[CompositedLayer]:
 
 
 def _layer(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
-    cutout = _cut_out(plan, image, selected) if plan.request.transparent else None
+    wanted = plan.request.transparent and plan.request.mode in OF_THINGS
+    cutout = _cut_out(plan, image, selected) if wanted else None
     return _fitted(plan, image, selected) if cutout is None else cutout
 
 

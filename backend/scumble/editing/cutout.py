@@ -68,8 +68,10 @@ def _share(image: Field, colour: Field, background: Field) -> Field:
 
 def _reached(may: NDArray[np.bool_], start: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """What can be reached from `start` without leaving `may`."""
-    _, labels = cv2.connectedComponents(may.astype(np.uint8), connectivity=4)
-    reached: NDArray[np.bool_] = np.isin(labels, np.setdiff1d(labels[start & may], [0]))
+    count, labels = cv2.connectedComponents(may.astype(np.uint8), connectivity=4)
+    found = np.zeros(count, np.bool_)
+    found[labels[start & may]] = True
+    reached: NDArray[np.bool_] = found[labels]
     return reached
 
 

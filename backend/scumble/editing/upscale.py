@@ -48,7 +48,7 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
     )
     return Plan(
         # There are no surroundings to fit colours to.
-        request=replace(request, color_match=False, membrane=False, feather=0, transparent=False, controls=controls),
+        request=replace(request, color_match=False, membrane=False, feather=0, controls=controls),
         crop=crop,
         image=resize(work, crop.size),
         known=np.ones(mask.shape, np.bool_),

@@ -144,7 +144,7 @@ class EditRequest:
     controls   each with a buffer of its own, in this order
     regions    each with a buffer of its own, in this order, after those of the controls
     references   each with a buffer of its own, in this order, after those of the regions
-    transparent  the plain background on which something is painted becomes transparent; where there is none, nothing does
+    transparent  the plain background on which something is painted becomes transparent, where there is one
     factor     how many times larger an upscale makes the picture. It takes the whole canvas, and its result's coordinates
                are those of a canvas so many times larger; the other modes do not look at it
     """
@@ -343,8 +343,7 @@ class ModelInfo:
 class AdapterInfo:
     """What is added to a model: never a path. `family` is the one of the models that it is made for; empty where its file
     does not say. The `name` of an embedding (a textual inversion) is the word by which prompts use it. A `reference` is an
-    IP-Adapter; what they see with (`vision`) and what the preprocessor `depth` estimates with is found
-    by itself."""
+    IP-Adapter; what these see with (`vision`) and what the preprocessor `depth` estimates with are found by themselves."""
 
     id: str
     name: str
