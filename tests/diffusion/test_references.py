@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -259,10 +260,16 @@ def test_a_picture_is_looked_at_once_and_the_encoder_does_not_stay(
     looked: list[bool] = []
     real = Vision.look
     monkeypatch.setattr(Vision, "look", lambda self, image: looked.append(image is None) or real(self, image))
+    opened: list[weakref.ref[Vision]] = []
+    begin = Vision.__init__
+    monkeypatch.setattr(
+        Vision, "__init__", lambda self, *those: opened.append(weakref.ref(self)) or begin(self, *those)
+    )
     for _ in range(2):
-        paint(engine, [use(known(published, "sd1-plus"), seen(60)), use(known(published, "sd1"), seen(60))], vision)
-    assert looked.count(False) == 1
+        paint(engine, [use(known(published, "sd1-plus"), seen(60)), use(known(published, "sd1"), seen(61))], vision)
+    assert looked.count(False) == 2
     assert looked.count(True) <= 1
+    assert [each() for each in opened] == [None]
     held = engine.references.bytes
     assert 0 < held < sum(path.stat().st_size for path in published.glob("*.safetensors"))
 

@@ -87,7 +87,7 @@ def recognise(contents: Contents) -> Kind | None:
         return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
     if _is_embedding(shapes):
         return Kind("embedding", SDXL if "clip_g" in shapes else _BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
-    if is_vision(shapes):
+    if _is_vision(shapes):
         return Kind("image encoder")
     if _is_depth(shapes):
         return Kind("depth model")
@@ -219,7 +219,7 @@ def _reference(shapes: Shapes) -> Kind | None:
     return Kind("IP-Adapter" if any(name in shapes for name in _PROJECTIONS) else "IP-Adapter FaceID", base)
 
 
-def is_vision(shapes: Shapes) -> bool:
+def _is_vision(shapes: Shapes) -> bool:
     """Whether this is CLIP's image encoder in the layout of transformers, with its projection; its text encoder may lie
     beside."""
     return (

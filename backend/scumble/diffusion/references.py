@@ -99,9 +99,7 @@ class References:
         """
         uses = [(reference, adapter, shown(pixels)) for reference, adapter, pixels in wanted if reference.weight > 0]
         loaded = [self._load(adapter) for _, adapter, _ in uses]
-        glances = [
-            Glance(use[0], *self._look(each, use[1], use[2], adapters)) for use, each in zip(uses, loaded, strict=True)
-        ]
+        glances = self._glances(uses, loaded, adapters)
         try:
             if glances:
                 self._put_on(loaded)
@@ -122,9 +120,24 @@ class References:
 
         return answer
 
+    def _glances(
+        self, uses: Sequence[tuple[Reference, Adapter, Pixels]], loaded: Sequence[_Loaded], adapters: Sequence[Adapter]
+    ) -> list[Glance]:
+        opened: dict[Path, Vision] = {}  # they take up to 4 GB each, and stay only as long as pictures are looked at
+        return [
+            Glance(reference, *self._look(each, adapter, picture, adapters, opened))
+            for (reference, adapter, picture), each in zip(uses, loaded, strict=True)
+        ]
+
     def _look(
-        self, loaded: _Loaded, adapter: Adapter, picture: Pixels, adapters: Sequence[Adapter]
+        self,
+        loaded: _Loaded,
+        adapter: Adapter,
+        picture: Pixels,
+        adapters: Sequence[Adapter],
+        opened: dict[Path, Vision],
     ) -> tuple[Tensor, Tensor]:
+        """The tokens of the picture and those of nothing."""
         if loaded.sees_whole:
             width, whole = loaded.projection.image_embeds.in_features, True
         else:
@@ -135,13 +148,12 @@ class References:
                 f"The IP-Adapter {adapter.info.name} needs an image encoder that is not here.",
                 "Add the folder image_encoder that it is published with: scumble models add",
             )
-        vision: list[Vision] = []  # it takes up to 4 GB, so it stays only as long as pictures are looked at
 
         def sight(image: Pixels | None) -> Sight:
             def look() -> Sight:
-                if not vision:
-                    vision.append(Vision(encoder, self._model))
-                return vision[0].look(image)
+                if encoder.path not in opened:
+                    opened[encoder.path] = Vision(encoder, self._model)
+                return opened[encoder.path].look(image)
 
             key = b"" if image is None else hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()
             return self._sights.get((encoder.path, key), look)
