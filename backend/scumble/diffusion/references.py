@@ -146,7 +146,7 @@ class References:
         if encoder is None:
             raise ModelMissing(
                 f"The IP-Adapter {adapter.info.name} needs an image encoder that is not here.",
-                "Add the folder image_encoder that it is published with: scumble models add",
+                "Most need the one of: scumble models pull image-encoder; or add the folder image_encoder beside it.",
             )
 
         def sight(image: Pixels | None) -> Sight:
