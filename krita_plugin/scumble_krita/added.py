@@ -20,6 +20,7 @@ PREPROCESSORS = {
     "invert": "Black strokes",
     "blur": "Blurred",
     "luminance": "Brightness",
+    "depth": "Depth",
 }
 """What is made of a layer before the network sees it, by what the artist calls it."""
 

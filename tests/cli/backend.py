@@ -9,11 +9,11 @@ from scumble.server import serve as serving
 from scumble.server.executor import LocalExecutor
 
 from tests.fakes.engines import LOADER
-from tests.server.harness import CONTROL, EMBEDDING, FILL, LORA, PLAIN, FixedModels
+from tests.server.harness import CONTROL, EMBEDDING, FILL, LORA, PLAIN, REFERENCE, FixedModels
 
 
 def main() -> int:
-    models = FixedModels(FILL, PLAIN, adapters=(LORA, CONTROL, EMBEDDING))
+    models = FixedModels(FILL, PLAIN, adapters=(LORA, CONTROL, EMBEDDING, REFERENCE))
     serving.ModelStore = lambda home: models  # type: ignore[assignment, misc]
     return serving.serve(find_home(), port=0, executor=lambda: LocalExecutor(LOADER))
 

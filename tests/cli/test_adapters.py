@@ -1,4 +1,4 @@
-"""LoRAs and controls from the shell, up to the request that the backend got."""
+"""LoRAs, controls and references from the shell, up to the request that the backend got."""
 
 from __future__ import annotations
 
@@ -63,6 +63,18 @@ def test_a_fill_sends_the_part_of_the_control_that_it_needs(here: Path, capsys: 
     assert request["controls"][0]["image"] == request["image"]
 
 
+def test_each_reference_has_the_options_that_follow_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A picture of any size, and some of it may be transparent."""
+    Image.new("RGBA", (30, 500), (255, 0, 0, 128)).save("look.png")
+    first = ["--reference", "look.png", "--reference-adapter", "LOOK", "--reference-weight", "0.6"]
+    second = ["--reference", "photo.png", "--reference-adapter", "reference-1", "--reference-end", "0.5"]
+    request = requested(capsys, *first, *second)
+    assert request["references"] == [
+        {"id": "reference-1", "size": [30, 500], "weight": 0.6, "start": 0.0, "end": 1.0},
+        {"id": "reference-1", "size": [400, 300], "weight": 1.0, "start": 0.0, "end": 0.5},
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -74,6 +86,9 @@ def test_a_fill_sends_the_part_of_the_control_that_it_needs(here: Path, capsys: 
         (["--control", "photo.png", "--control-model", "edges"], 2, "400 x 300 pixels and the picture 64 x 48"),
         (["--control", "gone.png", "--control-model", "edges"], 4, "gone.png"),
         (["--control", "mask.png", "--control-model", "edges", "--control-start", "1"], 2, "ends before it starts"),
+        (["--reference", "photo.png"], 2, "--reference-adapter"),
+        (["--reference", "photo.png", "--reference-adapter", "edges"], 4, "no IP-Adapter with the name edges"),
+        (["--reference", "gone.png", "--reference-adapter", "look"], 4, "gone.png"),
         (["--model", "ink.safetensors"], 2, "ink is no model"),
     ],
 )
@@ -92,6 +107,9 @@ def test_an_option_of_no_control_is_bad_use(capsys: pytest.CaptureFixture[str]) 
         cli.main([*TXT2IMG, "--control-weight", "1"])
     assert ended.value.code == 2
     assert "needs a --control FILE before it" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*TXT2IMG, "--control", "a.png", "--reference-weight", "1"])
+    assert "needs a --reference FILE before it" in capsys.readouterr().err
 
 
 def test_a_layer_of_a_picture_is_another_picture_of_its_size(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_inpaint_changes_nothing_outside_the_mask(here: Path, capsys: pytest.Cap
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
 
 
+def test_an_object_may_stand_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["txt2img", "--width", "64", "--height", "48", "--prompt", "a cat", "-o", "out.png", "--json"]
+    for words, expected in (([], False), (["--transparent"], True)):
+        assert edit(*command, *words) == 0
+        assert json.loads(capsys.readouterr().out)["request"]["transparent"] is expected
+
+
 def test_the_prefill_may_be_chosen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-o", "out.png", "--json"]
     assert edit(*command, "--prefill", "neutral") == 0
@@ -245,6 +252,7 @@ def test_status_and_models(here: Path, capsys: pytest.CaptureFixture[str]) -> No
         "lora-1",
         "control-1",
         "embedding-1",
+        "reference-1",
     ]
 
 

@@ -112,6 +112,6 @@ def test_list_all_tells_what_cannot_be_used(here: Home, capsys: pytest.CaptureFi
     assert "old.ckpt: This model is a pickle" in said
     assert "convert" in said
     assert [model["id"] for model in told["models"]] == ["fill-1", "sd-1"]
-    assert [adapter["kind"] for adapter in told["adapters"]] == ["lora", "control", "embedding"]
+    assert [adapter["kind"] for adapter in told["adapters"]] == ["lora", "control", "embedding", "reference"]
     assert (told["others"][0]["what"], told["others"][0]["base"]) == ("model", "GGUF FLUX.1")
     assert told["unreadable"][0]["name"] == "old.ckpt"

@@ -32,6 +32,7 @@ from scumble.protocol.messages import (
     Limits,
     ModelList,
     Progress,
+    Reference,
     Region,
     Submit,
     replace,
@@ -454,6 +455,20 @@ def test_controls_go_after_the_mask_in_their_order(order: Any) -> None:
     for wrong in ((), (bytes(8),), (bytes(8), bytes(8))):
         with pytest.raises(BadRequest):
             Client("test", lambda: Address("127.0.0.1", 1, "")).submit(request, IMAGE, MASK, controls=wrong)
+
+
+def test_references_go_last_in_their_order() -> None:
+    request = replace(REQUEST, references=(Reference("r", Size(2, 1)),))
+    draft = Draft(Submit("0" * 32, request), IMAGE, MASK, references=(b"\x01\x02\x03\x04" * 2,))
+    _, buffers = decode(b"".join(to_payload(draft, Limits(), "bgra")))
+    assert [buffer.role for buffer in buffers] == ["image", "mask", "reference"]
+    assert unpack(buffers[2]) == b"\x03\x02\x01\x04" * 2
+    large = replace(REQUEST, references=(Reference("r", Size(20, 20)),))
+    with pytest.raises(TooLarge):
+        to_payload(Draft(Submit("0" * 32, large), IMAGE, MASK, references=(bytes(1600),)), Limits(max_pixels=100))
+    for wrong in ((), (bytes(4),), (bytes(8), bytes(8))):
+        with pytest.raises(BadRequest):
+            Client("test", lambda: Address("127.0.0.1", 1, "")).submit(request, IMAGE, MASK, references=wrong)
 
 
 def test_regions_go_last() -> None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, ControlLayer, Editor, EditSettings, RegionLayer, layer_name, prepare
+from scumble.client.editor import (
+    CanvasChanged,
+    ControlLayer,
+    Editor,
+    EditSettings,
+    ReferenceLayer,
+    RegionLayer,
+    layer_name,
+    prepare,
+)
 from scumble.client.events import Finished
+from scumble.client.modes import Intent
 from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Region, Result, replace
+from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Reference, Region, Result, replace
 
 from .memory_document import OPAQUE, MemoryDocument
 
@@ -39,6 +49,7 @@ class QuietClient(Client):
         priority: int = 0,
         controls: Sequence[bytes] = (),
         regions: Sequence[bytes] = (),
+        references: Sequence[bytes] = (),
     ) -> str:
         job = job or f"{len(self.said):032x}"
         self.said.append(("submit", request))
@@ -94,6 +105,35 @@ def test_regions_are_where_their_layers_are() -> None:
     assert edit.regions == (b"\x80" * 600,)
     with pytest.raises(BadRequest):
         prepare(document, EditSettings(regions=(RegionLayer("a star", "gone"),)))
+
+
+def test_a_reference_is_all_of_its_layer_wherever_the_selection_is() -> None:
+    document = MemoryDocument(Size(3000, 2000), selected=SELECTED)
+    document.others["face"] = b"\x09\x08\x07\xff"
+    layers = (ReferenceLayer("r1", "face", 0.5, 0.1, 0.9), ReferenceLayer("r2"))
+    edit = prepare(document, EditSettings(prompt="a cat", references=layers))
+    size = Size(3000, 2000)
+    assert edit.request.references == (Reference("r1", size, 0.5, 0.1, 0.9), Reference("r2", size))
+    assert edit.references == (b"\x09\x08\x07\xff" * size.area, OPAQUE * size.area)
+    with pytest.raises(BadRequest, match="no such layer"):
+        prepare(document, EditSettings(references=(ReferenceLayer("r1", "gone"),)))
+
+
+def test_what_is_added_starts_from_grey_and_what_is_removed_from_no_words() -> None:
+    document = MemoryDocument(Size(30, 20), selected=(Bounds(2, 3, 2, 2), b"\xff" * 4))
+    said = EditSettings(prompt="a cat", model="sd-1", controls=(ControlLayer("c"),), strength=0.5)
+    filled, added, removed = (
+        prepare(document, replace(said, intent=intent))
+        for intent in get_args(Intent)  # type: ignore[type-var]
+    )
+    assert filled == prepare(document, said)
+    assert (filled.request.mode, filled.request.prefill) == ("refine", "auto")
+    assert added.request == replace(filled.request, prefill="neutral")
+    request = removed.request
+    assert (request.mode, request.prompt, request.model, request.strength) == ("remove", "", None, 1.0)
+    assert (request.controls, removed.controls, request.mask) == ((), (), filled.request.mask)
+    with pytest.raises(BadRequest, match="needs a selection"):
+        prepare(MemoryDocument(Size(30, 20)), EditSettings(intent="remove"))
 
 
 def test_an_upscale_takes_the_whole_picture_whatever_is_selected() -> None:

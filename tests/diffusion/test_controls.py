@@ -23,13 +23,14 @@ from diffusers import (
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from scumble.diffusion.contents import read_contents
-from scumble.diffusion.controls import ControlNets, counts
+from scumble.diffusion.controls import ControlNets
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.families.sdxl import SDXL
 from scumble.diffusion.prompts import Prompt, parse
+from scumble.diffusion.steps import counts
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels
 from scumble.protocol.errors import BadRequest, ModelMissing, ModelUnreadable

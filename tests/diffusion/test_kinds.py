@@ -18,6 +18,12 @@ BLOCK = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 KOHYA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 
 
+K_IP = "ip_adapter.1.to_k_ip.weight"
+VISION: Shapes = {
+    "vision_model.embeddings.patch_embedding.weight": (1280, 3, 14, 14), "visual_projection.weight": (1024, 1280)
+}  # fmt: skip
+
+
 def single(shapes: Shapes, **metadata: str) -> Contents:
     return Contents("single", shapes, {}, metadata)
 
@@ -114,6 +120,11 @@ def upscaler() -> Shapes:
         pytest.param({"emb_params": (8, 768)}, Kind("embedding", "Stable Diffusion 1.x"), id="embedding"),
         pytest.param({"<cat-toy>": (1024,)}, Kind("embedding", "Stable Diffusion 2.x"), id="embedding of diffusers"),
         pytest.param({"clip_l": (2, 768), "clip_g": (2, 1280)}, Kind("embedding", "SDXL"), id="embedding of SDXL"),
+        pytest.param(
+            {"image_proj.norm.weight": (768,), K_IP: (320, 768)},
+            Kind("IP-Adapter FaceID", "Stable Diffusion 1.x"),
+            id="IP-Adapter for faces",
+        ),
         pytest.param({"model.layers.0.self_attn.k_proj.weight": (1024, 1024)}, None, id="language model"),
         pytest.param({"weight": (3, 3)}, None, id="a single tensor"),
         pytest.param({}, None, id="nothing"),
@@ -157,6 +168,18 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
         ({"*": (8, 16)}, None),
         ({"visual_projection": (512, 768)}, None),
         ({"weight": (3, 3)}, None),
+        ({"image_proj.proj.weight": (3072, 1024), K_IP: (320, 768)}, ("reference", "sd1")),
+        ({"image_proj.latents": (1, 16, 1280), K_IP: (640, 2048)}, ("reference", "sdxl")),
+        ({"image_proj.proj.3.weight": (768,), K_IP: (320, 768)}, ("reference", "sd1")),
+        (
+            {"image_proj.proj.0.weight": (1024, 512), K_IP: (320, 768), "ip_adapter.0.to_q_lora.down.weight": (4, 320)},
+            None,
+        ),
+        ({"image_proj.perceiver_resampler.proj_in.weight": (768, 1280), K_IP: (320, 768)}, None),
+        ({"image_proj.proj.weight": (3072, 1024)}, None),
+        (VISION, ("vision", "")),
+        ({**VISION, "text_model.final_layer_norm.weight": (768,), "logit_scale": ()}, ("vision", "")),
+        ({"visual_projection.weight": (1024, 1280)}, None),
     ],
 )
 def test_what_can_be_added_to_models(shapes: Shapes, found: tuple[str, str] | None) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from scumble.diffusion.engine import DiffusionEngine
-from scumble.diffusion.picture import prompt_masks
+from scumble.diffusion.picture import prompt_masks, texts_of
+from scumble.diffusion.prompts import parse
 from scumble.editing.plan import Pixels, Plan, Source
 from scumble.editing.planner import plan_edit
 from scumble.protocol.errors import BadRequest
@@ -134,3 +135,16 @@ def test_regions_that_do_not_fit_are_refused(engine: DiffusionEngine):
         planned(engine, ("a star", RIGHT, full(Bounds(0, 0, 3, 3))))
     with pytest.raises(BadRequest, match="LoRA"):
         engine.generate(planned(engine, ("<lora:glow:1>", RIGHT, full(RIGHT))), Log())
+
+
+def test_what_is_to_stand_alone_is_asked_for_on_a_plain_background() -> None:
+    """Unless the prompt names one; a comment at its end does not swallow it."""
+    for prompt, asked in (
+        ("a cat # mine", "a cat on a plain white background"),
+        ("a cat on a Green Background", "a cat on a Green Background"),
+    ):
+        request = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), prompt=prompt, transparent=True)
+        text = parse(texts_of(request, 1)[0][0])
+        assert "".join(fragment.text for section in text.sections for fragment in section).split() == asked.split()
+    plain = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), prompt="a cat")
+    assert texts_of(plain, 1)[0][0] == "a cat"

@@ -23,12 +23,20 @@ from scumble.diffusion.memory import UNET, Memory, autoencoder_bytes, budget, de
 from scumble.diffusion.residents import Residents, layer_by_layer, leaving, moves, weight_bytes
 from scumble.editing.plan import Pixels, Plan
 from scumble.protocol.errors import OutOfMemory
-from scumble.protocol.messages import Control, LoraUse
+from scumble.protocol.geometry import Size
+from scumble.protocol.messages import Control, LoraUse, Reference
 from torch import Tensor, nn
 
 from .test_engine import CPU, WHOLE, Log, block, count_calls, picture, plan
 from .tiny import make_sd1_folder, make_sdxl_folder
-from .tiny_adapters import lora_tensors, make_control, write_adapter, write_control
+from .tiny_adapters import (
+    lora_tensors,
+    make_control,
+    make_vision,
+    reference_tensors,
+    write_adapter,
+    write_control,
+)
 from .tiny_flow import make_flux2_folder, make_z_image_folder
 
 RESERVED = 1 << 29
@@ -227,19 +235,24 @@ def test_a_denoiser_that_does_not_fit_comes_layer_by_layer_and_changes_no_byte(
 
 
 @pytest.mark.parametrize("share", [0.9, 1.2, 3.0])
-def test_loras_and_control_networks_work_wherever_the_layers_rest(
+def test_loras_controls_and_references_work_wherever_the_layers_rest(
     share: float, tmp_path: Path, second_device: None
 ) -> None:
     whole = make("sd1", tmp_path)
     unet: Any = denoiser(whole.model)
     style = write_adapter(tmp_path / "style.safetensors", lora_tensors(whole.model.parts, convolutions=True))
     edges = write_control(tmp_path / "edges", make_control(unet))
+    look = write_adapter(tmp_path / "look.safetensors", reference_tensors(unet, plus=True), "reference")
     edit = plan(mask=block(), steps=2)
     request = replace(
-        edit.request, loras=(LoraUse(style.info.id, 0.7),), controls=(Control(edges.info.id, WHOLE, weight=0.8),)
+        edit.request,
+        loras=(LoraUse(style.info.id, 0.7),),
+        controls=(Control(edges.info.id, WHOLE, weight=0.8),),
+        references=(Reference(look.info.id, Size(64, 64)),),
     )
     hint = np.dstack([picture(20), np.full((64, 64), 255, np.uint8)])
-    edit = replace(edit, request=request, controls=(hint,), adapters=(style, edges))
+    adapters = (style, edges, look, make_vision(tmp_path / "image_encoder"))
+    edit = replace(edit, request=request, controls=(hint,), references=(hint,), adapters=adapters)
     plain = paint(whole, mask=block(), steps=2)
     expected = paint(whole, edit)
     assert not np.array_equal(expected, plain)

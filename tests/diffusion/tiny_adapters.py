@@ -1,4 +1,4 @@
-"""Small random LoRAs and ControlNets for the models of tiny.py, in the layouts of the programs that write them."""
+"""Small random LoRAs, ControlNets and IP-Adapters for the models of tiny.py, in the layouts of those who publish them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from safetensors.torch import save_file
 from scumble.editing.adapters import Adapter
 from scumble.protocol.messages import AdapterInfo, AdapterKind
 from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from .tiny import _unet_key
 
 Layout = Literal["kohya", "original", "diffusers", "early", "peft"]
 RANK = 4
+SEEN_AS_WHOLE, SEEN_BY_PATCH = 24, 48
+"""How wide it is what the image encoder sees."""
 _KOHYA = {"unet": "lora_unet_", "text_encoder": "lora_te_", "text_encoder_2": "lora_te2_"}
 _SDXL_UPSAMPLERS = (2, 2)
 _NAMES: dict[Layout, tuple[str, str]] = {
@@ -132,3 +135,75 @@ def write_adapter(
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, {"format": "pt", **header})
     info = AdapterInfo(f"{kind}-{path.stem}", path.stem, kind, family, path.stat().st_size)
     return Adapter(info, path)
+
+
+def make_vision(folder: Path, seed: int = 0) -> Adapter:
+    """A random image encoder of CLIP's architecture in the folder layout of transformers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                hidden_size=SEEN_BY_PATCH,
+                intermediate_size=96,
+                projection_dim=SEEN_AS_WHOLE,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                image_size=32,
+                patch_size=8,
+            )
+        )
+        for parameter in encoder.parameters():
+            nn.init.normal_(parameter, std=0.2)
+    encoder.save_pretrained(folder)
+    path = folder / "model.safetensors"
+    return Adapter(AdapterInfo(f"vision-{seed}", folder.name, "vision", "", path.stat().st_size), path)
+
+
+def reference_tensors(unet: Any, plus: bool = False, seed: int = 0) -> dict[str, Tensor]:
+    """A random IP-Adapter for a UNet in the layout of h94/IP-Adapter: as first published, or a "plus" one."""
+    generator = torch.Generator().manual_seed(seed)
+    width = unet.config.cross_attention_dim
+
+    def matrix(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) * 0.2
+
+    tensors = {
+        f"image_proj.{name}": tensor for name, tensor in (_resampler if plus else _linear)(matrix, width).items()
+    }
+    crosses = [name for name in unet.attn_processors if "attn2" in name]
+    for index, name in enumerate(crosses):
+        hidden = unet.get_submodule(name.removesuffix(".processor")).to_k.weight.shape[0]
+        for part in "kv":
+            tensors[f"ip_adapter.{2 * index + 1}.to_{part}_ip.weight"] = matrix(hidden, width)
+    return tensors
+
+
+def _linear(matrix: Any, width: int) -> dict[str, Tensor]:
+    return {
+        "proj.weight": matrix(4 * width, SEEN_AS_WHOLE),
+        "proj.bias": matrix(4 * width),
+        "norm.weight": matrix(width) + 1,
+        "norm.bias": matrix(width),
+    }
+
+
+def _resampler(matrix: Any, width: int, hidden: int = 16, head: int = 64) -> dict[str, Tensor]:
+    tensors = {
+        "latents": matrix(1, 6, hidden),
+        "proj_in.weight": matrix(hidden, SEEN_BY_PATCH),
+        "proj_in.bias": matrix(hidden),
+        "proj_out.weight": matrix(width, hidden),
+        "proj_out.bias": matrix(width),
+        "norm_out.weight": matrix(width) + 1,
+        "norm_out.bias": matrix(width),
+    }
+    for layer in range(4):
+        for name in ("0.norm1", "0.norm2", "1.0"):
+            tensors[f"layers.{layer}.{name}.weight"] = matrix(hidden) + 1
+            tensors[f"layers.{layer}.{name}.bias"] = matrix(hidden)
+        tensors[f"layers.{layer}.0.to_q.weight"] = matrix(head, hidden)
+        tensors[f"layers.{layer}.0.to_kv.weight"] = matrix(2 * head, hidden)
+        tensors[f"layers.{layer}.0.to_out.weight"] = matrix(hidden, head)
+        tensors[f"layers.{layer}.1.1.weight"] = matrix(4 * hidden, hidden)
+        tensors[f"layers.{layer}.1.3.weight"] = matrix(hidden, 4 * hidden)
+    return tensors

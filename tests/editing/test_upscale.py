@@ -13,7 +13,7 @@ from scumble.editing.plan import Source, Traits
 from scumble.editing.planner import plan_edit
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, Region
+from scumble.protocol.messages import Control, EditRequest, Reference, Region
 
 from .pictures import DIFFUSION, opaque, photo, plan_of
 
@@ -55,11 +55,12 @@ def test_controls_and_regions_grow_with_the_picture():
     canvas, place = Size(60, 50), Bounds(10, 20, 30, 20)
     request = EditRequest(
         "upscale", canvas, Bounds.of_size(canvas), factor=2, strength=0.3,
-        controls=(Control("c", place),), regions=(Region("a star", place),),
+        controls=(Control("c", place),), regions=(Region("a star", place),), references=(Reference("r", Size(30, 20)),),
     )  # fmt: skip
     drawn = opaque(photo(30, 20))
-    source = Source(opaque(photo(60, 50)), None, (drawn,), (), (np.full((20, 30), 255, np.uint8),))
+    source = Source(opaque(photo(60, 50)), None, (drawn,), (), (np.full((20, 30), 255, np.uint8),), (drawn,))
     plan = plan_edit(request, source, SMALL)
+    assert plan.references == (drawn,)  # lies nowhere
     assert plan.request.controls[0].image == Bounds(20, 40, 60, 40)
     seen = control_image(plan.request.controls[0], plan.controls[0], plan.crop, plan.size)
     assert np.abs(seen[40:80, 20:80].astype(int) - resize(drawn[..., :3], Size(60, 40)))[4:-4, 4:-4].mean() < 6

@@ -407,6 +407,35 @@ def test_a_part_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) 
     assert (other.name, str(other.kind), other.licence) == ("TAESD", "autoencoder for Stable Diffusion", "MIT")
 
 
+def test_an_image_encoder_is_one_file_among_many(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    shapes = {"vision_model.embeddings.patch_embedding.weight": (8, 3, 4, 4), "visual_projection.weight": (6, 8)}
+    stand_in.repositories["h94/IP-Adapter"] = {
+        "models/image_encoder/model.safetensors": save({n: np.zeros(s, np.float16) for n, s in shapes.items()}),
+        "models/image_encoder/pytorch_model.bin": b"a pickle",
+        "sdxl_models/image_encoder/model.safetensors": b"not wanted",
+    }
+    encoder = pull(find_offer("image-encoder", hub), home, hub)
+    assert isinstance(encoder, Adapter)
+    assert (encoder.info.name, encoder.info.kind) == ("CLIP ViT-H image encoder", "vision")
+    assert encoder.info.licence == "Apache-2.0"
+
+
+def test_a_depth_model_comes_with_all_that_describes_it(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    shapes = {"head.conv3.weight": (1, 8, 1, 1), "neck.fusion_stage.layers.0.projection.weight": (8, 8, 1, 1)}
+    stand_in.repositories["depth-anything/Depth-Anything-V2-Small-hf"] = {
+        "config.json": b'{"model_type": "depth_anything"}',
+        "preprocessor_config.json": b"{}",
+        "model.safetensors": save({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}),
+        "README.md": b"not wanted",
+    }
+    offer = find_offer("depth-anything", hub)
+    assert (offer.licence, len(offer.files)) == ("Apache-2.0", 3)
+    depth = pull(offer, home, hub)
+    assert isinstance(depth, Adapter)
+    assert (depth.info.name, depth.info.kind, depth.info.licence) == ("Depth Anything V2 Small", "depth", "Apache-2.0")
+    assert {file.name for file in depth.path.parent.glob("*.json")} >= {"config.json", "preprocessor_config.json"}
+
+
 def test_one_of_several_files_from_the_short_list(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
     named = save({name: np.zeros(shape, np.int8) for name, shape in SDXL.items()})
     stand_in.repositories["ByteDance/SDXL-Lightning"] = {

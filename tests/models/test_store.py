@@ -203,6 +203,25 @@ def test_textual_inversions_are_listed_by_their_words(store: ModelStore, home: H
     assert [adapter.info.name for adapter in store.adapters()] == ["oil", "v2"]
 
 
+def test_ip_adapters_and_their_image_encoder_are_listed(store: ModelStore, mine: Path) -> None:
+    """As h94/IP-Adapter has them; the encoder is named by its folder."""
+    encoder = mine / "ip" / "image_encoder" / "model.safetensors"
+    encoder.parent.mkdir(parents=True)
+    shapes = {"vision_model.embeddings.patch_embedding.weight": (8, 3, 4, 4), "visual_projection.weight": (6, 8)}
+    save_file({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}, encoder)
+    shapes = {"image_proj.proj.weight": (12, 6), "ip_adapter.1.to_k_ip.weight": (4, 2048)}
+    tensors = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()}
+    save_file(tensors, mine / "ip" / "look.safetensors")
+    save_file(
+        {"image_proj.norm.weight": np.zeros(3), "ip_adapter.1.to_k_ip.weight": np.zeros((4, 768))},
+        mine / "ip" / "face.safetensors",
+    )
+    store.add(mine / "ip")
+    found = [(adapter.info.name, adapter.info.kind, adapter.info.family) for adapter in store.adapters()]
+    assert found == [("look", "reference", "sdxl"), ("image_encoder", "vision", "")]
+    assert [str(other.kind) for other in store.others()] == ["IP-Adapter FaceID for Stable Diffusion 1.x"]
+
+
 def test_a_folder_of_models_and_loras(store: ModelStore, mine: Path) -> None:
     write_lora(mine / "A lora.safetensors")
     assert isinstance(store.add(mine), ModelFile)

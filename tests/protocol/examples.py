@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scumble.protocol import messages
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Buffer, Control, EditRequest, LoraUse, Region
+from scumble.protocol.messages import Buffer, Control, EditRequest, LoraUse, Reference, Region
 
 JOB = "0123456789abcdef0123456789abcdef"
 REQUEST = EditRequest("fill", Size(64, 48), Bounds(0, 0, 4, 3), Bounds(1, 1, 2, 1), prompt="a red circle", seed=7)
@@ -61,6 +61,13 @@ requests = st.builds(
         max_size=2,
     ).map(tuple),
     regions=st.lists(st.builds(Region, text, bounds), max_size=2).map(tuple),
+    references=st.lists(
+        st.builds(
+            Reference, text, st.builds(Size, sides, sides), st.floats(0, 10), st.floats(0, 0.4), st.floats(0.5, 1)
+        ),
+        max_size=2,
+    ).map(tuple),
+    transparent=st.booleans(),
     factor=st.integers(2, 4),
 )
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scumble.protocol import frames
 from scumble.protocol.errors import BadRequest, ScumbleError, TooLarge, UnsupportedVersion
 from scumble.protocol.frames import decode, encode, pack, unpack
-from scumble.protocol.geometry import Bounds
-from scumble.protocol.messages import Buffer, Cancel, Hello, LoraUse, Progress, Region, Submit, replace
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import Buffer, Cancel, Hello, LoraUse, Progress, Reference, Region, Submit, replace
 
 from .examples import CONTROL, IMAGE, JOB, MASK, REQUEST, any_message, frames_with_buffers
 
@@ -21,7 +21,7 @@ GOLDEN_HEADER = (
     '{"type":"submit","job":"0123456789abcdef0123456789abcdef","request":{"mode":"fill","canvas":[64,48],'
     '"image":[0,0,4,3],"mask":[1,1,2,1],"model":null,"prompt":"a red circle","negative":"","strength":1.0,"steps":null,'
     '"guidance":null,"sampler":null,"seed":7,"count":1,"grow":0,"feather":0,"context":null,"resolution":null,"prefill":"auto",'
-    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[],"regions":[],"factor":2},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
+    '"color_match":true,"membrane":true,"clip_skip":1,"loras":[],"controls":[],"regions":[],"references":[],"transparent":false,"factor":2},"priority":0,"buffers":[{"role":"image","width":4,"height":3,"format":"rgba8",'
     '"encoding":"raw","bytes":48},{"role":"mask","width":2,"height":1,"format":"gray8","encoding":"raw","bytes":2}]}'
 )
 
@@ -57,6 +57,28 @@ def test_golden_regions() -> None:
     assert b'"regions":[{"prompt":"a star","mask":[1,0,2,2]}]' in payload
     assert decode(payload) == (Submit(JOB, request), (IMAGE, MASK, control, region))
     for wrong in ([IMAGE, MASK, control], [IMAGE, MASK, region, control]):
+        with pytest.raises(BadRequest):
+            decode(encode(Submit(JOB, request), wrong))
+
+
+def test_golden_references() -> None:
+    """Each reference has a picture of its own, of any size, last."""
+    request = replace(
+        REQUEST,
+        regions=(Region("a star", Bounds(1, 0, 2, 2)),),
+        references=(Reference("d" * 16, Size(3, 1), 0.5, 0.25), Reference("d" * 16, Size(1, 1))),
+    )
+    region = pack("region", 2, 2, "gray8", b"\0\1\x80\xff")
+    wide, dot = pack("reference", 3, 1, "rgba8", bytes(range(12))), pack("reference", 1, 1, "rgba8", bytes(4))
+    payload = encode(Submit(JOB, request), [IMAGE, MASK, region, wide, dot])
+    assert (
+        b'"references":[{"id":"dddddddddddddddd","size":[3,1],"weight":0.5,"start":0.25,"end":1.0},'
+        b'{"id":"dddddddddddddddd","size":[1,1],"weight":1.0,"start":0.0,"end":1.0}],"transparent":false,"factor":2'
+        in payload
+    )
+    assert b'{"role":"reference","width":3,"height":1,"format":"rgba8","encoding":"raw","bytes":12}' in payload
+    assert decode(payload) == (Submit(JOB, request), (IMAGE, MASK, region, wide, dot))
+    for wrong in ([IMAGE, MASK, region, wide], [IMAGE, MASK, wide, dot, region], [IMAGE, MASK, region, wide, dot, dot]):
         with pytest.raises(BadRequest):
             decode(encode(Submit(JOB, request), wrong))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scumble.protocol.errors import ERRORS, BadRequest, Internal, OutOfMemory, error_from_code
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, History, LoraUse, Region, Submit, replace
+from scumble.protocol.messages import Control, EditRequest, History, LoraUse, Reference, Region, Submit, replace
 from scumble.protocol.schema import from_json, to_json
 
 from .examples import JOB, REQUEST
@@ -66,6 +66,24 @@ def test_numbers_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:
 def test_controls_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:
     with pytest.raises(BadRequest) as caught:
         Control(**{"id": "c", "image": Bounds(0, 0, 1, 1), **changes})
+    assert caught.value.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": Size(0, 1)},
+        {"size": Size(1, 40_000)},
+        {"weight": -0.1},
+        {"weight": math.nan},
+        {"start": -0.1},
+        {"end": 1.1},
+        {"start": 0.5, "end": 0.5},
+    ],
+)
+def test_references_out_of_range_are_refused_with_a_sentence(changes: Any) -> None:
+    with pytest.raises(BadRequest) as caught:
+        Reference(**{"id": "r", "size": Size(1, 1), **changes})
     assert caught.value.message.endswith(".")
 
 

@@ -58,6 +58,7 @@ INPAINT = ModelFile(
 EMBEDDING = Adapter(
     AdapterInfo("embedding-1", "Oil-Style", "embedding", "sd1", 4096), Path("/nowhere/Oil-Style.safetensors")
 )
+REFERENCE = Adapter(AdapterInfo("reference-1", "Look", "reference", "sd1", 1 << 20), Path("/nowhere/look.safetensors"))
 LORA = Adapter(AdapterInfo("lora-1", "Ink", "lora", "sd1", 1 << 20), Path("/nowhere/ink.safetensors"))
 CONTROL = Adapter(AdapterInfo("control-1", "Edges", "control", "sd1", 1 << 20), Path("/nowhere/edges.safetensors"))
 PIXEL = b"\x01\x02\x03\xff"
@@ -161,7 +162,7 @@ def running(
 ) -> Iterator[Backend]:
     rules = policy or Policy()
     executor = executor or SteeredExecutor(slots)
-    models = FixedModels(FILL, PLAIN, INPAINT, adapters=(LORA, CONTROL, EMBEDDING))
+    models = FixedModels(FILL, PLAIN, INPAINT, adapters=(LORA, CONTROL, EMBEDDING, REFERENCE))
     store = JobStore(folder / "jobs", history_bytes)
     listener, _ = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

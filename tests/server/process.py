@@ -88,12 +88,12 @@ def main() -> int:
 
     from tests.fakes.engines import LOADER
 
-    from .harness import CONTROL, EMBEDDING, LORA, PLAIN, FixedModels
+    from .harness import CONTROL, EMBEDDING, LORA, PLAIN, REFERENCE, FixedModels
 
     faulthandler.register(signal.SIGUSR1)
     if moment := os.environ.get("SCUMBLE_TEST_KILLED"):
         kill_at(moment)
-    models = FixedModels(PLAIN, adapters=(LORA, CONTROL, EMBEDDING))
+    models = FixedModels(PLAIN, adapters=(LORA, CONTROL, EMBEDDING, REFERENCE))
     module.ModelStore = lambda home: models  # type: ignore[assignment, misc]
     return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(LOADER))
 

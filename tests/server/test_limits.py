@@ -8,10 +8,10 @@ import pytest
 from scumble.protocol.errors import BadRequest, ScumbleError, TooLarge
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Buffer, EditRequest, Limits, Region
+from scumble.protocol.messages import Buffer, EditRequest, Limits, Reference, Region
 from scumble.server.limits import check_submit
 
-LIMITS = Limits(max_pixels=1000, max_side=100, max_prompt=20, max_regions=1)
+LIMITS = Limits(max_pixels=1000, max_side=100, max_prompt=20, max_regions=1, max_references=1)
 IMAGE = pack("image", 20, 10, "rgba8", bytes(800))
 MASK = pack("mask", 4, 2, "gray8", bytes(8))
 
@@ -40,6 +40,19 @@ def test_an_upscale_that_cannot_be_is_refused(changes: Any, buffers: list[Buffer
     with pytest.raises(error) as caught:
         check_submit(request(**changes), buffers, LIMITS)
     assert caught.value.hint
+
+
+def test_references_are_checked_as_all_else() -> None:
+    one, buffer = Reference("r", Size(2, 2)), pack("reference", 2, 2, "rgba8", bytes(16))
+    check_submit(request(mode="img2img", references=(one,)), [IMAGE, buffer], LIMITS)
+    for references, buffers in (
+        ((one, one), [buffer, buffer]),
+        ((Reference("r", Size(90, 90)),), [buffer]),
+        ((Reference("r", Size(3, 2)),), [buffer]),
+        ((one,), [pack("reference", 2, 2, "gray8", bytes(4))]),
+    ):
+        with pytest.raises((TooLarge, BadRequest)):
+            check_submit(request(mode="img2img", references=references), [IMAGE, *buffers], LIMITS)
 
 
 def test_regions_are_checked_as_all_else() -> None:

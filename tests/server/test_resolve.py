@@ -12,11 +12,11 @@ from scumble.editing.adapters import Adapter
 from scumble.models.store import ModelFile
 from scumble.protocol.errors import BadRequest, ModelMissing
 from scumble.protocol.frames import MAX_HEADER, encode
-from scumble.protocol.geometry import Bounds
-from scumble.protocol.messages import MAX_SEED, AdapterInfo, Control, LoraUse, ModelInfo, ModelList, Region
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import MAX_SEED, AdapterInfo, Control, LoraUse, ModelInfo, ModelList, Reference, Region
 from scumble.server.resolve import complete, draw_seed, listed, modes
 
-from .harness import CONTROL, FILL, INPAINT, LORA, PLAIN, edit
+from .harness import CONTROL, FILL, INPAINT, LORA, PLAIN, REFERENCE, edit
 
 ALL = (FILL, PLAIN, INPAINT)
 UPSCALER = ModelFile(ModelInfo("up-1", "Upscaler", "upscaler", "esrgan", False, 256, 5), Path("/up.safetensors"), None)
@@ -107,7 +107,7 @@ def test_a_named_fill_model_that_cannot(mode: str, prompt: str) -> None:
 
 LARGE = Adapter(AdapterInfo("lora-2", "Oil", "lora", "sdxl", 1 << 20), Path("/nowhere/oil.safetensors"))
 SILENT = Adapter(AdapterInfo("lora-3", "Chalk", "lora", "", 1 << 20), Path("/nowhere/chalk.safetensors"))
-ADAPTERS = (LORA, LARGE, SILENT, CONTROL)
+ADAPTERS = (LORA, LARGE, SILENT, CONTROL, REFERENCE)
 
 
 def controlled(id: str) -> tuple[Control, ...]:
@@ -128,6 +128,7 @@ def test_adapters_that_fit_are_taken() -> None:
         ({"loras": (LoraUse("lora-2"),)}, BadRequest, "LoRA Oil is made for another kind of model"),
         ({"controls": controlled("gone")}, ModelMissing, "ControlNet is not here"),
         ({"controls": controlled("lora-1")}, ModelMissing, "ControlNet is not here"),
+        ({"references": (Reference("lora-1", Size(1, 1)),)}, ModelMissing, "IP-Adapter is not here"),
     ],
 )
 def test_adapters_that_are_gone_or_do_not_fit_are_named(changes: Any, error: Any, words: str) -> None:
@@ -139,6 +140,10 @@ def test_a_control_asks_for_a_model_that_follows_it() -> None:
     assert complete(edit("", controls=controlled("control-1")), ALL, ADAPTERS)[1] is INPAINT
     with pytest.raises(BadRequest, match="no controls"):
         complete(edit("", model="fill-1", controls=controlled("control-1")), ALL, ADAPTERS)
+    reference = (Reference("reference-1", Size(1, 1)),)
+    assert complete(edit("", references=reference), ALL, ADAPTERS)[1] is INPAINT
+    with pytest.raises(BadRequest, match="no references"):
+        complete(edit("", model="fill-1", references=reference), ALL, ADAPTERS)
     # As with steps and guidance: what a panel says beside is no trouble.
     assert complete(edit("", "remove", loras=(LoraUse("gone"),)), ALL, ADAPTERS)[1] is FILL
 

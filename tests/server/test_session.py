@@ -35,6 +35,7 @@ from .harness import (
     LORA,
     PIXEL,
     PLAIN,
+    REFERENCE,
     TOKEN,
     Backend,
     edit,
@@ -74,7 +75,7 @@ def test_welcome(backend: Backend) -> None:
     with backend.stranger() as peer:
         welcome = peer.hello()
         assert welcome.models == (FILL.info, PLAIN.info, INPAINT.info)
-        assert welcome.adapters == (LORA.info, CONTROL.info, EMBEDDING.info)
+        assert welcome.adapters == (LORA.info, CONTROL.info, EMBEDDING.info, REFERENCE.info)
         assert welcome.limits == backend.policy.limits
         assert "euler" in welcome.samplers
         assert "txt2img" in welcome.modes

@@ -144,6 +144,9 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), stren
     )
     command.add_argument("--context", type=int, metavar="PX", help="surroundings that the model sees")
     command.add_argument("--resolution", type=int, metavar="PX", help="side of what the model is given (its own)")
+    command.add_argument(
+        "--transparent", action="store_true", help="an object alone: the plain background behind it is cut away"
+    )
     add_adapter_options(command)
     command.add_argument(
         "--region",

@@ -1,4 +1,5 @@
-"""LoRAs and controls on the command line: `--lora NAME:WEIGHT`, and `--control FILE` with the options that follow it."""
+"""LoRAs, controls and references on the command line: `--lora NAME:WEIGHT`; `--control FILE` and `--reference FILE`, each
+with the options that follow it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from ..client.editor import ControlLayer
+from ..client.editor import ControlLayer, ReferenceLayer
 from ..editing.adapters import WORDS
 from ..home import Home
 from ..protocol.errors import BadRequest, ModelMissing
@@ -19,35 +20,44 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--lora", action="append", default=[], metavar="NAME[:WEIGHT]", help="name, id or file; may be given again"
     )
     command.add_argument(
-        "--control", action=_ControlOption, default=[], metavar="FILE", help="picture to follow; may be given again"
+        "--control", action=_PictureOption, default=[], metavar="FILE", help="picture to follow; may be given again"
     )
-    part: dict[str, Any] = {"dest": "control", "action": _ControlOption, "default": []}
+    part: dict[str, Any] = {"dest": "control", "action": _PictureOption, "default": []}
     command.add_argument("--control-model", metavar="NAME", **part, help="its ControlNet: name, id or file")
     command.add_argument("--control-preprocessor", choices=get_args(Preprocessor), **part, help="made of it first")
     command.add_argument("--control-weight", type=float, metavar="W", **part, help="how strictly it is followed (1)")
     command.add_argument("--control-start", type=float, metavar="0..1", **part, help="part of the steps: from here (0)")
     command.add_argument("--control-end", type=float, metavar="0..1", **part, help="to here (1)")
+    command.add_argument(
+        "--reference", action=_PictureOption, default=[], metavar="FILE", help="picture to take up; may be given again"
+    )
+    part = {"dest": "reference", "action": _PictureOption, "default": []}
+    command.add_argument("--reference-adapter", metavar="NAME", **part, help="its IP-Adapter: name, id or file")
+    command.add_argument("--reference-weight", type=float, metavar="W", **part, help="how much it counts (1)")
+    command.add_argument("--reference-start", type=float, metavar="0..1", **part, help="part of the steps: from (0)")
+    command.add_argument("--reference-end", type=float, metavar="0..1", **part, help="to here (1)")
 
 
-class _ControlOption(argparse.Action):
-    """`--control` begins a control; what follows belongs to it, up to the next one."""
+class _PictureOption(argparse.Action):
+    """`--control` and `--reference` begin one; what follows belongs to it, up to the next one."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        controls = list(namespace.control)
-        name = str(option).removeprefix("--control").removeprefix("-") or "file"
+        uses = list(getattr(namespace, self.dest))
+        name = str(option).removeprefix(f"--{self.dest}").removeprefix("-") or "file"
         if name == "file":
-            controls.append({name: values})
-        elif not controls:
-            parser.error(f"{option} needs a --control FILE before it")
+            uses.append({name: values})
+        elif not uses:
+            parser.error(f"{option} needs a --{self.dest} FILE before it")
         else:
-            controls[-1] = {**controls[-1], name: values}
-        namespace.control = controls
+            uses[-1] = {**uses[-1], name: values}
+        setattr(namespace, self.dest, uses)
 
 
-def control_files(args: argparse.Namespace) -> list[Path]:
-    return [Path(control["file"]) for control in args.control]
+def picture_files(args: argparse.Namespace) -> list[Path]:
+    """Those of the controls and the references."""
+    return [Path(use["file"]) for use in (*args.control, *args.reference)]
 
 
 def chosen_loras(args: argparse.Namespace, known: Sequence[AdapterInfo], home: Home) -> tuple[LoraUse, ...]:
@@ -64,6 +74,19 @@ def chosen_controls(args: argparse.Namespace, known: Sequence[AdapterInfo], home
             raise BadRequest("A control needs a ControlNet.", "Name it with --control-model; scumble models list")
         settings = {name: value for name, value in control.items() if name not in ("file", "model")}
         layers.append(ControlLayer(_find(control["model"], "control", known, home).id, control["file"], **settings))
+    return tuple(layers)
+
+
+def chosen_references(args: argparse.Namespace, known: Sequence[AdapterInfo], home: Home) -> tuple[ReferenceLayer, ...]:
+    """As `chosen_controls`."""
+    layers = []
+    for use in args.reference:
+        if "adapter" not in use:
+            raise BadRequest(
+                "A reference needs an IP-Adapter.", "Name it with --reference-adapter; scumble models list"
+            )
+        settings = {name: value for name, value in use.items() if name not in ("file", "adapter")}
+        layers.append(ReferenceLayer(_find(use["adapter"], "reference", known, home).id, use["file"], **settings))
     return tuple(layers)
 
 

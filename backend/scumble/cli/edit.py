@@ -22,7 +22,7 @@ from ..protocol.errors import BadRequest
 from ..protocol.geometry import Size
 from ..protocol.messages import Mode, ModelInfo, Progress, Result
 from ..protocol.schema import to_json
-from .adapters import chosen_controls, chosen_loras, control_files
+from .adapters import chosen_controls, chosen_loras, chosen_references, picture_files
 from .models import refresh
 from .pending import pending_file, read_pending, write_pending
 from .picture import PictureDocument
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         _check_output(path)
     document = _open(args)
     model = _added_model(args, home)
-    inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *control_files(args)]
+    inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *picture_files(args)]
     inputs += [Path(mask) for mask, _ in args.region]
     note = pending_file(home, vars(args), inputs)
     before = read_pending(note)
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             _settings(args, model),
             loras=chosen_loras(args, welcome.adapters, home),
             controls=chosen_controls(args, welcome.adapters, home),
+            references=chosen_references(args, welcome.adapters, home),
         )
         edges = Edges(args.left, args.top, args.right, args.bottom) if args.command == "outpaint" else None
         edit = prepare(document, settings, model.kind if model else editor.model_kind(settings), edges)
@@ -122,7 +123,10 @@ def _added_model(args: argparse.Namespace, home: Home) -> ModelInfo | None:
 
     info = ModelStore(home).add(Path(args.model)).info
     if not isinstance(info, ModelInfo):
-        raise BadRequest(f"{info.name} is no model, but something that is added to one.", "Use --lora or --control.")
+        raise BadRequest(
+            f"{info.name} is no model, but something that is added to one.",
+            "Use --lora, --control-model or --reference-adapter.",
+        )
     return info
 
 
@@ -144,6 +148,7 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
         prefill=args.prefill,
         resolution=args.resolution,
         clip_skip=args.clip_skip,
+        transparent=args.transparent,
         factor=getattr(args, "factor", 2),
         regions=tuple(RegionLayer(prompt, mask) for mask, prompt in args.region),
     )

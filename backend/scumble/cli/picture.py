@@ -108,6 +108,11 @@ class PictureDocument(Document):
             )
         return other.read(bounds)
 
+    def read_reference(self, layer: str | None) -> tuple[Size, bytes]:
+        """`layer` is the file of a picture of any size."""
+        other = self if layer is None else PictureDocument.open(Path(layer))
+        return other.canvas, other.read(Bounds.of_size(other.canvas))
+
     def read_region(self, layer: str, bounds: Bounds) -> bytes:
         """`layer` is the file of a mask of the canvas's size."""
         mask = open_mask(Path(layer))

@@ -122,12 +122,13 @@ class Client:
         priority: int = 0,
         controls: Sequence[Pixels] = (),
         regions: Sequence[bytes] = (),
+        references: Sequence[bytes] = (),
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.
 
         `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask, `controls` like `image`,
-        one for each of request.controls, `regions` like `mask`, one for each of request.regions.
-        Raises BadRequest when they do not fit.
+        one for each of request.controls, `regions` like `mask`, one for each of request.regions, `references` like
+        `image`, one for each of request.references. Raises BadRequest when they do not fit.
         """
         if len(image) != request.image.area * 4:
             raise BadRequest("The image's pixels do not fit its bounds.")
@@ -137,8 +138,11 @@ class Client:
             raise BadRequest("The controls' pixels do not fit their bounds.")
         if [len(pixels) for pixels in regions] != [region.mask.area for region in request.regions]:
             raise BadRequest("The regions' pixels do not fit their bounds.")
+        if [len(pixels) for pixels in references] != [reference.size.area * 4 for reference in request.references]:
+            raise BadRequest("The references' pixels do not fit their sizes.")
         job = job or uuid.uuid4().hex
-        self._ask(Draft(Submit(job, request, priority), image, mask, tuple(controls), tuple(regions)))
+        submit = Submit(job, request, priority)
+        self._ask(Draft(submit, image, mask, tuple(controls), tuple(regions), tuple(references)))
         return job
 
     def cancel(self, job: str) -> None:

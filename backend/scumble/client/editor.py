@@ -5,6 +5,7 @@ All methods are called on the host's main thread and none of them waits: `Client
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
@@ -20,6 +21,7 @@ from ..protocol.messages import (
     ModelKind,
     Prefill,
     Preprocessor,
+    Reference,
     Region,
     Result,
     replace,
@@ -28,7 +30,7 @@ from .area import alpha_of, bounds_to_send, edges_around, is_blank, is_empty, ma
 from .client import Client
 from .document import Document, Edges, Mark, NewLayer, Pixels
 from .events import Finished
-from .modes import choose_mode
+from .modes import INTENTS, Intent, choose_mode
 from .placement import Number, Placement, scaling
 
 
@@ -54,6 +56,18 @@ class ControlLayer:
 
 
 @dataclass(frozen=True)
+class ReferenceLayer:
+    """A layer (the host's own id of it) that the model takes up, None for the visible picture; the other fields as in
+    Reference."""
+
+    id: str
+    layer: Optional[str] = None
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
 class RegionLayer:
     """A prompt for where a layer (the host's own id of it) is."""
 
@@ -63,7 +77,8 @@ class RegionLayer:
 
 @dataclass(frozen=True)
 class EditSettings:
-    """What the panel says; the fields as in EditRequest. `mode` None: follows from the document (`choose_mode`)."""
+    """What the panel says; the fields as in EditRequest. `mode` None: follows from the document (`choose_mode`). `intent`
+    comes before what it decides."""
 
     mode: Optional[Mode] = None
     prompt: str = ""
@@ -83,22 +98,26 @@ class EditSettings:
     color_match: bool = True
     membrane: bool = True
     clip_skip: int = 1
+    transparent: bool = False
     factor: int = 2
     loras: Tuple[LoraUse, ...] = ()
     controls: Tuple[ControlLayer, ...] = ()
     regions: Tuple[RegionLayer, ...] = ()
+    references: Tuple[ReferenceLayer, ...] = ()
+    intent: Intent = "fill"
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls and
-    gray8 of each of request.regions."""
+    """A request with its raw pixels: rgba8 of request.image, gray8 of request.mask, rgba8 of each of request.controls,
+    gray8 of each of request.regions and rgba8 of each of request.references."""
 
     request: EditRequest
     image: Pixels = field(repr=False)
     mask: Optional[bytes] = field(repr=False)
     controls: Tuple[Pixels, ...] = field(repr=False, default=())
     regions: Tuple[bytes, ...] = field(repr=False, default=())
+    references: Tuple[bytes, ...] = field(repr=False, default=())
 
 
 def prepare(
@@ -109,6 +128,7 @@ def prepare(
     `model` is the kind of the chosen model. With `edges` the canvas is to grow and the selection does not matter.
     Raises BadRequest, also for an edit that needs a selection and has none.
     """
+    settings = dataclasses.replace(settings, **INTENTS[settings.intent])
     canvas = document.canvas
     selected = mask_of_edges(canvas, edges) if edges else document.selection()
     if settings.mode == "upscale":
@@ -131,21 +151,27 @@ def prepare(
             transparent=selected is not None and touches_empty(selected[1], selected[0], alpha_of(pixels), image),
             grows=edges is not None,
         )
+    seen = [document.read_reference(layer.layer) for layer in settings.references]
     area = image if selected else Bounds.of_size(canvas)
     request = EditRequest(
         canvas=canvas,
         image=image,
         mask=selected[0] if selected else None,
         **{
-            **vars(settings),
+            **{name: value for name, value in vars(settings).items() if name != "intent"},
             "mode": mode,
             "controls": tuple(_placed(layer, area) for layer in settings.controls),
             "regions": tuple(Region(layer.prompt, area) for layer in settings.regions),
+            "references": tuple(
+                Reference(layer.id, size, layer.weight, layer.start, layer.end)
+                for layer, (size, _) in zip(settings.references, seen)
+            ),
         },
     )
     controls = tuple(_read(document, layer.layer, area) for layer in settings.controls)
     regions = tuple(document.read_region(layer.layer, area) for layer in settings.regions)
-    return Edit(request, pixels, selected[1] if selected else None, controls, regions)
+    mask = selected[1] if selected else None
+    return Edit(request, pixels, mask, controls, regions, tuple(pixels for _, pixels in seen))
 
 
 def _placed(layer: ControlLayer, area: Bounds) -> Control:
@@ -212,7 +238,13 @@ class Editor:
         place = _Place(document, mark or document.mark())
         # Last: from here on the client's threads want the interpreter too.
         job = self._client.submit(
-            edit.request, edit.image, edit.mask, job, controls=edit.controls, regions=edit.regions
+            edit.request,
+            edit.image,
+            edit.mask,
+            job,
+            controls=edit.controls,
+            regions=edit.regions,
+            references=edit.references,
         )
         self._places[job] = place
         return job

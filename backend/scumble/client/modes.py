@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict, Literal
+
 from ..protocol.messages import Mode, ModelKind
+
+Intent = Literal["fill", "add", "remove"]
+"""What is wanted of a selection, where what the artist has in front of them does not tell: to go on as its surroundings do,
+to hold something that is not like them (at full strength: below it, what is there is the start), or to lose what is in
+it."""
+
+INTENTS: Dict[Intent, Dict[str, Any]] = {
+    "fill": {},
+    # From grey instead of what surrounds it: a red thing on a green meadow need not win against green.
+    "add": {"prefill": "neutral"},
+    # No words, and the model that needs none.
+    "remove": {
+        "mode": "remove",
+        "model": None,
+        "strength": 1.0,
+        "prompt": "",
+        "negative": "",
+        "loras": (),
+        "controls": (),
+        "regions": (),
+        "references": (),
+    },
+}
+"""What each makes of an edit's settings (`editor.EditSettings`)."""
 
 
 def choose_mode(

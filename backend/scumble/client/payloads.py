@@ -8,6 +8,7 @@ from typing import List, Literal, Sequence, Tuple, Union
 
 from ..protocol.errors import TooLarge
 from ..protocol.frames import encode, encode_parts, pack, unpack
+from ..protocol.geometry import Size
 from ..protocol.messages import Buffer, Limits, Message
 from .document import Pixels
 from .ledger import Draft, Item
@@ -33,9 +34,15 @@ def to_payload(item: Item, limits: Limits, order: Order = "rgba") -> Union[str, 
     if not isinstance(item, Draft):
         return to_text(item)
     request = item.submit.request
-    others = (*(control.image for control in request.controls), *(region.mask for region in request.regions))
-    for bounds in (request.image, request.mask, *others):
-        if bounds is not None and bounds.area > limits.max_pixels:
+    sizes = (
+        request.image.size,
+        request.mask.size if request.mask else Size(0, 0),
+        *(control.image.size for control in request.controls),
+        *(region.mask.size for region in request.regions),
+        *(reference.size for reference in request.references),
+    )
+    for size in sizes:
+        if size.area > limits.max_pixels:
             raise TooLarge("The selected area has more pixels than the backend takes.")
     # On loopback raw is quickest; masks are mostly even, so that packing them costs next to nothing.
     buffers = [pack("image", request.image.width, request.image.height, "rgba8", reorder(item.image, order))]
@@ -45,6 +52,8 @@ def to_payload(item: Item, limits: Limits, order: Order = "rgba") -> Union[str, 
         buffers.append(pack("control", control.image.width, control.image.height, "rgba8", reorder(pixels, order)))
     for region, pixels in zip(request.regions, item.regions):
         buffers.append(pack("region", region.mask.width, region.mask.height, "gray8", pixels, "zlib"))
+    for reference, pixels in zip(request.references, item.references):
+        buffers.append(pack("reference", *reference.size, "rgba8", reorder(pixels, order)))
     pieces = encode_parts(item.submit, buffers)
     if sum(map(len, pieces)) > limits.max_frame_bytes:
         raise TooLarge("The selected area is larger than the backend takes in one piece.")

@@ -17,12 +17,14 @@ class Conditioning:
     pooled    (n, width): the prompt as a whole, for architectures that ask for it (SDXL); else None
     guidance  for denoisers that are told it (`Model.told_guidance`); else None
     said      (n, tokens): whether a token counts, for architectures that see no padding; else None
+    references  (n, pictures, tokens, width) of each IP-Adapter in use, which it attends to beside the tokens
     """
 
     tokens: Tensor
     pooled: Tensor | None = None
     guidance: float | None = None
     said: Tensor | None = None
+    references: tuple[Tensor, ...] = ()
 
     def followed_by(self, other: Conditioning) -> Conditioning:
         """The same prompts with further tokens; the whole stays that of the first chunk."""
@@ -43,6 +45,7 @@ def batch(parts: Sequence[Conditioning]) -> Conditioning:
         pooled=torch.cat(pooled) if pooled else None,
         guidance=parts[0].guidance,
         said=torch.cat(said) if said else None,
+        references=tuple(torch.cat(each) for each in zip(*(part.references for part in parts), strict=True)),
     )
 
 

@@ -25,6 +25,7 @@ from .conditioning import Conditioning, Residuals
 from .contents import read_header, read_json
 from .denoise import scalar
 from .recent import Recent
+from .steps import counts, numbered
 
 if TYPE_CHECKING:
     from .families.base import Model
@@ -75,13 +76,13 @@ class ControlNets:
 def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Controlled:
     """The guides' residuals, each times its weight, summed. A guide counts in the steps that lie wholly within its part of
     the `timesteps` (1-d), as in the pipelines of diffusers."""
-    places = {float(timestep): index for index, timestep in reversed(list(enumerate(timesteps)))}
+    step_of = numbered(timesteps)
 
     def answer(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Residuals | None:
-        step = places[float(timestep)]
+        step = step_of[float(timestep)]
         counting = [guide for guide in guides if counts(guide.control, step, len(timesteps))]
-        # A guidance that a denoiser is told is none of its control network's: those were trained without.
-        told = {name: value for name, value in model.told(latents, conditioning).items() if name != "timestep_cond"}
+        # References, and a guidance that a denoiser is told, are none of its control network's: those were trained without.
+        told = dict(model.told(latents, replace(conditioning, references=(), guidance=None)))
         total: Residuals | None = None
         on_device = scalar(timestep, model.device)
         for guide in counting:
@@ -98,11 +99,6 @@ def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Cont
         return total
 
     return answer
-
-
-def counts(control: Control, step: int, steps: int) -> bool:
-    """Whether a control counts in step 0 <= step < steps."""
-    return control.weight > 0 and step / steps >= control.start and (step + 1) / steps <= control.end
 
 
 def _sum(total: Residuals, down: Sequence[Tensor], mid: Tensor) -> Residuals:

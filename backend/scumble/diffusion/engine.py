@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +24,7 @@ from ..protocol.messages import MAX_SIDE
 from .adapters import Loras
 from .conditioning import Conditioning
 from .controls import ControlNets, Guide
+from .depth import estimate_depth
 from .device import choose_device
 from .embeddings import find_embeddings, read_embedding
 from .families import find_family
@@ -32,6 +35,7 @@ from .picture import Pictures, seed_of, texts_of
 from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
 from .recent import Recent
+from .references import Glance, References
 from .wildcards import draw, read_lists
 
 REFINE_AREA = {"cpu": 4, "gpu": 16}
@@ -60,8 +64,10 @@ class DiffusionEngine:
         self._embeddings = home.embeddings if home else None
         self._loras = Loras(model.parts, model.device)
         self._controls = ControlNets(model)
+        self.references = References(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[tuple[bytes, int], Tensor] = Recent(16)
+        self._depths: Recent[bytes, Pixels] = Recent(8)
         self._memory = memory or read_memory(model.device)
         self._thrifty = False
         model.residents.settle(self._memory)
@@ -84,7 +90,7 @@ class DiffusionEngine:
     @property
     def bytes(self) -> int:
         held: int = self.model.residents.bytes
-        return held + self._loras.bytes
+        return held + self._loras.bytes + self.references.bytes
 
     def free(self) -> int:
         release(self.model.device)
@@ -103,6 +109,7 @@ class DiffusionEngine:
         if thrifty:
             self._latents = Recent(16)
             self._controls = ControlNets(self.model)  # those that this plan needs come back
+            self.references = References(self.model)
             release(self.model.device)
         count, most = plan.request.count, self._at_once(plan)
         with torch.inference_mode(), memory_errors():
@@ -138,6 +145,15 @@ class DiffusionEngine:
         named = [(by_name(plan.adapters, "lora", lora.name, family), lora.weight) for lora in prompt.loras]
         self._loras.use([*chosen, *named])
 
+    def use_references(self, plan: Plan) -> AbstractContextManager[list[Glance]]:
+        """Has the model attend to the request's references in this context. Raises as `use_loras`."""
+        family = self.family.name
+        wanted = [
+            (reference, by_id(plan.adapters, "reference", reference.id, family), picture)
+            for reference, picture in zip(plan.request.references, plan.references, strict=True)
+        ]
+        return self.references.use(wanted, plan.adapters)
+
     def guides(self, plan: Plan, size: Size) -> list[Guide]:
         """The request's controls for a pass at this size. Raises as `use_loras`."""
         family = self.family.name
@@ -145,11 +161,15 @@ class DiffusionEngine:
             self._controls.guide(
                 control,
                 by_id(plan.adapters, "control", control.id, family),
-                control_image(control, sent, plan.crop, size),
+                control_image(control, sent, plan.crop, size, {"depth": partial(self._depth, plan)}),
             )
             for control, sent in zip(plan.request.controls, plan.controls, strict=True)
             if control.weight > 0
         ]
+
+    def _depth(self, plan: Plan, image: Pixels) -> Pixels:
+        key = hashlib.blake2b(image.tobytes(), key=repr(image.shape).encode()).digest()
+        return self._depths.get(key, lambda: estimate_depth(image, plan.adapters))
 
     def encode_prompts(
         self, prompts: Sequence[Prompt], clip_skip: int = 1, adapters: Sequence[Adapter] = ()

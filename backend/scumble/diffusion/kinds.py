@@ -17,7 +17,10 @@ from ..protocol.messages import AdapterKind
 from .esrgan import find_layout
 from .families.base import Contents
 
-What = Literal["model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding"]
+What = Literal[
+    "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding", "IP-Adapter",
+    "IP-Adapter FaceID", "image encoder", "depth model",
+]  # fmt: skip
 Shapes = Mapping[str, tuple[int, ...]]
 
 SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
@@ -50,6 +53,8 @@ _OTHER_UPSCALERS = (
     "layers.0.residual_group.blocks.0.norm1.weight", "layers.0.blocks.0.norm1.weight", "block_1.c1_r.eval_conv.weight",
 )  # fmt: skip
 """ESRGAN's variants; SwinIR, HAT and their kin; DAT; SPAN."""
+_PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_proj.latents")
+"""Of an IP-Adapter as first published, of a "full" one (every patch of the picture), of a "plus" one."""
 _FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
 _LONGEST = 150
@@ -83,12 +88,18 @@ def recognise(contents: Contents) -> Kind | None:
     if contents.layout == "diffusers":
         return _recognise_folder(contents)
     shapes = contents.tensors
+    if any(name.startswith("image_proj.") for name in shapes):  # before LoRAs: FaceID brings some
+        return _reference(shapes)
     if low_rank := _low_rank(shapes):
         return Kind(low_rank, _base(shapes) or _claimed(contents.metadata))
     if any(name.startswith(_CONTROL) for name in shapes):
         return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
     if _is_embedding(shapes):
         return Kind("embedding", SDXL if "clip_g" in shapes else _BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
+    if _is_vision(shapes):
+        return Kind("image encoder")
+    if _is_depth(shapes):
+        return Kind("depth model")
     if base := _denoiser(shapes):
         return Kind("model", base)
     if find_layout(shapes):
@@ -109,8 +120,11 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
     family = _FAMILIES.get(kind.base, "")
     if kind.what == "LoRA":
         return "lora", family
-    if kind.what == "embedding":
-        return "embedding", family
+    named: dict[What, AdapterKind] = {
+        "embedding": "embedding", "IP-Adapter": "reference", "image encoder": "vision", "depth model": "depth",
+    }  # fmt: skip
+    if kind.what in named:
+        return named[kind.what], family
     is_unet = kind.what == "ControlNet" and any(name.startswith(_CONTROL_UNET) for name in contents.tensors)
     return ("control", family) if is_unet else None
 
@@ -219,6 +233,31 @@ def _is_embedding(shapes: Shapes) -> bool:
         return False
     # The web UI's name is nobody else's; diffusers calls its tensor as the word, so that only the width tells.
     return name == "emb_params" or (shape[-1] in (768, 1024) and "." not in name)
+
+
+def _reference(shapes: Shapes) -> Kind | None:
+    """Which IP-Adapter (Ye et al., 2023) this is. Those that know faces by a network of InsightFace are another thing."""
+    widths = {shape[1] for name, shape in shapes.items() if name.endswith(".to_k_ip.weight") and len(shape) == 2}
+    if len(widths) != 1:
+        return None
+    base = _BY_WIDTH.get(widths.pop(), "")
+    return Kind("IP-Adapter" if any(name in shapes for name in _PROJECTIONS) else "IP-Adapter FaceID", base)
+
+
+def _is_vision(shapes: Shapes) -> bool:
+    """Whether this is CLIP's image encoder in the layout of transformers, with its projection; its text encoder may lie
+    beside."""
+    return (
+        len(shapes.get("visual_projection.weight", ())) == 2
+        and "vision_model.embeddings.patch_embedding.weight" in shapes
+    )
+
+
+def _is_depth(shapes: Shapes) -> bool:
+    """Whether this is a DPT or a Depth Anything in the layout of transformers, whose heads answer with one number for each
+    pixel; those that name what they see have one for each name."""
+    head = shapes.get("head.conv3.weight") or shapes.get("head.head.4.weight") or (0,)
+    return head[0] == 1 and "neck.fusion_stage.layers.0.projection.weight" in shapes
 
 
 def _autoencoder(shapes: Shapes) -> str:

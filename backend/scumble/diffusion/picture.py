@@ -21,11 +21,14 @@ from .controls import Controlled, Guide, controlled
 from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .latents import inpaint_condition, latent_mask, pixels
 from .prompts import Prompt
+from .references import Glance
 from .samplers import executed_steps, make_schedule
 
 if TYPE_CHECKING:
     from .engine import DiffusionEngine
 
+PLAIN = "\non a plain white background"
+"""What a prompt that says nothing of its background goes on with, where that is to be cut away; after a comment too."""
 PREVIEW = 1.5
 """Times the native side: longer sides are shrunk before a preview is made of them, as decoding all would take too long."""
 
@@ -63,6 +66,7 @@ class Pictures:
         self.guidance = defaults.guidance if request.guidance is None else request.guidance
         self.sampler = request.sampler or defaults.sampler
         self.apart, self._together = apart, len(indices)
+        self.glances: list[Glance] = []
         seeds = [seed_of(request, index) for index in indices]
         self.texts = texts_of(request, seeds[0])
         self.generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
@@ -81,11 +85,12 @@ class Pictures:
         """(H, W, 3) each, of the size of the plan's last pass."""
         self.report("encoding")
         self.engine.use_loras(self.plan, self.engine.read_prompt(*self.texts[0]))
-        composed = list(torch.split(self._denoised(self.first, self.generators), 1))
-        if self.plan.refinement:
-            composed = [
-                self._refined(self.plan.refinement, *each) for each in zip(composed, self.generators, strict=True)
-            ]
+        with self.engine.use_references(self.plan) as self.glances:
+            composed = list(torch.split(self._denoised(self.first, self.generators), 1))
+            if self.plan.refinement:
+                composed = [
+                    self._refined(self.plan.refinement, *each) for each in zip(composed, self.generators, strict=True)
+                ]
         pictures = []
         for latents in composed:
             self.report("decoding")
@@ -167,7 +172,8 @@ class Pictures:
             seen = [guide.seen_through(tile) for guide in guides]
             control = controlled(self.model, seen, timesteps) if seen else None
             parts.append(Part(window, share.to(self.model.device), self._guided(work, tile, index, control)))
-        return parts[0].predict if len(parts) == 1 else blended(parts, self._pulse)
+        predict = parts[0].predict if len(parts) == 1 else blended(parts, self._pulse)
+        return self.engine.references.counted(predict, self.glances, timesteps) if self.glances else predict
 
     def _guided(self, work: Pass, tile: Bounds, index: int, control: Controlled | None) -> Predict:
         """The denoiser for what is seen through one window, for the request's prompt (index 0) or that of a region."""
@@ -179,6 +185,8 @@ class Pictures:
         if self.guidance > 1 and not self.model.told_guidance:
             negative = _without_loras(engine.read_prompt(*without))
         encoded = engine.encode_prompts((positive, negative), request.clip_skip, self.plan.adapters)
+        encoded[0] = replace(encoded[0], references=tuple(glance.seen for glance in self.glances))
+        encoded[1] = replace(encoded[1], references=tuple(glance.nothing for glance in self.glances))
         condition = self._condition(work, tile)
         if self.model.told_guidance:
             told = replace(encoded[0], guidance=self.guidance)
@@ -216,7 +224,10 @@ def texts_of(request: EditRequest, seed: int) -> list[tuple[str, str]]:
     """The prompt, the negative one and those of the regions, each with what its wildcards are drawn by in the picture of a
     seed. Each has a draw of its own: what is drawn for one must not follow from the other's options."""
     regions = [(region.prompt, f"{seed} {index}") for index, region in enumerate(request.regions, start=1)]
-    return [(request.prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
+    prompt = request.prompt
+    if request.transparent and "background" not in prompt.lower():
+        prompt += PLAIN
+    return [(prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
 
 
 def prompt_masks(regions: Sequence[Pixels], size: Size) -> list[Tensor]:

@@ -9,13 +9,20 @@ from pathlib import Path
 from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.messages import AdapterInfo, AdapterKind
 
-WORDS: dict[AdapterKind, str] = {"lora": "LoRA", "control": "ControlNet", "embedding": "textual inversion"}
+WORDS: dict[AdapterKind, str] = {
+    "lora": "LoRA",
+    "control": "ControlNet",
+    "embedding": "textual inversion",
+    "reference": "IP-Adapter",
+    "vision": "image encoder",
+    "depth": "depth model",
+}
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA, a ControlNet or a textual inversion and where it is: one .safetensors file, that of a folder of diffusers
-    lies beside its config.json."""
+    """What is added to a model and where it is: one .safetensors file, that of a folder of diffusers or transformers lies
+    beside its config.json."""
 
     info: AdapterInfo
     path: Path

@@ -18,6 +18,10 @@ WIDEST_RING = 64
 """Px around the selection from which colours are taken at most: further away, other things have other colours."""
 
 
+OF_THINGS = ("fill", "refine", "img2img", "txt2img")
+"""The modes that may show a thing before a background; the others only continue what is there."""
+
+
 class CompositedLayer(NamedTuple):
     """One layer: (h, w, 4) straight alpha at `bounds` on the canvas, and the seed that makes it alone again."""
 
@@ -42,6 +46,24 @@ def composite(plan: Plan, images: list[Pixels]) -> list[CompositedLayer]:
 
 
 def _layer(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
+    wanted = plan.request.transparent and plan.request.mode in OF_THINGS
+    cutout = _cut_out(plan, image, selected) if wanted else None
+    return _fitted(plan, image, selected) if cutout is None else cutout
+
+
+def _cut_out(plan: Plan, image: Pixels, selected: Bounds) -> Pixels | None:
+    """What stands before a plain background; it has colours of its own, and is not fitted to its surroundings."""
+    from .cutout import cut_out  # brings OpenCV
+
+    mask = plan.mask[selected.slices()]
+    rgba = cut_out(_at_canvas_scale(plan, image, selected), mask > 0)
+    if rgba is None:
+        return None
+    alpha = np.minimum(rgba[..., 3], mask)
+    return _tidy(np.dstack([rgba[..., :3], alpha]))
+
+
+def _fitted(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
     ring = max(RIM, min(sum(selected.size) // 8, WIDEST_RING))
     # All that a layer depends on: the selection and the ring around it, not the whole crop.
     part = selected.pad(ring).intersect(Bounds.of_size(plan.crop.size))
@@ -60,9 +82,13 @@ def _layer(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
     if plan.request.feather:
         # Nothing lies below where the document knows nothing: a fade there would leave a transparent edge.
         alpha = np.where(known, as_bytes(feathered(mask, plan.request.feather) * 255), mask)
-    rgba = np.dstack([as_bytes(painted), alpha])
-    rgba.view(np.uint32)[alpha == 0] = 0
-    return np.ascontiguousarray(rgba[selected.relative_to(near).slices()])
+    return _tidy(np.dstack([as_bytes(painted), alpha])[selected.relative_to(near).slices()])
+
+
+def _tidy(rgba: Pixels) -> Pixels:
+    rgba = np.ascontiguousarray(rgba)
+    rgba.view(np.uint32)[rgba[..., 3] == 0] = 0
+    return rgba
 
 
 def _at_canvas_scale(plan: Plan, image: Pixels, part: Bounds) -> Pixels:

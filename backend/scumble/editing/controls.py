@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol.geometry import Bounds, Size
-from ..protocol.messages import Control
+from ..protocol.messages import Control, Preprocessor
 from .masks import covered
-from .pixels import resize
+from .pixels import on_paper, resize
 from .plan import Pixels
 
-_OF_AREAS = ("blur", "luminance")
+ByModel = Mapping[Preprocessor, Callable[[Pixels], Pixels]]
+"""The preprocessors that need a model: from (h, w, 3) to what is shown, of the same size."""
+
+_OF_AREAS = ("blur", "luminance", "depth")
 """What shows areas rather than lines goes on beyond the buffer's edge; of lines there are none."""
 
 
-def control_image(control: Control, pixels: Pixels, crop: Bounds, size: Size) -> Pixels:
+def control_image(
+    control: Control, pixels: Pixels, crop: Bounds, size: Size, by_model: ByModel = MappingProxyType({})
+) -> Pixels:
     """The (H, W, 3) picture of `size` that a control network is shown, from the (h, w, 4) RGBA pixels at control.image.
 
     The crop maps onto it as the document's picture does, pixel for pixel. What is transparent counts as paper, white; a
@@ -27,9 +35,9 @@ def control_image(control: Control, pixels: Pixels, crop: Bounds, size: Size) ->
     columns, beyond_x = _reached(control.image.left, control.image.right, crop.left, crop.right)
     # Beyond the buffer the nearest pixel stands in, so that its rim does not look like an edge.
     part = pixels[rows][:, columns]
-    shown = preprocess(
-        control.preprocessor, resize(_on_paper(part, 0 if control.preprocessor == "none" else 255), size)
-    )
+    image = resize(on_paper(part, 0 if control.preprocessor == "none" else 255), size)
+    make = by_model.get(control.preprocessor)
+    shown = make(image) if make else preprocess(control.preprocessor, image)
     beyond = beyond_y[:, None] | beyond_x
     if control.preprocessor in _OF_AREAS or not beyond.any():
         return shown
@@ -41,12 +49,3 @@ def _reached(first: int, end: int, low: int, high: int) -> tuple[NDArray[np.intp
     """For each px low..high of the canvas: the nearest one of a buffer from `first` to `end`, and whether it is beyond."""
     places = np.arange(low, high)
     return np.clip(places, first, end - 1) - first, (places < first) | (places >= end)
-
-
-def _on_paper(pixels: Pixels, paper: int) -> Pixels:
-    """(h, w, 3) of (h, w, 4), over an even grey of 0..255."""
-    alpha = pixels[..., 3:].astype(np.uint16)
-    if (alpha == 255).all():
-        return pixels[..., :3]
-    colours: Pixels = ((pixels[..., :3] * alpha + paper * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return colours

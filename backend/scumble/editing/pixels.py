@@ -90,6 +90,15 @@ def colours(pixels: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(pixels).convert("RGB"))
 
 
+def on_paper(pixels: Pixels, paper: int = 255) -> Pixels:
+    """(h, w, 3) of (h, w, 4), over an even grey of 0..255."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    if (alpha == 255).all():
+        return pixels[..., :3]
+    covered: Pixels = ((pixels[..., :3] * alpha + paper * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return covered
+
+
 def as_bytes(values: NDArray[np.floating]) -> Pixels:
     """Rounded to the nearest of 0..255."""
     rounded: Pixels = np.clip(values + 0.5, 0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 class Source:
     """What the document sent, decoded. `image` is (h, w, 4) RGBA and lies at request.image; `mask` is (h, w) and lies at
     request.mask, None where the request has none; `controls` are (h, w, 4) RGBA, one for each of request.controls, and
-    `regions` (h, w) masks, one for each of request.regions.
+    `regions` (h, w) masks, one for each of request.regions; `references` (h, w, 4), one for each of request.references.
 
     `adapters` are those that there are, for the request and its prompt to choose from.
     """
@@ -31,6 +31,7 @@ class Source:
     controls: tuple[Pixels, ...] = field(repr=False, default=())
     adapters: tuple[Adapter, ...] = ()
     regions: tuple[Pixels, ...] = field(repr=False, default=())
+    references: tuple[Pixels, ...] = field(repr=False, default=())
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Plan:
       tiles       inputs for the model, in model-scale px. Without a prompt: in order, each sees what the ones before
                   painted. With a prompt: overlapping windows, to be denoised as one picture
       refinement  the second pass, where one picture at `size` would lose detail; else None
-    controls, adapters   the source's
+    controls, adapters, references   the source's
     regions  (h', w') masks of the crop at any scale, one for each of request.regions
     """
 
@@ -106,6 +107,7 @@ class Plan:
     controls: tuple[Pixels, ...] = field(repr=False, default=())
     adapters: tuple[Adapter, ...] = ()
     regions: tuple[Pixels, ...] = field(repr=False, default=())
+    references: tuple[Pixels, ...] = field(repr=False, default=())
 
 
 class Cancelled(Exception):

@@ -73,6 +73,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
             window(sent, region.mask, crop) for region, sent in zip(request.regions, source.regions, strict=True)
         ),
         adapters=source.adapters,
+        references=source.references,
     )
 
 
@@ -90,6 +91,9 @@ def _check_sizes(request: EditRequest, source: Source) -> None:
     sent = [pixels.shape for pixels in source.controls]
     if sent != [(control.image.height, control.image.width, 4) for control in request.controls]:
         raise BadRequest("The controls that were sent are not those that the request names.")
+    sent = [pixels.shape for pixels in source.references]
+    if sent != [(reference.size.height, reference.size.width, 4) for reference in request.references]:
+        raise BadRequest("The references that were sent are not those that the request names.")
 
 
 def _selection(request: EditRequest, mask: Pixels | None) -> tuple[Pixels, Bounds]:

@@ -1,4 +1,5 @@
-"""What control networks are shown of a picture. Pure functions of (h, w, 3) pixels; none of them needs a model.
+"""What control networks are shown of a picture. Pure functions of (h, w, 3) pixels; what needs a model is elsewhere
+(diffusion/depth.py).
 
 Edges come from OpenCV: its Canny (with these thresholds) is what the networks for edges were trained with (Zhang et al.,
 2023, Adding Conditional Control to Text-to-Image Diffusion Models, section 4.3). Lines and edges are white on black, as

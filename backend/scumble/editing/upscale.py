@@ -61,6 +61,7 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
             _enlarged(sent, control.image.size) for sent, control in zip(source.controls, controls, strict=True)
         ),
         adapters=source.adapters,
+        references=source.references,
         # Of the picture without what was added to it: less than a multiple lies beyond.
         regions=tuple(
             window(sent, region.mask, canvas) for sent, region in zip(source.regions, request.regions, strict=True)

@@ -54,6 +54,21 @@ def _control(id: str, name: str, purpose: str, file: str) -> Entry:
     )
 
 
+def _reference(id: str, name: str, purpose: str, file: str, size: int) -> Entry:
+    """Of IP-Adapter (Ye et al.), as its makers publish it."""
+    return Entry(
+        id=id,
+        name=name,
+        purpose=purpose,
+        repository="h94/IP-Adapter",
+        revision="main",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/h94/IP-Adapter",
+        bytes=size,
+        file=file,
+    )
+
+
 CATALOGUE = (
     FILL,
     Entry(
@@ -131,6 +146,37 @@ CATALOGUE = (
     _control("sd15-softedge", "ControlNet Soft Edge", "soft edges", "control_v11p_sd15_softedge_fp16.safetensors"),
     _control("sd15-lineart", "ControlNet Line Art", "strokes", "control_v11p_sd15_lineart_fp16.safetensors"),
     _control("sd15-tile", "ControlNet Tile", "a blurred picture", "control_v11f1e_sd15_tile_fp16.safetensors"),
+    _reference(
+        "sd15-reference",
+        "IP-Adapter Plus for SD 1.5",
+        "makes Stable Diffusion 1.5 take up a picture",
+        "models/ip-adapter-plus_sd15.safetensors",
+        98_000_000,
+    ),
+    _reference(
+        "sdxl-reference",
+        "IP-Adapter Plus for SDXL",
+        "makes SDXL take up a picture",
+        "sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
+        848_000_000,
+    ),
+    _reference(
+        "image-encoder",
+        "CLIP ViT-H image encoder",
+        "what both of these see with",
+        "models/image_encoder/model.safetensors",
+        2_530_000_000,
+    ),
+    Entry(
+        id="depth-anything",
+        name="Depth Anything V2 Small",
+        purpose="estimates the depth of a picture, for controls that follow it",
+        repository="depth-anything/Depth-Anything-V2-Small-hf",
+        revision="main",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/depth-anything/Depth-Anything-V2-Small-hf",
+        bytes=99_000_000,
+    ),
     Entry(
         id="taesd",
         name="TAESD",

@@ -30,7 +30,7 @@ def choose(files: Sequence[Published], file: str = "") -> tuple[Published, ...]:
     elif any(published.name == "model_index.json" for published in files):
         chosen = _folder(files)
     elif any(published.name == "config.json" for published in files) and _best(files, ""):
-        chosen = [*_texts(files, "", ("config.json",)), *_best(files, "")]
+        chosen = [*_texts(files, "", ("config.json", "preprocessor_config.json")), *_best(files, "")]
     else:
         chosen = [_only(files)]
     return tuple(sorted(chosen, key=lambda published: (published.name.endswith(".safetensors"), published.size)))

@@ -27,7 +27,7 @@ BYTES_PER_PIXEL = {"rgba8": 4, "rgba16": 8, "gray8": 1}
 
 _BUFFER_FIELDS = ("role", "width", "height", "format", "encoding", "bytes")
 _CHOICES = {
-    "role": ("image", "mask", "control", "region", "layer", "preview"),
+    "role": ("image", "mask", "control", "region", "reference", "layer", "preview"),
     "format": tuple(BYTES_PER_PIXEL),
     "encoding": ("raw", "zlib", "png", "webp"),
 }

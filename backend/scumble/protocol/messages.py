@@ -25,12 +25,12 @@ Prefill = Literal["auto", "blur", "border", "neutral", "none"]
 OnDisconnect = Literal["keep", "cancel"]
 State = Literal["queued", "running", "done", "delivered", "failed", "cancelled"]
 Stage = Literal["queued", "loading", "planning", "encoding", "denoising", "decoding", "compositing"]
-Role = Literal["image", "mask", "control", "region", "layer", "preview"]
+Role = Literal["image", "mask", "control", "region", "reference", "layer", "preview"]
 Format = Literal["rgba8", "rgba16", "gray8"]
 Encoding = Literal["raw", "zlib", "png", "webp"]
 ModelKind = Literal["fill", "diffusion", "upscaler"]
-AdapterKind = Literal["lora", "control", "embedding"]
-Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance"]
+AdapterKind = Literal["lora", "control", "embedding", "reference", "vision", "depth"]
+Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance", "depth"]
 
 MODES_WITHOUT_MASK = ("img2img", "txt2img", "upscale")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -78,11 +78,29 @@ class Control:
 
     def __post_init__(self) -> None:
         _placed("control", self.image)
-        _within("weight of a control", self.weight, 0.0, 10.0)
-        _within("start of a control", self.start, 0.0, 1.0)
-        _within("end of a control", self.end, 0.0, 1.0)
-        if self.start >= self.end:
-            raise BadRequest("A control ends before it starts.")
+        _counting("control", self.weight, self.start, self.end)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A picture whose subject and style the model takes up through an IP-Adapter (an AdapterInfo's id). It lies nowhere on
+    the canvas: all of it counts that is not transparent.
+
+    size        of its buffer
+    weight      how much it counts beside the prompt; 0 = not at all
+    start, end  the part of the denoising steps in which it counts, 0 <= start < end <= 1
+    """
+
+    id: str
+    size: Size
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        _within("reference width", self.size.width, 1, MAX_SIDE)
+        _within("reference height", self.size.height, 1, MAX_SIDE)
+        _counting("reference", self.weight, self.start, self.end)
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,8 @@ class EditRequest:
     loras      beside those that the prompt names; one that is named more than once counts with the sum of its weights
     controls   each with a buffer of its own, in this order
     regions    each with a buffer of its own, in this order, after those of the controls
+    references   each with a buffer of its own, in this order, after those of the regions
+    transparent  the plain background on which something is painted becomes transparent, where there is one
     factor     how many times larger an upscale makes the picture. It takes the whole canvas, and its result's coordinates
                are those of a canvas so many times larger; the other modes do not look at it
     """
@@ -153,6 +173,8 @@ class EditRequest:
     loras: Tuple[LoraUse, ...] = ()
     controls: Tuple[Control, ...] = ()
     regions: Tuple[Region, ...] = ()
+    references: Tuple[Reference, ...] = ()
+    transparent: bool = False
     factor: int = 2
 
     def __post_init__(self) -> None:
@@ -198,6 +220,14 @@ def _placed(name: str, bounds: Bounds) -> None:
     _within(f"{name} y", bounds.y, -MAX_SIDE, MAX_SIDE)
 
 
+def _counting(name: str, weight: float, start: float, end: float) -> None:
+    _within(f"weight of a {name}", weight, 0.0, 10.0)
+    _within(f"start of a {name}", start, 0.0, 1.0)
+    _within(f"end of a {name}", end, 0.0, 1.0)
+    if start >= end:
+        raise BadRequest(f"A {name} ends before it starts.")
+
+
 def _job_id(value: str) -> None:
     if not _JOB_ID.fullmatch(value):
         raise BadRequest("A job id is not 32 hexadecimal digits.")
@@ -220,8 +250,9 @@ class Hello:
 
 @dataclass(frozen=True)
 class Submit:
-    """Binary message with the buffers image, then mask when the request has one, then its controls, then its regions.
-    Sending the same job id again is answered with what is known of it. Lower `priority` numbers run later."""
+    """Binary message with the buffers image, then mask when the request has one, then its controls, its regions and
+    its references. Sending the same job id again is answered with what is known of it. Lower `priority` numbers run
+    later."""
 
     job: str
     request: EditRequest
@@ -286,6 +317,7 @@ class Limits:
     max_loras: int = 16
     max_controls: int = 8
     max_regions: int = 16
+    max_references: int = 8
     max_queued: int = 100
 
 
@@ -310,7 +342,8 @@ class ModelInfo:
 @dataclass(frozen=True)
 class AdapterInfo:
     """What is added to a model: never a path. `family` is the one of the models that it is made for; empty where its file
-    does not say. The `name` of an embedding (a textual inversion) is the word by which prompts use it."""
+    does not say. The `name` of an embedding (a textual inversion) is the word by which prompts use it. A `reference` is an
+    IP-Adapter; what these see with (`vision`) and what the preprocessor `depth` estimates with are found by themselves."""
 
     id: str
     name: str
@@ -446,7 +479,8 @@ def roles_of(message: Message) -> Tuple[Tuple[str, ...], ...]:
     if isinstance(message, Submit):
         mask = () if message.request.mask is None else ("mask",)
         request = message.request
-        return (("image", *mask, *("control",) * len(request.controls), *("region",) * len(request.regions)),)
+        counts = {"control": request.controls, "region": request.regions, "reference": request.references}
+        return (("image", *mask, *(role for role, uses in counts.items() for _ in uses)),)
     if isinstance(message, Progress):
         return ((), ("preview",))
     if isinstance(message, Result):

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..protocol.errors import BadRequest, TooLarge
-from ..protocol.geometry import Bounds
+from ..protocol.geometry import Size
 from ..protocol.messages import Buffer, EditRequest, Limits
 
-FORMATS = {"image": ("rgba8", "rgba16"), "mask": ("gray8",), "control": ("rgba8", "rgba16"), "region": ("gray8",)}
+FORMATS = {
+    "image": ("rgba8", "rgba16"),
+    "mask": ("gray8",),
+    "control": ("rgba8", "rgba16"),
+    "region": ("gray8",),
+    "reference": ("rgba8", "rgba16"),
+}
 
 
 def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits) -> None:
@@ -37,14 +43,19 @@ def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits
         raise TooLarge(f"An edit takes at most {limits.max_regions} regions.", "Take some away.")
     if any(region.mask.area > limits.max_pixels for region in request.regions):
         raise TooLarge(f"A region covers more than {limits.max_pixels} pixels.")
-    places = [
-        request.image,
-        *([request.mask] if request.mask else []),
-        *(control.image for control in request.controls),
-        *(region.mask for region in request.regions),
+    if len(request.references) > limits.max_references:
+        raise TooLarge(f"An edit takes at most {limits.max_references} references.", "Take some away.")
+    if any(reference.size.area > limits.max_pixels for reference in request.references):
+        raise TooLarge(f"A reference covers more than {limits.max_pixels} pixels.")
+    sizes = [
+        request.image.size,
+        *([request.mask.size] if request.mask else []),
+        *(control.image.size for control in request.controls),
+        *(region.mask.size for region in request.regions),
+        *(reference.size for reference in request.references),
     ]
-    for buffer, bounds in zip(buffers, places, strict=True):  # frames.roles_of has seen to their order
-        _check_buffer(buffer, bounds)
+    for buffer, size in zip(buffers, sizes, strict=True):  # frames.roles_of has seen to their order
+        _check_buffer(buffer, size)
 
 
 def _check_upscale(request: EditRequest, limits: Limits) -> None:
@@ -55,8 +66,8 @@ def _check_upscale(request: EditRequest, limits: Limits) -> None:
         raise TooLarge(f"The picture would become {width} x {height} pixels.", "Choose a smaller factor.")
 
 
-def _check_buffer(buffer: Buffer, bounds: Bounds) -> None:
-    if (buffer.width, buffer.height) != bounds.size:
+def _check_buffer(buffer: Buffer, size: Size) -> None:
+    if (buffer.width, buffer.height) != size:
         raise BadRequest(f"The {buffer.role} is not of the size that the request names.")
     if buffer.format not in FORMATS[buffer.role]:
         raise BadRequest(f"The {buffer.role} is not in a format that can be used.")

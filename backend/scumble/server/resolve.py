@@ -55,8 +55,8 @@ def complete(
 ) -> tuple[EditRequest, ModelFile]:
     """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model.
 
-    Without a named model: the fill model to remove, and to fill or extend without a prompt and controls; to upscale
-    without a prompt an upscaler; else the first diffusion model, for a fill or outpaint preferably one made for
+    Without a named model: the fill model to remove, and to fill or extend where nothing says what is to be there; to
+    upscale without a prompt an upscaler; else the first diffusion model, for a fill or outpaint preferably one made for
     inpainting, for anything else preferably one that is not.
 
     Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, a model that cannot, or an
@@ -84,6 +84,8 @@ def _check_adapters(request: EditRequest, info: ModelInfo, adapters: Sequence[Ad
     if info.kind != "diffusion":
         if request.controls:
             raise BadRequest("This model follows no controls.", "Choose a Stable Diffusion model.")
+        if request.references:
+            raise BadRequest("This model follows no references.", "Choose a Stable Diffusion model.")
         if request.regions:
             raise BadRequest("This model follows no prompts, also not in regions.", "Choose a Stable Diffusion model.")
         return
@@ -91,6 +93,8 @@ def _check_adapters(request: EditRequest, info: ModelInfo, adapters: Sequence[Ad
         by_id(adapters, "lora", use.id, info.family)
     for control in request.controls:
         by_id(adapters, "control", control.id, info.family)
+    for reference in request.references:
+        by_id(adapters, "reference", reference.id, info.family)
 
 
 def _named(request: EditRequest, name: str, models: Sequence[ModelFile]) -> ModelFile:
@@ -112,7 +116,8 @@ def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
     diffusion = [model for model in models if model.info.kind == "diffusion"]
     if request.mode == "upscale":
         return _choose_upscaler(request, models)
-    speechless = request.mode in FILL_MODES and not (request.prompt.strip() or request.controls or request.regions)
+    told = request.prompt.strip() or request.controls or request.regions or request.references
+    speechless = request.mode in FILL_MODES and not told
     if fill is not None and (request.mode == "remove" or speechless):
         return fill
     if diffusion:

@@ -170,5 +170,7 @@ def unpack(submit: bytes, adapters: tuple[Adapter, ...] = ()) -> tuple[EditReque
     request = message.request
     image, *others = (pixels.decode(buffer) for buffer in buffers)
     mask = None if request.mask is None else others.pop(0)
-    controls, regions = others[: len(request.controls)], others[len(request.controls) :]
-    return request, Source(image, mask, tuple(controls), adapters, tuple(regions))
+    controls, regions, references = (
+        tuple(others.pop(0) for _ in uses) for uses in (request.controls, request.regions, request.references)
+    )
+    return request, Source(image, mask, controls, adapters, regions, references)

@@ -136,7 +136,8 @@ class UNetModel:
         return autoencoder_bytes(shape[2:].numel() * scale**2, self._vae.dtype.itemsize)
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
-        told: dict[str, Any] = {"encoder_hidden_states": conditioning.tokens}
+        tokens, references = conditioning.tokens, list(conditioning.references)
+        told: dict[str, Any] = {"encoder_hidden_states": (tokens, references) if references else tokens}
         if self.told_guidance and conditioning.guidance is not None:
             # As in training (Luo et al., 2023, Latent Consistency Models): the weight above 1, in thousandths.
             weight = torch.full((len(latents),), (conditioning.guidance - 1) * 1000, device=latents.device)
