@@ -122,7 +122,7 @@ class Client:
         priority: int = 0,
         controls: Sequence[Pixels] = (),
         regions: Sequence[bytes] = (),
-        references: Sequence[bytes] = (),
+        references: Sequence[Pixels] = (),
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.
 

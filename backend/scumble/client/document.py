@@ -99,7 +99,7 @@ class Document(ABC):
         """Where a layer is, as a mask of the bounds: its alpha. Raises as `read_layer`."""
         return bytes(self.read_layer(layer, bounds))[3::4]
 
-    def read_reference(self, layer: Optional[str]) -> Tuple[Size, bytes]:
+    def read_reference(self, layer: Optional[str]) -> Tuple[Size, Pixels]:
         """All of a layer, or of the visible picture (None), for a model to look at: not where it lies. Raises as
         `read_layer`. A host that knows where a layer has pixels may read those alone."""
         bounds = Bounds.of_size(self.canvas)

@@ -37,7 +37,7 @@ class Draft:
     mask: Optional[bytes] = field(repr=False, default=None)
     controls: Tuple[Pixels, ...] = field(repr=False, default=())
     regions: Tuple[bytes, ...] = field(repr=False, default=())
-    references: Tuple[bytes, ...] = field(repr=False, default=())
+    references: Tuple[Pixels, ...] = field(repr=False, default=())
 
 
 Item = Union[Draft, Message]
