@@ -17,7 +17,7 @@ def main() -> None:
     from scumble.home import Home
 
     from . import examples, judge
-    from .measure import measure
+    from .measure import GOALS, measure
     from .measure_edits import measure_edges, measure_holes
     from .painting import MODELS, load
     from .training import PARTS, Place, train
@@ -34,6 +34,7 @@ def main() -> None:
     )
     measuring = commands.add_parser("measure", help="say what they understand")
     measuring.add_argument("models", nargs="*", default=["nano-sd", "nano-sdxl", "nano-sd-inpaint", "nano-controlnet"])
+    measuring.add_argument("--json", action="store_true", help="a line of JSON for each model")
     commands.add_parser("examples", help="make the pictures of the README")
     options = parser.parse_args()
     if options.command == "train":
@@ -51,7 +52,12 @@ def main() -> None:
             look = {"nano-sd-inpaint": measure_holes, "nano-controlnet": measure_edges}.get(name, measure)
             model = "nano-sd" if name == "nano-controlnet" else name
             figures = look(load(MODELS / model, Home(Path(home))), judge.Eyes())
-            print(name, json.dumps(figures, indent=2), flush=True)
+            if options.json:
+                print(json.dumps({"model": name, **figures}), flush=True)
+                continue
+            for figure, value in figures.items():
+                goal = f"goal {GOALS[figure]:.0%}" if figure in GOALS else ""
+                print(f"{name:16} {figure:24} {value:5.0%}   {goal}", flush=True)
 
 
 if __name__ == "__main__":

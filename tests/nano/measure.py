@@ -12,6 +12,18 @@ from .judge import Eyes, share
 from .painting import paint, tensor
 
 
+GOALS = {
+    "colour": 0.95,
+    "background": 0.98,
+    "shape": 0.85,
+    "position": 0.85,
+    "weight 1.5 is more": 0.9,
+    "weight 0.5 is less": 0.9,
+    "negative takes away": 0.9,
+}
+"""Shares that are aimed at; the other figures have no goal."""
+
+
 def measure(engine: DiffusionEngine, eyes: Eyes, count: int = 60) -> dict[str, float]:
     """Shares, 0..1, each of about `count` prompts or seeds."""
     return {

@@ -69,12 +69,13 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(module="doctor")
     doctor.add_argument("--fix", action="store_true", help="mend what can be mended")
     doctor.add_argument("--json", action="store_true", help="one line of JSON")
-    bench = commands.add_parser("bench", help="measure the speed")
+    bench = commands.add_parser("bench", help="measure speed, memory and understanding")
     bench.set_defaults(module="bench")
     bench.add_argument(
         "suite",
-        choices=["edit", "memory"],
-        help="edit: speed, memory and loading, beside diffusers; memory: what pictures take on a GPU, beside diffusers",
+        choices=["edit", "memory", "semantic"],
+        help="edit: speed, memory and loading, beside diffusers; memory: what pictures take on a GPU, beside diffusers; "
+        "semantic: what prompts do, seen in pictures (in a clone)",
     )
     bench.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")
     steps = _whole(2, 20)

@@ -1,5 +1,6 @@
 """`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios.
-`scumble bench memory`: what pictures take on a GPU (`diffusion/footprint.py`)."""
+`scumble bench memory`: what pictures take on a GPU (`diffusion/footprint.py`).
+`scumble bench semantic`: what prompts, holes and edges do, seen in the pictures of small models (`tests/nano`)."""
 
 from __future__ import annotations
 
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.suite == "memory":
         command = [sys.executable, "-m", "scumble.diffusion.footprint", *(["--json"] if args.json else [])]
         return subprocess.call(command, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    if args.suite == "semantic":
+        return _semantic(args.json)
     lines = []
     with tempfile.TemporaryDirectory(prefix="scumble-bench-", dir=args.scratch) as scratch:
         measures: tuple[Callable[[Path, int], Iterator[Line]], ...] = (_documents, _diffusion)
@@ -59,6 +62,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([vars(line) for line in lines]))
     return 0
+
+
+def _semantic(as_json: bool) -> int:
+    """The models and what looks at their pictures are in the repository, not in what is installed."""
+    root = Path(__file__).parents[3]
+    if not (root / "tests" / "nano" / "models").is_dir():
+        print("This suite needs Scumble's repository: run it from a clone, installed with pip -e.", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", "tests.nano", "measure", *(["--json"] if as_json else [])]
+    return subprocess.call(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root / "backend")})
 
 
 def _diffusion(scratch: Path, reference_steps: int) -> Iterator[Line]:
