@@ -11,7 +11,6 @@ from . import world
 from .judge import Eyes, share
 from .painting import paint, tensor
 
-
 GOALS = {
     "colour": 0.95,
     "background": 0.98,
