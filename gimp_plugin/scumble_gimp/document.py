@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gi.repository import Gegl, Gimp
 from scumble.client.document import Document, Edges, Mark, NewLayer
+from scumble.client.editor import CanvasChanged
 from scumble.client.placement import Looks, Placement
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
@@ -23,11 +24,11 @@ from .placement import Seen, placement_since
 
 PARASITE = "scumble"
 PERSISTENT_AND_UNDOABLE = 3
-IMAGE_FORMAT, MASK_FORMAT, LOOKS_FORMAT = "R'G'B'A u8", "Y u8", "R'G'B' u8"
+IMAGE_FORMAT, MASK_FORMAT = "R'G'B'A u8", "Y u8"
 ROWS = 16
 """Rows of a region that are remembered, so that it is found again."""
 LOOKS_SIDE = 64
-"""Px of the longer side of the small picture of a region that is remembered."""
+"""Px of the longer side of the small picture of everything that is remembered."""
 
 
 class GimpDocument(Document):
@@ -77,15 +78,28 @@ class GimpDocument(Document):
 
     def read(self, bounds: Bounds) -> bytes:
         self.mark()  # what was done to the canvas until now has nothing to do with what is read
-        with _merged(self.image) as picture:
-            self._seen = self._see(picture, bounds)
+        with _Picture(self.image) as picture:
             if not self.from_layer:
-                return picture.read(bounds)
+                pixels = picture.read(bounds)
+                self._seen = self._see(bounds, lambda row: _row_of(pixels, bounds, row))
+                return pixels
+            self._seen = self._see(bounds, picture.read)
         selected = self.image.get_selected_drawables()
         if not selected:
             raise BadRequest("No layer is active.", "Choose a layer in the layers dialog.")
         _, x, y = selected[0].get_offsets()
         return _read(selected[0], bounds.translate(-x, -y), IMAGE_FORMAT)
+
+    def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+        found = next((each for each in _walk(self.image.get_layers()) if str(each.get_id()) == layer), None)
+        if found is None:
+            raise BadRequest("A layer that was to be followed is not in this image.", "Choose another one.")
+        _, x, y = found.get_offsets()
+        return _read(found, bounds.translate(-x, -y), IMAGE_FORMAT)
+
+    def layer_names(self) -> dict[str, str]:
+        """Of what a control network could follow, by ids as in `read_layer`, topmost first."""
+        return {str(layer.get_id()): layer.get_name() for layer in _walk(self.image.get_layers())}
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
@@ -99,8 +113,8 @@ class GimpDocument(Document):
             Gimp.ImageBaseType.GRAY: Gimp.ImageType.GRAYA_IMAGE,
             Gimp.ImageBaseType.INDEXED: Gimp.ImageType.INDEXEDA_IMAGE,
         }[self.image.get_base_type()]
+        mark = self._mark
         new = Gimp.Layer.new(self.image, layer.name, *layer.size, kind, 100.0, Gimp.LayerMode.NORMAL)
-        new.set_offsets(layer.bounds.x, layer.bounds.y)
         buffer = new.get_buffer()
         buffer.set(Gegl.Rectangle.new(0, 0, *layer.size), IMAGE_FORMAT, layer.pixels)
         buffer.flush()
@@ -108,12 +122,18 @@ class GimpDocument(Document):
         data = list(json.dumps(note, ensure_ascii=False).encode())
         new.attach_parasite(Gimp.Parasite.new(PARASITE, PERSISTENT_AND_UNDOABLE, data))
         active = self.image.get_selected_layers()
+        # GIMP goes on while the layer is filled: the artist may have scaled the picture just now.
+        moved = self.moved_since(mark)
+        if moved is None or any(moved.mirrored):
+            raise CanvasChanged("The canvas was changed while the layer was inserted.")
+        bounds = moved.of(layer.bounds)
+        new.set_offsets(bounds.x, bounds.y)
         self.image.insert_layer(new, None, 0)
         if self.keeps_active and active:
             self.image.set_selected_layers(active)
-        if layer.size != layer.bounds.size:
-            new.scale(*layer.bounds.size, False)  # works in an image only
-            new.set_offsets(layer.bounds.x, layer.bounds.y)
+        if layer.size != bounds.size:
+            new.scale(*bounds.size, False)  # works in an image only
+            new.set_offsets(bounds.x, bounds.y)
         if self.as_mask:
             new.add_mask(new.create_mask(Gimp.AddMaskType.ALPHA_TRANSFER))
         self.inserted.append(new)
@@ -124,17 +144,24 @@ class GimpDocument(Document):
         return self._seen is not None
 
     def mark(self) -> Mark:
-        canvas = self.canvas
-        if self._seen is None:
+        canvas, looks, seen = self.canvas, _looks_of(self.image), self._seen
+        if seen is None:
             self._see_all()
-        elif canvas not in (self._seen.canvas, self._expected):
-            with _merged(self.image) as picture:
-                layers = _places(self.image)
-                placement = placement_since(self._seen, canvas, layers, picture.read, picture.look)
-                if placement is not None:
-                    self.follow(placement)
-                self._seen = self._see(picture, (placement or Placement()).of(self._seen.region))
+        elif (canvas, looks) != (seen.canvas, seen.looks):
+            self._follow_what_was_done(seen, canvas, looks)
         return super().mark()
+
+    def _follow_what_was_done(self, seen: Seen, canvas: Size, looks: Looks) -> None:
+        with _Picture(self.image) as picture:
+            placement = placement_since(seen, canvas, _places(self.image), looks, picture.read)
+            if placement == Placement() and canvas == seen.canvas:  # somebody has painted, that is all
+                self._seen = seen._replace(looks=looks)
+                return
+            if placement is None:
+                self.lose_track()
+            else:
+                self.follow(placement)
+            self._seen = self._see((placement or Placement()).of(seen.region), picture.read)
 
     def contains(self, job: str, index: int) -> bool:
         if not self.is_open:
@@ -151,13 +178,13 @@ class GimpDocument(Document):
             raise BadRequest("The image has been closed.", "Its result is kept: open the panel to use it elsewhere.")
 
     def _see_all(self) -> None:
-        with _merged(self.image) as picture:
-            self._seen = self._see(picture, Bounds.of_size(self.canvas))
+        with _Picture(self.image) as picture:
+            self._seen = self._see(Bounds.of_size(self.canvas), picture.read)
 
-    def _see(self, picture: _Picture, region: Bounds) -> Seen:
+    def _see(self, region: Bounds, read: Callable[[Bounds], bytes]) -> Seen:
         region = region.intersect(Bounds.of_size(self.canvas))
-        rows = {row: picture.read(row) for row in _spread(region)}
-        return Seen(self.canvas, _places(self.image), region, rows, picture.look(region))
+        rows = {row: read(row) for row in _spread(region)}
+        return Seen(self.canvas, _places(self.image), region, rows, _looks_of(self.image))
 
     @contextlib.contextmanager
     def undo_group(self, name: str) -> Iterator[None]:
@@ -193,40 +220,48 @@ def note_of(layer: Any) -> dict[str, Any]:
 
 
 class _Picture:
-    """What one sees of an image; nothing at all where no layer is visible."""
+    """What one sees of an image, merged when it is first read; nothing at all where no layer is visible."""
 
-    def __init__(self, merged: Any | None) -> None:
-        self._merged = merged
+    def __init__(self, image: Any) -> None:
+        self._image = image
+        self._merged: Any = None
+
+    def __enter__(self) -> _Picture:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._merged is not None:
+            self._merged.delete()
 
     def read(self, bounds: Bounds) -> bytes:
-        return bytes(bounds.area * 4) if self._merged is None else _read(self._merged, bounds, IMAGE_FORMAT)
-
-    def look(self, bounds: Bounds) -> Looks:
-        if self._merged is None or bounds.is_empty:
-            return Looks(Size(1, 1), bytes(3))
-        scale = min(LOOKS_SIDE / max(bounds.size), 1.0)
-        # GEGL counts in scaled pixels here, and takes the mean of those that become one.
-        small = Bounds(*(round(value * scale) for value in bounds))
-        small = Bounds(small.x, small.y, max(small.width, 1), max(small.height, 1))
-        return Looks(small.size, _read(self._merged, small, LOOKS_FORMAT, scale))
+        if self._merged is None:
+            if not any(layer.get_visible() for layer in self._image.get_layers()):
+                return bytes(bounds.area * 4)
+            self._merged = Gimp.Layer.new_from_visible(self._image, self._image, "scumble")
+        return _read(self._merged, bounds, IMAGE_FORMAT)
 
 
-@contextlib.contextmanager
-def _merged(image: Any) -> Iterator[_Picture]:
-    if not any(layer.get_visible() for layer in image.get_layers()):
-        yield _Picture(None)
-        return
-    merged = Gimp.Layer.new_from_visible(image, image, "scumble")
-    try:
-        yield _Picture(merged)
-    finally:
-        merged.delete()
+def _looks_of(image: Any) -> Looks:
+    """GIMP keeps a thumbnail of each image, which costs next to nothing as long as nothing has changed."""
+    data, width, height, channels = image.get_thumbnail_data(LOOKS_SIDE, LOOKS_SIDE)
+    if data is None:
+        return Looks(Size(1, 1), bytes(3))
+    pixels, planes = data.get_data(), bytearray(width * height * 3)
+    for channel in range(3):  # one or two: grey, and its alpha
+        planes[channel::3] = pixels[channel if channels > 2 else 0 :: channels]
+    return Looks(Size(width, height), bytes(planes))
 
 
-def _read(drawable: Any, bounds: Bounds, babl_format: str, scale: float = 1.0) -> bytes:
+def _read(drawable: Any, bounds: Bounds, babl_format: str) -> bytes:
     """The drawable's own pixels; 0 where it has none."""
     area = Gegl.Rectangle.new(*bounds)
-    return bytes(drawable.get_buffer().get(area, scale, babl_format, Gegl.AbyssPolicy.NONE))
+    return bytes(drawable.get_buffer().get(area, 1.0, babl_format, Gegl.AbyssPolicy.NONE))
+
+
+def _row_of(pixels: bytes, bounds: Bounds, row: Bounds) -> bytes:
+    """One whole row of the pixels of these bounds."""
+    start = (row.y - bounds.y) * bounds.width * 4
+    return pixels[start : start + bounds.width * 4]
 
 
 def _spread(region: Bounds) -> list[Bounds]:

@@ -1,10 +1,11 @@
-"""Where everything has gone when GIMP's canvas has changed its size without our doing. Pure."""
+"""Where everything has gone when something was done to GIMP's canvas without our doing. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from scumble.client.mirroring import mirroring_since
 from scumble.client.placement import (
     Looks,
     Placement,
@@ -19,7 +20,8 @@ from scumble.protocol.geometry import Bounds, Size
 
 
 class Seen(NamedTuple):
-    """An image at one moment: its size, its layers by id, and a region of the visible picture: some rows, its looks."""
+    """An image at one moment: its size, its layers by id, some rows of a region of the visible picture, and the looks of
+    all of it."""
 
     canvas: Size
     layers: Mapping[int, Bounds]
@@ -32,20 +34,22 @@ def placement_since(
     before: Seen,
     canvas: Size,
     layers: Mapping[int, Bounds],
+    looks: Looks,
     read: Callable[[Bounds], bytes],
-    look: Callable[[Bounds], Looks],
 ) -> Placement | None:
-    """Where everything has gone on the present `canvas` and `layers`; None where that cannot be told for certain.
+    """Where everything has gone on the present `canvas`, with these `layers` and `looks`; None where that cannot be told
+    for certain.
 
     GIMP moves every layer when the canvas is resized; where it is cropped it cuts them off; where it is scaled they change
-    their sizes alike. `read` and `look` show the picture as it is now.
+    their sizes alike. `read` shows the picture as it is now.
     """
+    if canvas == before.canvas:
+        return mirroring_since(before.rows, before.looks, canvas, looks, read)
     turned = canvas == before.canvas[::-1]  # layers may keep their sizes when the image is rotated
     shift = None if turned else layers_shift(before.layers, layers)
     shift = shift or find_rows(before.rows, canvas, read)
     if shift is not None:
         return Placement(*shift)
     placement = scaling(before.canvas, canvas)
-    place = placement.of(before.region)
     is_scaled = is_scaling(placement) and layers_scaled(before.layers, layers, placement)
-    return placement if is_scaled and are_alike(before.looks, look(place)) else None
+    return placement if is_scaled and are_alike(before.looks, looks) else None

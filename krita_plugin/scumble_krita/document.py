@@ -17,16 +17,8 @@ from krita import Krita
 
 from .lib.scumble.client.area import edges_around, touches_empty
 from .lib.scumble.client.document import Document, Edges, Mark, NewLayer, Pixels
-from .lib.scumble.client.placement import (
-    Layer,
-    Placement,
-    Seen,
-    has_moved,
-    is_turned,
-    scaling,
-    scaling_since,
-    shift_since,
-)
+from .lib.scumble.client.mirroring import mirroring_since
+from .lib.scumble.client.placement import Layer, Placement, Seen, has_moved, scaling, scaling_since, shift_since
 from .lib.scumble.protocol.errors import BadRequest
 from .lib.scumble.protocol.geometry import Bounds, Size
 from .lib.scumble.protocol.schema import to_json
@@ -180,7 +172,8 @@ class KritaDocument(Document):
             width, height = grown.width - edges.left - edges.right, grown.height - edges.top - edges.bottom
             self.mark()
             self._open.resizeImage(edges.left, edges.top, width, height)
-            self._moved(-edges.left, -edges.top)
+            self.follow(Placement(-edges.left, -edges.top))
+            self._look_again()
         return before is not None
 
     def _undo_enlargement(self, job: str, index: int, before: Size) -> bool:
@@ -285,23 +278,22 @@ class KritaDocument(Document):
         handle = self._open
         rows = {strip.y: bytes_of(handle.projection(*strip)) for strip in spread(Bounds.of_size(canvas))}
         seen = Seen(canvas, layers, rows)
-        if self._seen is not None:
-            self._look_back(self._seen, seen)
+        if self._seen is not None and seen != self._seen:
+            placement = self._placement_since(self._seen, seen)
+            if placement is None:
+                self.lose_track()
+            else:
+                self.follow(placement)
         self._seen = seen
         return super().mark()
 
-    def _look_back(self, before: Seen, now: Seen) -> None:
-        """Follows what its artist has done to the canvas, where it can be told."""
-        is_resized = now.canvas not in (self._expected, before.canvas)
-        placement = None
-        if is_resized or has_moved(before, now):
-            placement = shift_since(before, now.canvas, now.layers, self._visible)
-        if is_resized and placement is None:
-            placement = scaling_since(before, now)
-        if placement is not None:
-            self.follow(placement)
-        elif now.canvas == before.canvas and is_turned(before, now, self._visible):
-            self.lose_track()
+    def _placement_since(self, before: Seen, now: Seen) -> Placement | None:
+        if now.canvas != before.canvas:
+            return shift_since(before, now.canvas, now.layers, self._visible) or scaling_since(before, now)
+        mirrored = mirroring_since(before.strips, before.looks, now.canvas, now.looks, self._visible)
+        if mirrored == Placement() and has_moved(before, now):
+            return shift_since(before, now.canvas, now.layers, self._visible) or mirrored
+        return mirrored
 
     def grow_canvas(self, edges: Edges) -> None:
         super().grow_canvas(edges)
@@ -325,9 +317,6 @@ class KritaDocument(Document):
 
     def _visible(self, bounds: Bounds) -> bytes:
         return bytes_of(self._open.projection(*bounds))
-
-    def _moved(self, dx: int, dy: int) -> None:
-        self.follow(Placement(dx, dy))
 
     # ---- under the bonnet --------------------------------------------------------------------------------------------
 

@@ -336,6 +336,22 @@ def test_a_result_follows_a_picture_that_was_cropped_and_scaled(editor: Editor, 
     assert document.growths == [Edges(left=7)]  # 10 beyond what was cropped by 4, at half the size; no other side
 
 
+def test_a_result_follows_a_picture_that_was_mirrored(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    job, request = start(editor, client, document)
+    wide, wide_request = start(editor, client, document, Edges(left=10))
+    layer = SELECTED[0]
+    finish(editor, job, request, layer)
+    finish(editor, wide, wide_request, wide_request.mask)
+    document.mark()
+    document.follow(Placement(64, 0, -1, 1))
+    editor.insert(job)
+    assert document.layers[0].bounds == Bounds(64 - layer.right, layer.y, *layer.size)
+    editor.insert(wide)
+    assert document.growths == [Edges(right=10)]
+    assert document.layers[1].bounds == Bounds(64, 0, 10, 48)
+
+
 def test_an_edit_begun_after_the_canvas_changed_is_placed(editor: Editor, client: QuietClient) -> None:
     document = MemoryDocument(Size(64, 48), selected=SELECTED)
     start(editor, client, document)
@@ -424,6 +440,16 @@ def test_an_upscale_follows_a_picture_that_was_scaled_as_well(editor: Editor, cl
     editor.insert(job)
     assert document.size == Size(256, 192)  # twice as large as what the artist has made of it
     assert document.layers[0].bounds == Bounds(0, 0, 256, 192)
+
+
+def test_an_upscale_follows_a_picture_that_was_mirrored(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 48))
+    job = upscale(editor, client, document, 2)
+    document.follow(Placement(64, 0, -1, 1))
+    editor.insert(job, 0)
+    editor.insert(job, 1)
+    assert document.size == Size(128, 96)
+    assert [layer.bounds for layer in document.layers] == [Bounds(0, 0, 128, 96)] * 2
 
 
 def test_an_upscale_of_an_earlier_run_goes_into_the_picture_before_and_after(

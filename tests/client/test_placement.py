@@ -13,7 +13,6 @@ from scumble.client.placement import (
     are_alike,
     find_rows,
     is_scaling,
-    is_turned,
     layers_scaled,
     layers_shift,
     scaling,
@@ -75,29 +74,6 @@ def shown(turn: Callable[[int, int], tuple[int, int]], grain: int = 1) -> Callab
 
 def texture(x: int, y: int) -> int:
     return (x * x * 31 + y * y * 17 + x * y * 7 + x * x * x // 97) % 251
-
-
-@pytest.mark.parametrize(
-    ("turn", "expected"),
-    [
-        (lambda x, y: (x, y), False),
-        (lambda x, y: (79 - x, y), True),
-        (lambda x, y: (x, 59 - y), True),
-        (lambda x, y: (79 - x, 59 - y), True),
-        (lambda x, y: (x + 9, y + 4), False),
-        (lambda x, y: (x * 3, y * 5), False),  # painted anew
-    ],
-    ids=["as it was", "across", "down", "by 180 degrees", "moved", "other"],
-)
-def test_a_flip_and_a_half_turn_are_seen(turn: Callable[[int, int], tuple[int, int]], expected: bool) -> None:
-    def seen(read: Callable[[Bounds], bytes]) -> Seen:
-        rows = {y: read(Bounds(0, y, 80, 1)) for y in (0, 20, 40, 59)}
-        return Seen(Size(80, 60), {"base": Layer(0, 0, Bounds(0, 0, 80, 60))}, rows)
-
-    before, now = shown(lambda x, y: (x, y)), shown(turn)
-    assert is_turned(seen(before), seen(now), now) is expected
-    grey = shown(lambda x, y: (1, 1))
-    assert not is_turned(seen(grey), seen(grey), grey)
 
 
 def rows_of(read: Callable[[Bounds], bytes], region: Bounds) -> dict[Bounds, bytes]:
@@ -194,6 +170,12 @@ def test_placements_follow_one_another() -> None:
     assert both.since(Placement()) == both
     assert both.since(both) == Placement()
     assert half.of(Bounds(7, 7, 1, 1)).area == 1
+    mirror = Placement(300, 0, -1, 1)
+    assert mirror.of(Bounds(4, 12, 10, 6)) == Bounds(286, 12, 10, 6)
+    assert mirror.then(half).of(Bounds(4, 12, 10, 6)) == Bounds(143, 6, 5, 3)
+    assert mirror.then(half).since(mirror) == half
+    assert mirror.then(mirror) == Placement()
+    assert mirror.then(half).mirrored == (True, False)
     third = scaling(Size(9, 9), Size(3, 3))
     pieces = [third.of(Bounds(x, 0, 4, 9)) for x in (0, 4)]
     assert pieces[0].right == pieces[1].left

@@ -27,7 +27,7 @@ def since(
     rows = {Bounds(0, y, 160, 1): pixels(Bounds(0, y, 160, 1)) for y in range(0, 100, 7)}
     before = Seen(BASE.size, {1: BASE, 2: Bounds(40, 40, 50, 50)}, BASE, rows, CHECKS)
     moved = (-shift[0], -shift[1])
-    return placement_since(before, canvas, layers, lambda place: pixels(place.translate(*moved)), lambda place: looks)
+    return placement_since(before, canvas, layers, looks, lambda place: pixels(place.translate(*moved)))
 
 
 def test_layers_pixels_then_looks() -> None:
@@ -40,6 +40,12 @@ def test_layers_pixels_then_looks() -> None:
     assert since(Size(80, 50), half, looks=CHECKS) == Placement(0, 0, Fraction(1, 2), Fraction(1, 2))
     assert since(Size(80, 50), half) is None
     assert since(Size(80, 50), cropped, looks=CHECKS) is None
+
+
+def test_a_canvas_of_the_same_size_may_be_mirrored() -> None:
+    same = {1: BASE, 2: Bounds(40, 40, 50, 50)}
+    assert since(BASE.size, same, (0, 0), CHECKS) == Placement()
+    assert since(BASE.size, same, (0, 0), STRIPES) == Placement(), "somebody has painted"
 
 
 def test_a_rotated_picture_is_not_followed() -> None:

@@ -149,17 +149,18 @@ class Document(ABC):
         self._expected = self.canvas
 
     def lose_track(self) -> None:
-        """Nobody knows where everything has gone."""
+        """Remembers that nobody can tell where everything has gone."""
         self._mark = Mark(self._mark.epoch + 1, Placement())
+        self._expected = self.canvas
 
     def mark(self) -> Mark:
         """The canvas as it is now, for `moved_since`. A host that can tell what the artist has done to the canvas (crop,
-        scale) overrides it and calls `follow`; here any change of size that was not made by `grow_canvas` ends what is
-        known."""
-        if self.canvas != self._expected:
-            if self._expected is not None:
-                self.lose_track()
+        scale, mirror) overrides it and calls `follow` or `lose_track`; here any change of size that was not made by
+        `grow_canvas` ends what is known."""
+        if self._expected is None:
             self._expected = self.canvas
+        elif self.canvas != self._expected:
+            self.lose_track()
         return self._mark
 
     def moved_since(self, mark: Mark) -> Optional[Placement]:

@@ -30,6 +30,7 @@ from .area import alpha_of, bounds_to_send, edges_around, is_blank, is_empty, ma
 from .client import Client
 from .document import Document, Edges, Mark, NewLayer, Pixels
 from .events import Finished
+from .mirroring import mirrored
 from .modes import INTENTS, Intent, choose_mode
 from .placement import Number, Placement, scaling
 
@@ -340,13 +341,14 @@ class Editor:
         factor = 1
         if request.mode == "upscale":
             # Where its artist has undone it, the picture is of its old size again.
-            done = moved.across != 1 and (place is None or place.enlarged)
+            done = abs(moved.across) != 1 and (place is None or place.enlarged)
             factor = 1 if done else request.factor
             moved = _by(Fraction(1, request.factor)).then(moved).then(_by(factor))
         single = replace(request, seed=min(layer.seed, MAX_SEED), count=1)
         bounds = moved.of(layer.bounds).translate(edges.left, edges.top)
         size = Size(buffer.width, buffer.height)
-        new = NewLayer(bounds, buffer.data, layer_name(single, layer.seed), job, index, single, size)
+        pixels = mirrored(buffer.data, size, *moved.mirrored) if any(moved.mirrored) else buffer.data
+        new = NewLayer(bounds, pixels, layer_name(single, layer.seed), job, index, single, size)
         return _Insertion(new, edges, factor)
 
     def discard(self, job: str) -> None:
@@ -384,7 +386,8 @@ def _growth(request: EditRequest, canvas: Size, moved: Placement) -> Edges:
     which it was to grow."""
     if request.mask is None:
         return Edges()
-    asked, needed = edges_around(request.canvas, request.mask), edges_around(canvas, moved.of(request.mask))
+    frame, mask = moved.of(Bounds.of_size(request.canvas)), moved.of(request.mask)
+    asked, needed = edges_around(frame.size, mask.relative_to(frame)), edges_around(canvas, mask)
     return Edges(*(there if side else 0 for side, there in zip(asked, needed)))
 
 

@@ -31,19 +31,24 @@ LEAST_SCALING = Fraction(11, 10)
 
 
 class Placement(NamedTuple):
-    """Where what was at (x, y) is now: at (x * across + left, y * down + top)."""
+    """Where what was at (x, y) is now: at (x * across + left, y * down + top). Negative factors mirror."""
 
     left: Number = 0
     top: Number = 0
     across: Number = 1
     down: Number = 1
 
+    @property
+    def mirrored(self) -> Tuple[bool, bool]:
+        """Whether left and right, top and bottom are exchanged."""
+        return self.across < 0, self.down < 0
+
     def of(self, bounds: Bounds) -> Bounds:
         """Where these bounds are now, to the nearest px; never without a pixel where they had one."""
         if bounds.is_empty:
             return bounds
-        left, top = _round(bounds.left * self.across + self.left), _round(bounds.top * self.down + self.top)
-        right, bottom = _round(bounds.right * self.across + self.left), _round(bounds.bottom * self.down + self.top)
+        left, right = sorted(_round(x * self.across + self.left) for x in (bounds.left, bounds.right))
+        top, bottom = sorted(_round(y * self.down + self.top) for y in (bounds.top, bounds.bottom))
         return Bounds.from_edges(left, top, max(right, left + 1), max(bottom, top + 1))
 
     def then(self, later: Placement) -> Placement:
@@ -84,6 +89,20 @@ class Seen(NamedTuple):
     layers: Dict[str, Layer]
     rows: Dict[int, bytes]
 
+    @property
+    def strips(self) -> Dict[Bounds, bytes]:
+        """The rows by where they lie."""
+        return {Bounds(0, y, self.canvas.width, 1): row for y, row in self.rows.items()}
+
+    @property
+    def looks(self) -> Looks:
+        """The rows, one below the other, from B G R A to r g b."""
+        row = b"".join(self.rows[y] for y in sorted(self.rows))
+        pixels = bytearray(len(row) // 4 * 3)
+        for channel in range(3):
+            pixels[channel::3] = row[2 - channel :: 4]
+        return Looks(Size(self.canvas.width, len(self.rows)), bytes(pixels))
+
 
 def shift_since(before: Seen, canvas: Size, layers: Dict[str, Layer], read: Read) -> Optional[Placement]:
     """Where everything has moved on the present `canvas` with its `layers`; None where that cannot be told for certain.
@@ -103,27 +122,13 @@ def shift_since(before: Seen, canvas: Size, layers: Dict[str, Layer], read: Read
         inside = Bounds.of_size(before.canvas).pad(-1).contains(was) and Bounds.of_size(canvas).pad(-1).contains(now)
         if not was.is_empty and inside and now == was.translate(dx, dy):
             return Placement(dx, dy)
-    rows = {Bounds(0, y, before.canvas.width, 1): row for y, row in before.rows.items()}
-    found = sum(_is_found(place, row, dx, dy, canvas, read) for place, row in rows.items())
+    found = sum(_is_found(place, row, dx, dy, canvas, read) for place, row in before.strips.items())
     return Placement(dx, dy) if found >= LEAST_ROWS else None
 
 
 def has_moved(before: Seen, now: Seen) -> bool:
     """Whether any layer's origin lies elsewhere than it did."""
     return any(now.layers[name][:2] != layer[:2] for name, layer in before.layers.items() if name in now.layers)
-
-
-def is_turned(before: Seen, now: Seen, read: Read) -> bool:
-    """Whether a picture that is still of its size has been flipped or turned by 180 degrees: two rows or more are there
-    the other way round, and no two where they were."""
-    telling = {y: row for y, row in before.rows.items() if _tells(row)}
-    if sum(now.rows.get(y) == row for y, row in telling.items()) >= LEAST_ROWS:
-        return False
-    width, height = now.canvas
-    below = {y: read(Bounds(0, height - 1 - y, width, 1)) for y in telling}
-    flipped = {y: memoryview(row).cast("I")[::-1].tobytes() for y, row in telling.items()}
-    turns = ((now.rows, flipped), (below, telling), (below, flipped))
-    return any(sum(shown.get(y) == row for y, row in rows.items()) >= LEAST_ROWS for shown, rows in turns)
 
 
 def scaling_since(before: Seen, now: Seen) -> Optional[Placement]:
@@ -140,16 +145,7 @@ def scaling_since(before: Seen, now: Seen) -> Optional[Placement]:
     was, shown = ({name: seen.layers[name].bounds for name in common} for seen in (before, now))
     if not layers_scaled(was, shown, placement):
         return None
-    return placement if are_alike(_looks(before), _looks(now)) else None
-
-
-def _looks(seen: Seen) -> Looks:
-    """The rows, one below the other, from B G R A to r g b."""
-    row = b"".join(seen.rows[y] for y in sorted(seen.rows))
-    pixels = bytearray(len(row) // 4 * 3)
-    for channel in range(3):
-        pixels[channel::3] = row[2 - channel :: 4]
-    return Looks(Size(seen.canvas.width, len(seen.rows)), bytes(pixels))
+    return placement if are_alike(before.looks, now.looks) else None
 
 
 def _is_found(place: Bounds, row: bytes, dx: int, dy: int, canvas: Size, read: Read) -> bool:
@@ -159,7 +155,7 @@ def _is_found(place: Bounds, row: bytes, dx: int, dy: int, canvas: Size, read: R
     if rest.is_empty:
         return False
     was = row[(rest.left - moved.left) * 4 : (rest.right - moved.left) * 4]
-    return _tells(was) and was == read(rest)
+    return tells(was) and was == read(rest)
 
 
 # ---- hosts that only say where the layers' pixels are (GIMP) ---------------------------------------------------------
@@ -179,7 +175,7 @@ def find_rows(rows: Mapping[Bounds, bytes], canvas: Size, read: Read) -> Optiona
     A crop cuts layers off, so that their positions do not tell by how much it moved them. All pieces of PROBE px of the
     rows are looked up in a few columns of the picture, which lie so close that at least one of them meets the rows.
     """
-    telling = {place: row for place, row in rows.items() if place.width >= PROBE and _tells(row)}
+    telling = {place: row for place, row in rows.items() if place.width >= PROBE and tells(row)}
     pieces: Dict[bytes, Optional[Bounds]] = {}
     for place, row in telling.items():
         for x in range(place.width - PROBE + 1):
@@ -192,7 +188,7 @@ def find_rows(rows: Mapping[Bounds, bytes], canvas: Size, read: Read) -> Optiona
         for y in range(column.height):
             piece = pixels[y * PROBE * 4 : (y + 1) * PROBE * 4]
             found = pieces.get(piece)
-            if found is not None and _tells(piece):
+            if found is not None and tells(piece):
                 shifts[column.x - found.x, y - found.y] += 1
     proven = [
         (dx, dy)
@@ -233,21 +229,34 @@ def is_scaling(placement: Placement) -> bool:
 
 def are_alike(before: Looks, now: Looks) -> bool:
     """Whether both show the same, at whatever sizes."""
-    was, shown = _sample(before), _sample(now)
+    return alike(sample(before), sample(now))
+
+
+def alike(was: List[int], shown: List[int]) -> bool:
+    """The same of two samples."""
     means = [sum(was[channel::3]) / (GRID * GRID) for channel in range(3)]
     contrast = sum(abs(value - means[index % 3]) for index, value in enumerate(was)) / len(was)
-    difference = sum(abs(a - b) for a, b in zip(was, shown)) / len(was)
-    return contrast >= LEAST_CONTRAST and difference <= contrast * GREATEST_DIFFERENCE
+    return contrast >= LEAST_CONTRAST and difference(was, shown) <= contrast * GREATEST_DIFFERENCE
 
 
-def _sample(looks: Looks) -> List[int]:
+def difference(was: List[int], shown: List[int]) -> float:
+    """The mean of it, 0..255."""
+    return sum(abs(a - b) for a, b in zip(was, shown)) / len(was)
+
+
+def sample(looks: Looks, across: bool = False, down: bool = False, turned: bool = False) -> List[int]:
+    """r, g, b at GRID x GRID points, row by row; of the picture mirrored across or down, rows and columns exchanged first
+    where it is `turned` (all that turns by 90 degrees can come to)."""
     width, height = looks.size
     places = [(2 * index + 1) / (2 * GRID) for index in range(GRID)]
-    starts = [(int(down * height) * width + int(across * width)) * 3 for down in places for across in places]
-    return [value for start in starts for value in looks.pixels[start : start + 3]]
+    columns = [width - 1 - int(place * width) if across else int(place * width) for place in places]
+    rows = [height - 1 - int(place * height) if down else int(place * height) for place in places]
+    points = [(x, y) for x in columns for y in rows] if turned else [(x, y) for y in rows for x in columns]
+    return [value for x, y in points for value in looks.pixels[(y * width + x) * 3 : (y * width + x) * 3 + 3]]
 
 
-def _tells(pixels: bytes) -> bool:
+def tells(pixels: bytes) -> bool:
+    """Whether finding them somewhere proves anything."""
     return len(set(pixels)) >= LEAST_COLOURS
 
 

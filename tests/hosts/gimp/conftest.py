@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from tests.diffusion.tiny import make_sd1_folder
 
 from ..driver import wait_for
 from ..gimp_host import GimpHost
+from ..host import started
 from ..installs import Install
+from .window import CLOSE_ALL, Backend, runs
 
 sys.path[:0] = [str(REPOSITORY / "packaging"), str(REPOSITORY / "gimp_plugin")]
 
@@ -68,6 +71,36 @@ def picture() -> np.ndarray:
     noise = np.random.default_rng(7).integers(0, 8, (256, 320))
     planes = [60 + x // 2 + noise, 220 - y // 2 - noise, 90 + (x + y) // 5, np.full_like(x, 255)]
     return np.dstack(planes).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    backend = Backend(Home(tmp_path_factory.mktemp("slow-home")))
+    yield backend
+    backend.kill()
+
+
+@pytest.fixture(scope="session")
+def running(
+    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: Path, backend: Backend
+) -> Iterator[GimpHost]:
+    """One GIMP for all tests to which the slow backend is enough: a start takes seconds."""
+    environment = {"SCUMBLE_HOME": str(backend.home.root)}
+    with GimpHost(gimp_install, tmp_path_factory.mktemp("gimp"), [plugin_zip], environment) as gimp:
+        yield gimp
+
+
+@pytest.fixture
+def gimp(running: GimpHost) -> Iterator[GimpHost]:
+    """Nothing is open, and nothing of ours runs."""
+    started.append(running)
+    yield running
+    for pid in runs(running):  # of a test that has failed
+        os.kill(pid, signal.SIGKILL)
+    running.run(CLOSE_ALL)
+    for window in running.display.windows("GIMP Message"):
+        running.display.activate(window)
+        running.display.keys("Escape")
 
 
 def in_scripts(host: GimpHost) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.server.process import Process, process
 from ..driver import wait_for
 from ..installs import Install
 from .conftest import open_krita
-from .docker import Docker, on_canvas, picture, soft_mask
+from .docker import Docker, Pixels, on_canvas, picture, soft_mask
 
 
 def begin(docker: Docker, prompt: str, count: int = 1, steps: int = 10) -> None:
@@ -167,12 +168,25 @@ def test_a_canvas_that_has_changed_in_unknown_ways_asks(slow: Docker) -> None:
     assert_in_place(slow)
 
 
-@pytest.mark.parametrize("act", ["mirrorImageHorizontal", "mirrorImageVertical", "rotateImage180"])
-def test_a_picture_that_was_flipped_or_turned_asks(slow: Docker, act: str) -> None:
+@pytest.mark.parametrize(
+    ("act", "turned"),
+    [
+        ("mirrorImageHorizontal", np.fliplr),
+        ("mirrorImageVertical", np.flipud),
+        ("rotateImage180", lambda mask: mask[::-1, ::-1]),
+    ],
+)
+def test_the_layer_follows_a_picture_that_was_flipped_or_turned(
+    slow: Docker, act: str, turned: Callable[[Pixels], Pixels]
+) -> None:
     begin(slow, "slow", steps=10)
     slow.krita.run(f"app.action('{act}').trigger(); document.waitForDone()")
-    slow.wait_notice("canvas was changed.*Insert anyway")
-    assert slow.layers() == ["base"]
+    slow.wait_layers(2)
+    mask = turned(on_canvas(soft_mask(160, 120), 120, 80, 400, 300))
+    alpha = slow.layer()[:300, :400, 3]
+    assert (alpha <= mask).all()
+    assert (alpha[mask == 255] == 255).all()
+    assert slow.notice() == ""
 
 
 def test_the_layer_follows_a_picture_that_was_moved_on_its_canvas(slow: Docker) -> None:
