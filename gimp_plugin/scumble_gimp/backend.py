@@ -12,7 +12,7 @@ from scumble.client.events import Connected, Event, Lost
 from scumble.client.launcher import start_backend
 from scumble.home import Home
 from scumble.protocol.errors import ModelMissing
-from scumble.protocol.messages import ModelInfo, OnDisconnect, Welcome
+from scumble.protocol.messages import AdapterInfo, ModelInfo, OnDisconnect, Welcome
 
 CONNECT_SECONDS = 60.0
 
@@ -41,12 +41,20 @@ def welcomed(client: Client) -> Welcome:
     return client.welcome or client.wait_for(pick, CONNECT_SECONDS)
 
 
-def with_model_id(settings: EditSettings, models: Sequence[ModelInfo]) -> EditSettings:
-    """The settings with the id of the model, which scripts may give by its name too. Raises ModelMissing."""
-    wanted = settings.model
-    if wanted is None:
-        return settings
-    for model in models:
-        if wanted == model.id or wanted.lower() == model.name.lower():
-            return dataclasses.replace(settings, model=model.id)
-    raise ModelMissing(f"There is no model {wanted}.")
+def with_ids(settings: EditSettings, welcome: Welcome) -> EditSettings:
+    """The settings with the ids of the model and the control networks, which scripts may give by their names too. Raises
+    ModelMissing."""
+    model = None if settings.model is None else _id_of(settings.model, welcome.models, "model")
+    networks = [adapter for adapter in welcome.adapters if adapter.kind == "control"]
+    controls = tuple(
+        dataclasses.replace(control, id=_id_of(control.id, networks, "control network"))
+        for control in settings.controls
+    )
+    return dataclasses.replace(settings, model=model, controls=controls)
+
+
+def _id_of(wanted: str, there: Sequence[ModelInfo] | Sequence[AdapterInfo], what: str) -> str:
+    for one in there:
+        if wanted == one.id or wanted.lower() == one.name.lower():
+            return one.id
+    raise ModelMissing(f"There is no {what} {wanted}.")

@@ -12,12 +12,13 @@ MAX_SIDE = 32768
 
 
 class Argument(NamedTuple):
-    """`default` decides the kind: text, whole number, number. `choices` maps the names that scripts use to labels."""
+    """`default` decides the kind: text, whole number, number, None: a layer or none. `choices` maps the names that scripts
+    use to labels."""
 
     name: str
     label: str
     help: str
-    default: str | int | float
+    default: str | int | float | None
     low: float = 0
     high: float = 0
     choices: Mapping[str, str] | None = None
@@ -86,8 +87,30 @@ MASK = Argument(
     "alpha",
     choices={"alpha": "Transparency", "layer-mask": "Layer mask"},
 )
+PREPROCESSORS = {
+    "none": "As it is",
+    "canny": "Edges",
+    "soft_edges": "Soft edges",
+    "lineart": "Strokes",
+    "invert": "Black strokes",
+    "blur": "Blurred",
+    "luminance": "Brightness",
+}
+CONTROLS = (
+    Argument("control-model", "Control network", "Name or id of a control network; empty: none", ""),
+    Argument("control", "Control", "Layer that the control network follows; none: the visible picture", None),
+    Argument(
+        "control-preprocessor",
+        "Control preprocessor",
+        "What is made of the layer before the control network sees it",
+        "canny",
+        choices=PREPROCESSORS,
+    ),
+    Argument("control-weight", "Control weight", "How strictly the layer is followed", 1.0, 0, 10),
+)
+"""For scripts; the panel has rows for any number of controls."""
 PAINTED = (PROMPT, NEGATIVE, MODEL)
-DETAILS = (SEED, COUNT, STEPS, GUIDANCE, RESOLUTION, CLIP_SKIP, SAMPLER, SOURCE, MASK)
+DETAILS = (SEED, COUNT, STEPS, GUIDANCE, RESOLUTION, CLIP_SKIP, SAMPLER, SOURCE, MASK, *CONTROLS)
 EDGE_HELP = "Pixels by which the canvas grows on this side"
 EXTEND = (
     Argument("left", "Le_ft", EDGE_HELP, 0, 0, MAX_SIDE),

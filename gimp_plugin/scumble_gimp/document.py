@@ -91,6 +91,7 @@ class GimpDocument(Document):
         return _read(selected[0], bounds.translate(-x, -y), IMAGE_FORMAT)
 
     def read_layer(self, layer: str, bounds: Bounds) -> bytes:
+        """Its own pixels, whatever its layer mask hides."""
         found = next((each for each in _walk(self.image.get_layers()) if str(each.get_id()) == layer), None)
         if found is None:
             raise BadRequest("A layer that was to be followed is not in this image.", "Choose another one.")

@@ -16,7 +16,7 @@ from scumble.home import Home
 from scumble.protocol.errors import ScumbleError
 from scumble.protocol.messages import Progress
 
-from .backend import make_client, welcomed, with_model_id
+from .backend import make_client, welcomed, with_ids
 from .document import GimpDocument, new_image, put_on_view
 from .words import fraction, progress_words
 
@@ -39,7 +39,7 @@ def edit(
     client = client or make_client(home, "cancel")
     Gimp.progress_init("Scumble")
     try:
-        settings = with_model_id(settings, welcomed(client).models)
+        settings = with_ids(settings, welcomed(client))
         editor = Editor(client)
         finished = client.wait(editor.start(document, settings, edges), _show)
         editor.finish(finished)

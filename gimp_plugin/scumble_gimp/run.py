@@ -82,7 +82,9 @@ def run_command(
 
 
 def values_of(command: Command, config: Any) -> dict[str, Any]:
-    return {argument.name: config.get_property(argument.name) for argument in command.arguments}
+    """By the arguments' names; of a layer its id."""
+    values = {argument.name: config.get_property(argument.name) for argument in command.arguments}
+    return {name: value.get_id() if isinstance(value, Gimp.Item) else value for name, value in values.items()}
 
 
 def last_edit(home: Home) -> tuple[Command, dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from scumble.client.editor import EditSettings
+from scumble.client.editor import ControlLayer, EditSettings
+from scumble.protocol.errors import BadRequest
 from scumble.protocol.messages import Mode
 
 from .commands import EXTEND_CANVAS, GENERATE, RANDOM_SEED, REMOVE, Command
@@ -15,7 +17,10 @@ MODES: dict[str, Mode] = {EXTEND_CANVAS.name: "outpaint", REMOVE.name: "remove",
 
 
 def settings_of(command: Command, values: Mapping[str, Any]) -> EditSettings:
-    """The edit that these values mean; `model` still by whatever name it was given. 0 and "" leave a choice open."""
+    """The edit that these values mean; models still by whatever name they were given. 0 and "" leave a choice open.
+
+    Raises BadRequest.
+    """
     seed = values.get("seed", RANDOM_SEED)
     return EditSettings(
         mode=MODES.get(command.name),
@@ -30,4 +35,16 @@ def settings_of(command: Command, values: Mapping[str, Any]) -> EditSettings:
         resolution=values.get("resolution") or None,
         clip_skip=values.get("clip-skip", 1),
         sampler=values.get("sampler") or None,
+        controls=_controls(values),
     )
+
+
+def _controls(values: Mapping[str, Any]) -> tuple[ControlLayer, ...]:
+    """At most one. `control` is the layer's id."""
+    network, layer = values.get("control-model", ""), values.get("control")
+    if not network:
+        if layer is not None:
+            raise BadRequest("No control network follows the layer.", "Name one as control-model.")
+        return ()
+    how = ControlLayer(network, preprocessor=values["control-preprocessor"], weight=values["control-weight"])
+    return (how if layer is None else dataclasses.replace(how, layer=str(layer)),)

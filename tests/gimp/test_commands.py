@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from scumble.client.editor import EditSettings
+from scumble.client.editor import ControlLayer, EditSettings
 from scumble.protocol import messages
+from scumble.protocol.errors import BadRequest, ModelMissing
+from scumble.protocol.messages import AdapterInfo, ModelInfo, Welcome
 from scumble_gimp import commands
-from scumble_gimp.commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, REFINE, REMOVE, Command
+from scumble_gimp.backend import with_ids
+from scumble_gimp.commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, PREPROCESSORS, REFINE, REMOVE, Command
 from scumble_gimp.settings import settings_of
 
 from tests.conftest import REPOSITORY
@@ -91,6 +95,31 @@ def test_values_reach_the_edit() -> None:
     assert (settings.seed, settings.steps, settings.guidance, settings.sampler) == (0, 7, 1.5, "ddim")
     assert (settings.prompt, settings.negative, settings.model, settings.count) == ("a wall", "cars", "Tiny", 3)
     assert (settings.resolution, settings.clip_skip) == (768, 2)
+
+
+def test_a_control_is_named_by_network_and_layer() -> None:
+    values = defaults(FILL)
+    assert settings_of(FILL, values).controls == ()
+    edges = {**values, "control-model": "Edges", "control-preprocessor": "lineart", "control-weight": 0.5}
+    assert settings_of(FILL, edges).controls == (ControlLayer("Edges", None, "lineart", 0.5),)
+    assert settings_of(FILL, {**edges, "control": 7}).controls == (ControlLayer("Edges", "7", "lineart", 0.5),)
+    with pytest.raises(BadRequest, match="No control network"):
+        settings_of(FILL, {**values, "control": 7})
+    assert set(PREPROCESSORS) == set(get_args(messages.Preprocessor))
+
+
+def test_models_may_be_given_by_their_names() -> None:
+    model = ModelInfo("m-1", "Tiny", "diffusion", "sd1", False, 512, 1)
+    lora, control = (AdapterInfo(f"{kind}-1", "Edges", kind, "sd1", 1) for kind in ("lora", "control"))
+    welcome = Welcome(1, "", "", messages.Limits(), (model,), (), (), (lora, control))
+    wanted = EditSettings(model="tiny", controls=(ControlLayer("EDGES", weight=0.5),))
+    assert with_ids(wanted, welcome) == EditSettings(model="m-1", controls=(ControlLayer("control-1", weight=0.5),))
+    assert with_ids(with_ids(wanted, welcome), welcome).model == "m-1"
+    assert with_ids(EditSettings(), welcome) == EditSettings()
+    with pytest.raises(ModelMissing, match="There is no model big"):
+        with_ids(EditSettings(model="big"), welcome)
+    with pytest.raises(ModelMissing, match="There is no control network depth"):
+        with_ids(EditSettings(controls=(ControlLayer("depth"),)), welcome)
 
 
 def test_nothing_but_words_is_loaded_while_gimp_asks() -> None:

@@ -7,18 +7,22 @@ import os
 from scumble.client.editor import EditSettings
 from scumble.client.settings import update_settings
 from scumble.home import Home
+from scumble.protocol.messages import LoraUse
 from scumble_gimp.panel.memory import SESSION, VALUES, free_session, store_session, store_values, stored_values
 
 
 def test_values_come_back(home: Home) -> None:
     assert stored_values(home) == {}
-    store_values(home, EditSettings(prompt="a door", strength=0.4, steps=9, resolution=768, clip_skip=2, seed=4))
+    loras = (LoraUse("ink", 0.8), LoraUse("wool", -0.2))
+    told = EditSettings(prompt="a door", strength=0.4, steps=9, resolution=768, clip_skip=2, seed=4, loras=loras)
+    store_values(home, told)
     values = stored_values(home)
     assert (values["prompt"], values["strength"], values["steps"]) == ("a door", 0.4, 9)
     assert (values["resolution"], values["clip_skip"]) == (768, 2)
+    assert values["loras"] == loras
     assert "seed" not in values
-    update_settings(home, **{VALUES: {"prompt": "x", "of a newer version": 1}})
-    assert stored_values(home) == {"prompt": "x"}
+    update_settings(home, **{VALUES: {"prompt": "x", "of a newer version": 1, "loras": [["ink", 1], {"id": "wool"}]}})
+    assert stored_values(home) == {"prompt": "x", "loras": (LoraUse("wool"),)}
 
 
 def test_session_is_taken_up_unless_another_panel_has_it(home: Home) -> None:

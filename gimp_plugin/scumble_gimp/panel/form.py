@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gi.repository import Gtk, Pango
+from gi.repository import Gtk
 from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
-from scumble.protocol.messages import MAX_SEED, MAX_SIDE, ModelInfo
+from scumble.protocol.messages import MAX_SEED, MAX_SIDE, AdapterInfo, ModelInfo
 
 from ..commands import CLIP_SKIP, GUIDANCE, MASK, NEGATIVE, PROMPT, RESOLUTION, SOURCE, STEPS, Argument
+from .added import AddedFold
+from .widgets import GAP, combo_box, fill, new_grid, spin_button
 
 AUTOMATIC = "Automatic"
-GAP = 6
 
 
 class Form:
@@ -23,7 +24,7 @@ class Form:
         self._changed: Callable[[], None] = lambda: None
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
         self.prompt = self._add_prompt()
-        grid = _grid()
+        grid = new_grid()
         self.box.pack_start(grid, False, False, 0)
         self._negative = self._entry(grid, 0, NEGATIVE, "negative")
         self._model = self._combo(grid, 1, "_Model:", "model", {"": AUTOMATIC})
@@ -31,6 +32,8 @@ class Form:
         self._count = self._spin(grid, 3, "_Variants:", "count", "How many pictures to choose from", 1, 16)
         self._seed, self._keep = self._add_seed(grid, 4)
         self._add_edges()
+        self.added = AddedFold(lambda: self._changed())
+        self.box.pack_start(self.added.box, False, False, 0)
         self._add_advanced()
         self.box.show_all()
 
@@ -55,6 +58,8 @@ class Form:
             clip_skip=self._clip_skip.get_value_as_int(),
             grow=self._grow.get_value_as_int(),
             feather=self._feather.get_value_as_int(),
+            loras=self.added.loras,
+            controls=self.added.controls,
         )
 
     @property
@@ -101,6 +106,8 @@ class Form:
                 spin.set_value(float(values[name] or 0))
         if "sampler" in values:
             self._sampler.set_active_id(values["sampler"] or "")
+        if "loras" in values:
+            self.added.show_loras(values["loras"])
 
     def show_edges(self, edges: Edges) -> None:
         for spin, value in zip(self._edges, edges, strict=True):
@@ -111,12 +118,13 @@ class Form:
         self._extend.set_expanded(True)
         self._edges[0].grab_focus()
 
-    def offer(self, models: Sequence[ModelInfo], samplers: Sequence[str]) -> None:
+    def offer(self, models: Sequence[ModelInfo], adapters: Sequence[AdapterInfo], samplers: Sequence[str]) -> None:
         """Fills the lists of what the backend has; what was chosen stays chosen where it is still there."""
+        self.added.offer_adapters(adapters)
         chosen, sampler = self._wanted_model or self._model.get_active_id() or "", self._sampler.get_active_id() or ""
         painters = {model.id: model.name for model in models if model.kind != "upscaler"}
-        _fill(self._model, {"": AUTOMATIC, **painters}, chosen)
-        _fill(self._sampler, {"": AUTOMATIC, **{name: name for name in samplers}}, sampler)
+        fill(self._model, {"": AUTOMATIC, **painters}, chosen)
+        fill(self._sampler, {"": AUTOMATIC, **{name: name for name in samplers}}, sampler)
 
     # ---- how it is built ---------------------------------------------------------------------------------------------
 
@@ -159,8 +167,7 @@ class Form:
 
     def _add_seed(self, grid: Any, row: int) -> tuple[Any, Any]:
         box = Gtk.Box(spacing=GAP)
-        seed = _spin_button(0, MAX_SEED, width=10)
-        seed.set_name("seed")
+        seed = spin_button("seed", "", 0, MAX_SEED, width=10)
         keep = Gtk.CheckButton(label="_Keep", use_underline=True)
         keep.set_name("keep")
         keep.set_tooltip_text("Use this seed again instead of a new one each time")
@@ -174,13 +181,11 @@ class Form:
     def _add_edges(self) -> None:
         self._extend = Gtk.Expander(label="E_xtend the canvas", use_underline=True)
         self._extend.set_name("extend")
-        grid = _grid(left=12)
+        grid = new_grid(left=12)
         self._edges = []
         for number, side in enumerate(Edges._fields):
             label = Gtk.Label(label=f"{side.capitalize()}:", xalign=0)
-            spin = _spin_button(0, MAX_SIDE, 16)
-            spin.set_name(side)
-            spin.set_tooltip_text("Pixels by which the canvas grows on this side")
+            spin = spin_button(side, "Pixels by which the canvas grows on this side", 0, MAX_SIDE, 16)
             spin.connect("value-changed", lambda spin: self._changed())
             label.set_mnemonic_widget(spin)
             grid.attach(label, number % 2 * 2, number // 2, 1, 1)
@@ -192,7 +197,7 @@ class Form:
     def _add_advanced(self) -> None:
         self._advanced = Gtk.Expander(label="_Advanced", use_underline=True)
         self._advanced.set_name("advanced")
-        grid = _grid(left=12)
+        grid = new_grid(left=12)
         self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200)
         self._guidance = self._spin(grid, 1, "G_uidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
         self._sampler = self._combo(grid, 2, "Sampler:", "sampler", {"": AUTOMATIC})
@@ -220,8 +225,7 @@ class Form:
     def _spin(
         self, grid: Any, row: int, label: str, name: str, tip: str, low: float, high: float, step: float = 1
     ) -> Any:
-        spin = _spin_button(low, high, step)
-        spin.set_name(name)
+        spin = spin_button(name, "", low, high, step)
         self._attach(grid, row, label, spin, tip)
         return spin
 
@@ -234,12 +238,8 @@ class Form:
         return combo
 
     def _combo(self, grid: Any, row: int, label: str, name: str, choices: Mapping[str, str]) -> Any:
-        combo = Gtk.ComboBoxText(hexpand=True)
-        combo.set_name(name)
-        for cell in combo.get_cells():
-            cell.set_property("ellipsize", Pango.EllipsizeMode.MIDDLE)
-        _fill(combo, choices, "")
-        combo.connect("changed", lambda combo: self._model_chosen(combo))
+        combo = combo_box(name, "", lambda: self._model_chosen(combo))
+        fill(combo, choices, "")
         self._attach(grid, row, label, combo, "")
         return combo
 
@@ -255,24 +255,3 @@ class Form:
             widget.set_tooltip_text(tip)
         grid.attach(words, 0, row, 1, 1)
         grid.attach(widget, 1, row, 1, 1)
-
-
-def _fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
-    combo.remove_all()
-    for key, label in choices.items():
-        combo.append(key, label)
-    combo.set_active_id(chosen if chosen in choices else "")
-
-
-def _spin_button(low: float, high: float, step: float = 1, width: int = 5) -> Any:
-    """As wide as `width` digits: GTK makes room for the highest number, which nobody enters."""
-    spin = Gtk.SpinButton.new_with_range(low, high, step)
-    spin.set_width_chars(width)
-    return spin
-
-
-def _grid(left: int = 0) -> Any:
-    grid = Gtk.Grid(column_spacing=GAP, row_spacing=GAP)
-    grid.set_margin_start(left)
-    grid.set_margin_top(GAP if left else 0)
-    return grid

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from scumble.client.editor import EditSettings
 from scumble.client.launcher import is_alive
 from scumble.client.settings import read_settings, update_settings
 from scumble.home import Home
+from scumble.protocol.errors import ScumbleError
+from scumble.protocol.messages import LoraUse
+from scumble.protocol.schema import from_json, to_json
 
 SESSION, VALUES = "gimp_session", "gimp_panel"
 _KEPT = (
     *("prompt", "negative", "model", "strength", "count"),
     *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather"),
+    "loras",
 )
 
 
 def store_values(home: Home, settings: EditSettings) -> None:
     """What was filled in. A disk that cannot be written to is no reason not to paint."""
     with contextlib.suppress(OSError):
-        update_settings(home, **{VALUES: {name: getattr(settings, name) for name in _KEPT}})
+        values = to_json(settings)
+        update_settings(home, **{VALUES: {name: values[name] for name in _KEPT}})
 
 
 def stored_values(home: Home) -> dict[str, Any]:
+    """By the fields of EditSettings; what does not fit (another version wrote it) is passed over."""
     values = read_settings(home).get(VALUES)
-    known = {field.name for field in dataclasses.fields(EditSettings)}
-    return {name: value for name, value in values.items() if name in known} if isinstance(values, dict) else {}
+    kept = {name: value for name, value in values.items() if name in _KEPT} if isinstance(values, dict) else {}
+    if "loras" in kept:
+        kept["loras"] = tuple(_loras(kept["loras"]))
+    return kept
+
+
+def _loras(stored: Any) -> Iterator[LoraUse]:
+    for each in stored if isinstance(stored, list) else ():
+        with contextlib.suppress(ScumbleError):
+            yield from_json(LoraUse, each, "lora")
 
 
 def store_session(home: Home, session: str) -> None:

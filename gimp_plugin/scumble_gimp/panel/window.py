@@ -30,7 +30,7 @@ from scumble.protocol.messages import (
     Welcome,
 )
 
-from ..backend import make_client, with_model_id
+from ..backend import make_client, with_ids
 from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
@@ -158,6 +158,8 @@ class Panel:
                 label.set_text(text)
         if self._generate.get_label() != BUTTONS[mode]:
             self._generate.set_label(BUTTONS[mode])
+        if self.form.added.follows_layers:
+            self.form.added.offer_layers(document.layer_names() if document else {})
 
     def _foretold(self) -> Mode:
         """The mode that Generate would have; a selection over transparent canvas is noticed only then."""
@@ -176,11 +178,11 @@ class Panel:
     # ---- what the artist does ----------------------------------------------------------------------------------------
 
     def generate(self) -> None:
-        store_values(self._home, self.form.settings)
         settings, edges = self.form.settings, self.form.edges
         if self._anew:
             settings, edges = dataclasses.replace(settings, mode="txt2img"), None
         self._start(Asked(settings, edges, self.form.from_layer, self.form.as_mask))
+        store_values(self._home, self.form.settings)
 
     def remove(self) -> None:
         settings = dataclasses.replace(
@@ -204,7 +206,7 @@ class Panel:
             if asked.settings.mode == "remove" and document.selection_bounds() is None:
                 raise BadRequest("Nothing is selected.", "Select what to change.")
             welcome = self._client.welcome
-            settings = with_model_id(asked.settings, welcome.models) if welcome else asked.settings
+            settings = with_ids(asked.settings, welcome) if welcome else asked.settings
             job = self._editor.start(document, settings, asked.edges)
         except ScumbleError as error:
             self._complain(error)
@@ -320,13 +322,13 @@ class Panel:
         elif isinstance(message, HistoryList):
             self.history.show(message.entries)
         elif isinstance(message, ModelList) and self._client.welcome is not None:
-            self.form.offer(message.models, self._client.welcome.samplers)
+            self.form.offer(message.models, message.adapters, self._client.welcome.samplers)
         elif isinstance(message, Queue):
             pass  # the progress of the first one says how many wait
 
     def _welcome(self, welcome: Welcome) -> None:
         store_session(self._home, welcome.session)
-        self.form.offer(welcome.models, welcome.samplers)
+        self.form.offer(welcome.models, welcome.adapters, welcome.samplers)
         words = models_words(welcome.models)
         if words == "Ready.":
             self.notice.hide()

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import UNet2DConditionModel
 from scumble.client.launcher import find_backend
 from scumble.home import Home
 
 from tests.conftest import REPOSITORY
 from tests.diffusion.tiny import make_sd1_folder
+from tests.diffusion.tiny_adapters import make_control, write_control
 
 from ..driver import wait_for
 from ..gimp_host import GimpHost
@@ -48,11 +50,15 @@ def build_zip(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def backend_home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator[Home]:
-    """A home whose backend runs, with the fill model and a small random Stable Diffusion model, "tiny"."""
+    """A home whose backend runs, with the fill model, a small random Stable Diffusion model, "tiny", and a control network
+    for that, "edges"."""
     home = Home(tmp_path_factory.mktemp("scumble-home"))
     (home.models / "fill").mkdir(parents=True)
     shutil.copyfile(fill_model, home.models / "fill" / fill_model.name)
     make_sd1_folder(home.models / "tiny")
+    write_control(
+        home.models / "edges", make_control(UNet2DConditionModel.from_pretrained(home.models / "tiny" / "unet"))
+    )
     environment = {**os.environ, "SCUMBLE_HOME": str(home.root), "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "scumble", "serve", "--port", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -205,6 +205,34 @@ def test_refine_and_generate(console: GimpConsole, picture: np.ndarray, mask: np
     console.run("image.delete()")
 
 
+def test_control_follows_a_layer(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
+    """What is on the layer makes a difference to what is painted; where it is gone, that is said."""
+    console.new_image(picture)
+    console.select(mask, *AT)
+    console.run(
+        "sketch = Gimp.Layer.new(image, 'sketch', 320, 256, Gimp.ImageType.RGBA_IMAGE, 100, Gimp.LayerMode.NORMAL)\n"
+        "image.insert_layer(sketch, None, 0); sketch.set_visible(False)\n"
+        "image.set_selected_layers([layer])"
+    )
+    fill = "call('scumble-fill-selection', image, model='tiny', prompt='x', steps=2, seed=3, {})"
+    control = "control_model='Edges', control=sketch, control_preprocessor='none', control_weight=2.0"
+    painted = []
+    for paint, arguments in (("", "control_weight=2.0"), ("", control), ("sketch.fill(Gimp.FillType.WHITE)", control)):
+        console.run(paint)
+        done = console.get(fill.format(arguments), timeout=120)
+        assert done.get("bounds") == [*AT, 80, 60], done
+        painted.append(console.pixels("image.get_layers()[0]", 0, 0, 80, 60))
+        console.run("image.remove_layer(image.get_layers()[0])")
+    assert not np.array_equal(painted[0], painted[1])
+    assert not np.array_equal(painted[1], painted[2])
+    for arguments, words in (
+        ("control=sketch", "No control network follows the layer."),
+        ("control_model='Depth'", "There is no control network Depth."),
+    ):
+        assert words in console.get(fill.format(arguments)).get("error", ""), arguments
+    console.run("image.delete()")
+
+
 def test_generate_makes_an_image(console: GimpConsole) -> None:
     before = console.get("len(Gimp.get_images())")
     code = "call('scumble-generate-layer', None, model='tiny', prompt='x', steps=1, width=128, height=96)"
@@ -243,7 +271,14 @@ def test_procedures_are_described(console: GimpConsole) -> None:
         assert blurb
         assert all(words for _, _, words in arguments)
     kinds = {argument: kind for name, _, arguments in found for argument, kind, _ in arguments}
-    wanted_kinds = {"prompt": "gchararray", "strength": "gdouble", "seed": "gint", "anchor": "gchararray"}
+    wanted_kinds = {
+        "prompt": "gchararray",
+        "strength": "gdouble",
+        "seed": "gint",
+        "anchor": "gchararray",
+        "control": "GimpLayer",
+        "control-weight": "gdouble",
+    }
     assert {name: kinds[name] for name in wanted_kinds} == wanted_kinds
 
 

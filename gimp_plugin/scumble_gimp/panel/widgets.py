@@ -1,0 +1,61 @@
+"""Widgets of the panel that are made in more than one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gi.repository import Gtk, Pango
+
+GAP = 6
+
+
+def combo_box(name: str, tip: str, changed: Callable[[], None]) -> Any:
+    """A list that is as wide as there is room, whatever the names in it."""
+    combo = Gtk.ComboBoxText(hexpand=True)
+    combo.set_name(name)
+    for cell in combo.get_cells():
+        cell.set_property("ellipsize", Pango.EllipsizeMode.MIDDLE)
+    combo.set_tooltip_text(tip or None)
+    combo.connect("changed", lambda combo: changed())
+    return combo
+
+
+def fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
+    """By keys and what they are called; the first one is chosen where `chosen` is not among them."""
+    combo.remove_all()
+    for key, label in choices.items():
+        combo.append(key, label)
+    combo.set_active_id(chosen if chosen in choices else next(iter(choices), ""))
+
+
+def spin_button(name: str, tip: str, low: float, high: float, step: float = 1, width: int = 5) -> Any:
+    """As wide as `width` digits: GTK makes room for the highest number, which nobody enters."""
+    spin = Gtk.SpinButton.new_with_range(low, high, step)
+    spin.set_width_chars(width)
+    spin.set_name(name)
+    spin.set_tooltip_text(tip or None)
+    return spin
+
+
+def cross(name: str) -> Any:
+    button = Gtk.Button(label="\u00d7", valign=Gtk.Align.CENTER)
+    button.set_name(name)
+    button.set_tooltip_text("Take it away")
+    return button
+
+
+def row_of(*widgets: Any) -> Any:
+    """Side by side; lists take the room that there is."""
+    row = Gtk.Box(spacing=GAP)
+    for widget in widgets:
+        grows = isinstance(widget, Gtk.ComboBox)
+        row.pack_start(widget, grows, grows, 0)
+    return row
+
+
+def new_grid(left: int = 0) -> Any:
+    made = Gtk.Grid(column_spacing=GAP, row_spacing=GAP)
+    made.set_margin_start(left)
+    made.set_margin_top(GAP if left else 0)
+    return made

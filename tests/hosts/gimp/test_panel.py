@@ -1,0 +1,326 @@
+"""The panel in GIMP's window: real clicks and keys, GIMP's own undo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scumble.home import Home
+
+from tests.conftest import REPOSITORY
+
+from ..driver import wait_for
+from ..gimp_host import IMAGE_WINDOW, GimpHost
+from ..installs import Install
+from .window import NAMED, PLUGIN, Backend, click, layers, open_panel, prepare, runs, write
+
+SAMPLE = REPOSITORY / "packaging" / "sample.py"
+REQUEST_OF = """
+import json
+def request_of(layer):
+    note = layer.get_parasite("scumble")
+    return json.loads(bytes(note.get_data()).decode())["request"] if note else {}
+def mode_of(layer):
+    return request_of(layer).get("mode", "")
+"""
+WATCHED = """
+import threading, time
+from scumble_gimp import document
+from scumble_gimp.panel.window import Panel
+threads, busy, pixels = set(), [], [0.0]
+def watch(owner, name, after):
+    plain = getattr(owner, name)
+    def watched(*arguments, **more):
+        threads.add(threading.current_thread().name)
+        began, before = time.thread_time(), pixels[0]
+        try:
+            return plain(*arguments, **more)
+        finally:
+            after(time.thread_time() - began, pixels[0] - before)
+    setattr(owner, name, watched)
+def add_pixels(seconds, inner):
+    pixels[0] += seconds - inner
+for owner, name in ((document, "_read"), (document.GimpDocument, "insert_layer")):
+    watch(owner, name, add_pixels)
+for name in ("_start", "_listen", "look"):
+    watch(Panel, name, lambda seconds, inner: busy.append(seconds - inner))
+"""
+
+
+def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "a red brick wall")
+        assert panel.get("named('mode').get_text()") == "Fill the selection (80 \u00d7 60 px)"
+        assert panel.get("named('generate').get_label()") == "_Fill"
+
+        # One instance: the menu's items reach the panel that is open.
+        gimp.menu("Filters", "Scumble", "Open Panel")
+        wait_for(lambda: len(runs(gimp)) == 1, 30, "the second run to end")
+
+        # One variant goes into the picture at once, at its place, and is taken back by one Ctrl+Z.
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 2", 60)
+        gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (100, 70)", 10)
+        gimp.wait_until("[layer.get_name() for layer in image.get_selected_layers()] == ['base']", 10)
+        gimp.undo()
+        gimp.wait_until("len(image.get_layers()) == 1", 30)
+
+        # Progress with seconds left and a preview, then Cancel.
+        write(panel, "slow wall", steps=100)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("named('preview').get_visible()", 60)
+        panel.wait_until("'left' in named('progress').get_text()", 60)
+        gimp.screenshot("panel-running")
+        click(gimp, panel, "named('cancel')")
+        panel.wait_until("not named('cancel').get_mapped()", 20)
+        assert layers(gimp) == ["base"]
+
+        # What was done before is there to be used again.
+        panel.run("named('history').set_expanded(True)")
+        panel.wait_until("len(named('history-list').get_children()) == 2", 30)
+        panel.run("named('history-list').select_row(named('history-list').get_children()[1])")
+        panel.run("named('reuse').clicked()")
+        prompt = "named('prompt').get_buffer().get_property('text')"
+        assert panel.get(prompt) == "a red brick wall"
+        panel.run("named('history').set_expanded(False)")
+
+        # Several variants wait to be chosen from, even if the picture is closed meanwhile.
+        write(panel, "an old door", steps=6, count=3)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("len(named('variants').get_children()) == 4", 60)
+        gimp.screenshot("panel-results")
+        click(gimp, panel, "named('apply')")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        gimp.run("image.clean_all(); display.delete()")
+        gimp.wait_until("len(Gimp.get_images()) == 0", 30)
+        panel.wait_until("named('target').get_text().startswith('No image')", 30)
+        panel.run("named('variants').select_child(named('variants').get_children()[1])")
+        click(gimp, panel, "named('apply')")
+        panel.wait_until("'has been closed' in named('notice-words').get_text()", 30)
+        gimp.screenshot("panel-closed-image")
+        click(gimp, panel, "named('notice-button')")
+        gimp.wait_until("len(Gimp.get_images()) == 1", 30)
+        gimp.wait_until("len(Gimp.get_images()[0].get_layers()) == 1", 30)
+        assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
+    assert gimp.display.windows("GIMP Message") == []
+
+
+def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
+    """No key is given twice in what shows at the same time."""
+    with open_panel(gimp) as panel:
+        panel.run("for name in ('extend', 'advanced', 'history'): named(name).set_expanded(True)")
+        gimp.screenshot("panel-unfolded")
+        keys = panel.get(
+            "[chr(w.get_mnemonic_keyval()) for w in widgets()"
+            " if isinstance(w, Gtk.Label) and w.get_mnemonic_keyval() < 128 and w.get_text()]"
+        )
+        keys += ["f", "r", "e"]  # what the button that says Generate here says otherwise
+        assert len(keys) > 15
+        assert sorted(set(keys)) == sorted(keys)
+
+
+def test_loras_and_layers_that_are_followed_reach_the_backend(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    gimp.run(
+        "sketch = Gimp.Layer.new(image, 'Sketch', 30, 20, Gimp.ImageType.RGBA_IMAGE, 100, Gimp.LayerMode.NORMAL)\n"
+        "sketch.fill(Gimp.FillType.WHITE); sketch.set_offsets(110, 80); image.insert_layer(sketch, None, 0)\n"
+        "image.set_selected_layers([layer])"
+    )
+    gimp.run(REQUEST_OF)
+    with open_panel(gimp) as panel:
+        panel.run(
+            "def pick(name, text):\n"
+            "    combo = named(name)\n"
+            "    texts = [row[0] for row in combo.get_model()]\n"
+            "    combo.set_active(texts.index(text))\n"
+            "named('added').set_expanded(True)"
+        )
+        for kind in ("lora", "control"):
+            click(gimp, panel, f"named('{kind}-add')")
+            panel.wait_until(f"any(widget.get_name() == '{kind}-weight' for widget in widgets())", 10)
+        panel.run(
+            "pick('lora', 'Ink (sd1)'); named('lora-weight').set_value(0.35)\n"
+            "pick('control', 'Edges (sd1)'); pick('control-layer', 'Sketch')\n"
+            "pick('control-preprocessor', 'Black strokes'); named('control-end').set_value(60)"
+        )
+        gimp.display.point(5, 990)  # no tool tip
+        gimp.screenshot("panel-loras-and-controls")
+        write(panel, "a gate", steps=2)
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 3", 30)
+        request = gimp.get("request_of(image.get_layers()[0])")
+        assert request["loras"] == [{"id": "lora-1", "weight": 0.35}]
+        control = {"id": "control-1", "preprocessor": "invert", "weight": 1.0, "start": 0.0, "end": 0.6}
+        assert request["controls"] == [{**control, "image": request["image"]}]
+        read = panel.run(
+            "from scumble_gimp.document import GimpDocument\n"
+            "from scumble.protocol.geometry import Bounds\n"
+            "document = GimpDocument(Gimp.get_images()[0])\n"
+            "sketch = next(id for id, name in document.layer_names().items() if name == 'Sketch')\n"
+            "result = document.read_layer(sketch, Bounds(139, 80, 2, 1))"
+        )
+        assert read == bytes([255, 255, 255, 255, 0, 0, 0, 0])
+
+        # A layer that is gone is told before anything is sent.
+        gimp.run("image.remove_layer(sketch)")
+        panel.wait_until("named('control-layer').get_active_text() == 'Not in this image'", 10)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("'is not in this image' in named('notice-words').get_text()", 10)
+        click(gimp, panel, "named('control-remove')")
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 3", 30)
+        assert gimp.get("request_of(image.get_layers()[0])['controls']") == []
+    # What was added to the model is remembered.
+    with open_panel(gimp) as panel:
+        panel.wait_until("named('lora').get_active_id() == 'lora-1'", 10)
+        click(gimp, panel, "named('lora-remove')")
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 4", 30)
+
+
+def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        panel.wait_until("named('mode').get_text() == 'Fill the selection (80 \u00d7 60 px)'", 10)
+        gimp.run("first = image")
+        gimp.new_image(np.full((48, 64, 4), 255, np.uint8))
+        panel.wait_until("named('mode').get_text() == 'Paint a new picture (64 \u00d7 48 px)'", 10)
+        gimp.run("first.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 40)")
+        panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 40 px)'", 10)
+
+
+def test_panel_never_works_long(gimp: GimpHost) -> None:
+    """C6: 50 ms at most besides GIMP's own pixel calls (in seconds of the processor, so that a busy machine does not
+    count), and GIMP's library from the main thread only. Also while the panel looks where a crop has moved everything."""
+    noise = np.random.default_rng(3).integers(0, 255, (1024, 1536, 4), np.uint8)
+    noise[..., 3] = 255
+    gimp.new_image(noise)
+    gimp.select(np.full((384, 512), 255, np.uint8), 400, 300)
+    with open_panel(gimp) as panel:
+        panel.run(WATCHED)
+        write(panel, "slow wall", steps=8)
+        panel.run("named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        gimp.run("image.crop(1400, 900, 100, 80); Gimp.displays_flush()")
+        gimp.wait_until("len(image.get_layers()) == 2", 60)
+        gimp.wait_until("image.get_layers()[0].get_offsets()[1:] == (300, 220)", 10)
+        assert panel.get("sorted(threads)") == ["MainThread"]
+        assert panel.get("len(busy)") > 5
+        assert panel.get("max(busy)") < 0.05
+
+
+def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    gimp.run(REQUEST_OF)
+    with open_panel(gimp) as panel:
+        write(panel, "a red brick wall", strength=100)
+
+        def choose(item: str) -> None:
+            gimp.menu("Filters", "Scumble", item)
+            wait_for(lambda: len(runs(gimp)) == 1, 30, f"{item} to be handed over")
+
+        def shown() -> list[object]:
+            return panel.get("[named('generate').get_label(), named('strength').get_value()]")
+
+        choose("Refine / Image to Image...")
+        panel.wait_until("named('generate').get_label() == '_Refine'", 10)
+        assert shown() == ["_Refine", 60]
+        choose("Fill Selection...")
+        panel.wait_until("named('generate').get_label() == '_Fill'", 10)
+        assert shown() == ["_Fill", 100]
+        choose("Extend Canvas...")
+        panel.wait_until("named('extend').get_expanded()", 10)
+        panel.run("named('left').set_value(32)")
+        panel.wait_until("named('generate').get_label() == '_Extend'", 10)
+
+        # A new picture, not one that continues what is around the selection.
+        choose("Generate Layer...")
+        panel.wait_until("named('generate').get_label() == '_Generate'", 10)
+        assert panel.get("named('mode').get_text()") == "Paint a new picture (80 \u00d7 60 px)"
+        panel.run("named('generate').clicked()")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        gimp.wait_until("mode_of(image.get_layers()[0]) == 'txt2img'", 10)
+        panel.wait_until("named('generate').get_label() == '_Fill'", 10)
+
+        # Repeat does the same once more; Remove does at once what it says.
+        choose("Repeat Last")
+        gimp.wait_until("[mode_of(layer) for layer in image.get_layers()] == ['txt2img', 'txt2img', '']", 30)
+        choose("Remove Selection")
+        gimp.wait_until("len(image.get_layers()) == 4 and mode_of(image.get_layers()[0]) == 'remove'", 30)
+        choose("Repeat Last")
+        gimp.wait_until("len(image.get_layers()) == 5 and mode_of(image.get_layers()[0]) == 'remove'", 30)
+
+
+def test_backend_that_is_killed(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
+    """C4: the panel says what is wrong and what to do, and the result comes all the same."""
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=10)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("named('preview').get_visible()", 30)
+        backend.kill()
+        try:
+            panel.wait_until("named('notice').get_visible()", 30)
+            words = "named('notice-words').get_text()"
+            panel.wait_until(f"'is not installed. Run: python3 packaging/install.py' in {words}", 30)
+            assert panel.get("named('notice-button').get_label()") == "Copy Command"
+            gimp.screenshot("panel-error")
+            # A Flatpak can start nothing outside itself.
+            panel.run("import pathlib; from scumble.client import launcher; launcher.FLATPAK = pathlib.Path('/etc')")
+            told = "runs in a Flatpak, which cannot start the backend. Start the backend with: scumble serve"
+            panel.wait_until(f"{told!r} in {words}", 30)
+        finally:
+            backend.start()
+        gimp.wait_until("len(image.get_layers()) == 2", 60)
+        assert gimp.get("image.get_layers()[0].get_offsets()[1:]") == [100, 70]
+        panel.wait_until("not named('notice').get_visible()", 10)
+
+
+def test_sample_picture(gimp_install: Install, backend_home: Home, tmp_path: Path, plugin_zip: Path) -> None:
+    """What the README shows: a scratch removed and the canvas grown, by the fill model."""
+    environment = {"SCUMBLE_HOME": str(backend_home.root)}
+    with GimpHost(gimp_install, tmp_path / "gimp", [plugin_zip], environment) as gimp:
+        subprocess.run([sys.executable, SAMPLE, "draw", tmp_path / "picture.png", tmp_path / "mask.png"], check=True)
+        picture = np.asarray(Image.open(tmp_path / "picture.png").convert("RGBA"))
+        mask = np.asarray(Image.open(tmp_path / "mask.png").convert("L"))
+        gimp.new_image(picture)
+        gimp.select(mask)
+        gimp.menu("Filters", "Scumble", "Open Panel")
+        gimp.window("^Scumble$")
+        with gimp.plugin(PLUGIN) as panel:
+            panel.run(NAMED)
+            panel.wait_until("not named('notice').get_visible()", 60)
+            gimp.display.resize(gimp.window(IMAGE_WINDOW), 1150, 860)  # the panel beside it
+            panel.run("named('generate').get_toplevel().move(1155, 30)")
+            assert panel.get("named('generate').get_label()") == "_Remove"
+            click(gimp, panel, "named('generate')")
+            gimp.wait_until("len(image.get_layers()) == 2", 90)
+            gimp.run("Gimp.Selection.none(image); Gimp.displays_flush()")
+            panel.run("named('extend').set_expanded(True); named('right').set_value(192)")
+            panel.wait_until("named('generate').get_label() == '_Extend'", 30)
+            click(gimp, panel, "named('generate')")
+            gimp.wait_until("image.get_width() == 960 and len(image.get_layers()) == 3", 90)
+            panel.wait_until("not named('cancel').get_mapped()", 30)
+            gimp.run("everything = Gimp.Layer.new_from_visible(image, image, 'everything')")
+            result = gimp.pixels("everything", 0, 0, 960, 512)
+            gimp.run("everything.delete()")
+            gimp.display.activate(gimp.window(IMAGE_WINDOW))
+            gimp.display.keys("ctrl+shift+j")
+            time.sleep(2)  # the picture fits itself into the window
+            gimp.screenshot("sample")
+        kept = mask == 0
+        np.testing.assert_array_equal(result[:, :768][kept], picture[kept])
+        scratch = mask == 255
+        assert (picture[scratch, :3].min(axis=-1) > 240).mean() > 0.1
+        assert (result[:, :768][scratch, :3].min(axis=-1) > 240).mean() < 0.01
+        assert (result[..., 3] == 255).all()
+        gimp.run("image.clean_all()")
+        # A panel that is still open goes with GIMP.
+        gimp.ask_to_quit()
+        gimp.process.wait(60)
+        wait_for(lambda: not runs(gimp), 30, "the panel to end with GIMP")
