@@ -51,6 +51,9 @@ ANCHORS = {
     "bottom-right": "Bottom right",
 }
 
+ENLARGED = 0.35
+"""How far a model goes that paints over an enlarged picture, where nobody says."""
+
 PROMPT = Argument("prompt", "_Prompt", "What to paint, in a few words; empty: continue what is around", "")
 NEGATIVE = Argument("negative", "_Negative prompt", "What should not be there", "")
 MODEL = Argument("model", "_Model", "Name or id of a model; empty: chosen by Scumble", "")
@@ -122,6 +125,7 @@ EXTEND = (
     Argument("height", "He_ight", "Grow to this height, where no side is given; 0: as it is", 0, 0, MAX_SIDE),
     Argument("anchor", "_Keep picture at", "Where the picture stays in the grown canvas", "center", choices=ANCHORS),
 )
+FACTOR = Argument("factor", "_Factor", "How many times as wide and as high", 2, 2, 4)
 NEW_SIZE = (
     Argument("width", "_Width", "Of the new image, where none is open", 512, 16, MAX_SIDE),
     Argument("height", "He_ight", "Of the new image, where none is open", 512, 16, MAX_SIDE),
@@ -170,6 +174,20 @@ GENERATE = Command(
         *DETAILS,
     ),
 )
+UPSCALE = Command(
+    "scumble-upscale-image",
+    "_Upscale Image...",
+    "Make the whole image larger and sharp",
+    "Makes the image two to four times as large, and adds a layer on which an upscaler has sharpened it, or a Stable"
+    " Diffusion model has painted detail.",
+    "Upsc_ale",
+    (
+        FACTOR,
+        *PAINTED,
+        Argument("strength", STRENGTH.label, "How much a model that paints may change", 100 * ENLARGED, 0, 100),
+        *(SEED, STEPS, GUIDANCE, CLIP_SKIP, SAMPLER, *CONTROLS),
+    ),
+)
 PANEL = Command("scumble-panel", "_Open Panel", "Open Scumble's panel", "A window that stays open beside the picture.")
 REPEAT = Command(
     "scumble-repeat-last",
@@ -177,4 +195,6 @@ REPEAT = Command(
     "Repeat the last edit",
     "Does again what was done last with Scumble, with the same settings, on this image and its present selection.",
 )
-COMMANDS = {command.name: command for command in (FILL, EXTEND_CANVAS, REMOVE, REFINE, GENERATE, PANEL, REPEAT)}
+COMMANDS = {
+    command.name: command for command in (FILL, EXTEND_CANVAS, REMOVE, REFINE, GENERATE, UPSCALE, PANEL, REPEAT)
+}

@@ -16,7 +16,7 @@ from scumble.protocol.errors import ScumbleError  # noqa: E402
 from scumble.protocol.messages import Welcome  # noqa: E402
 
 from .backend import make_client  # noqa: E402
-from .commands import CONTROLS, DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, Argument, Command  # noqa: E402
+from .commands import CONTROLS, DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, UPSCALE, Argument, Command  # noqa: E402
 from .document import GimpDocument  # noqa: E402
 from .words import INDEXED, error_words, models_words  # noqa: E402
 
@@ -37,6 +37,7 @@ class CommandDialog:
         GimpUi.init("scumble")
         self._note = INDEXED if image is not None and image.is_indexed else ""
         self._config = config
+        self._upscales = command is UPSCALE
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, f"Scumble: {command.title}")
         self._dialog.set_ok_label(command.ok)
         self._status = Gtk.Label(xalign=0, wrap=True, max_width_chars=48)
@@ -127,7 +128,8 @@ class CommandDialog:
     def _welcome(self, welcome: Welcome) -> None:
         chosen = self._config.get_property("model")
         self._models.clear()
-        painters = [model for model in welcome.models if model.kind != "upscaler"]
+        other = "fill" if self._upscales else "upscaler"
+        painters = [model for model in welcome.models if model.kind != other]
         for row in [["", AUTOMATIC], *([model.id, model.name] for model in painters)]:
             self._models.append(row)
         known = [row[0] for row in self._models]

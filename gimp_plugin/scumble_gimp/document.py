@@ -106,6 +106,9 @@ class GimpDocument(Document):
         width, height = self.canvas
         self.image.resize(width + edges.left + edges.right, height + edges.top + edges.bottom, edges.left, edges.top)
 
+    def scale_picture(self, size: Size) -> None:
+        self.image.scale(*size)
+
     def insert_layer(self, layer: NewLayer) -> None:
         if self.image.get_floating_sel() is not None:
             raise BadRequest("The image has a floating selection.", "Anchor it, or make it a layer, and apply again.")
@@ -172,6 +175,10 @@ class GimpDocument(Document):
 
     def grow_canvas(self, edges: Edges) -> None:
         super().grow_canvas(edges)
+        self._see_all()
+
+    def enlarge(self, factor: int) -> None:
+        super().enlarge(factor)
         self._see_all()
 
     def _require_open(self) -> None:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from scumble.client.editor import ControlLayer, EditSettings
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.messages import Mode
 
-from .commands import EXTEND_CANVAS, GENERATE, RANDOM_SEED, REMOVE, Command
+from .commands import ENLARGED, EXTEND_CANVAS, GENERATE, RANDOM_SEED, REMOVE, UPSCALE, Command
 
-MODES: dict[str, Mode] = {EXTEND_CANVAS.name: "outpaint", REMOVE.name: "remove", GENERATE.name: "txt2img"}
+
+class Enlargement(NamedTuple):
+    """`model` "": chosen by the backend; `strength` 0..1."""
+
+    factor: int = 2
+    model: str = ""
+    strength: float = ENLARGED
+
+
+MODES: dict[str, Mode] = {
+    EXTEND_CANVAS.name: "outpaint",
+    REMOVE.name: "remove",
+    GENERATE.name: "txt2img",
+    UPSCALE.name: "upscale",
+}
 """The mode of the other commands follows from selection, strength and prompt."""
 
 
@@ -35,6 +49,7 @@ def settings_of(command: Command, values: Mapping[str, Any]) -> EditSettings:
         resolution=values.get("resolution") or None,
         clip_skip=values.get("clip-skip", 1),
         sampler=values.get("sampler") or None,
+        factor=values.get("factor", 2),
         controls=_controls(values),
     )
 

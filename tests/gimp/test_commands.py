@@ -14,7 +14,17 @@ from scumble.protocol.errors import BadRequest, ModelMissing
 from scumble.protocol.messages import AdapterInfo, ModelInfo, Welcome
 from scumble_gimp import commands
 from scumble_gimp.backend import with_ids
-from scumble_gimp.commands import COMMANDS, EXTEND_CANVAS, FILL, GENERATE, PREPROCESSORS, REFINE, REMOVE, Command
+from scumble_gimp.commands import (
+    COMMANDS,
+    EXTEND_CANVAS,
+    FILL,
+    GENERATE,
+    PREPROCESSORS,
+    REFINE,
+    REMOVE,
+    UPSCALE,
+    Command,
+)
 from scumble_gimp.settings import settings_of
 
 from tests.conftest import REPOSITORY
@@ -35,6 +45,7 @@ def test_menu_has_what_was_promised() -> None:
         "Remove Selection",
         "Refine / Image to Image",
         "Generate Layer",
+        "Upscale Image",
         "Open Panel",
         "Repeat Last",
     ]
@@ -73,9 +84,12 @@ def test_defaults_leave_everything_to_the_backend() -> None:
 
 def test_modes() -> None:
     modes = {
-        command.name: settings_of(command, defaults(command)).mode for command in (EXTEND_CANVAS, REMOVE, GENERATE)
+        command.name: settings_of(command, defaults(command)).mode
+        for command in (EXTEND_CANVAS, REMOVE, GENERATE, UPSCALE)
     }
-    assert list(modes.values()) == ["outpaint", "remove", "txt2img"]
+    assert list(modes.values()) == ["outpaint", "remove", "txt2img", "upscale"]
+    upscale = settings_of(UPSCALE, {**defaults(UPSCALE), "factor": 4})
+    assert (upscale.factor, upscale.strength) == (4, 0.35)
 
 
 def test_values_reach_the_edit() -> None:

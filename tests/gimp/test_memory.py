@@ -8,7 +8,18 @@ from scumble.client.editor import EditSettings
 from scumble.client.settings import update_settings
 from scumble.home import Home
 from scumble.protocol.messages import LoraUse
-from scumble_gimp.panel.memory import SESSION, VALUES, free_session, store_session, store_values, stored_values
+from scumble_gimp.panel.memory import (
+    ENLARGEMENT,
+    SESSION,
+    VALUES,
+    free_session,
+    store_enlargement,
+    store_session,
+    store_values,
+    stored_enlargement,
+    stored_values,
+)
+from scumble_gimp.settings import Enlargement
 
 
 def test_values_come_back(home: Home) -> None:
@@ -23,6 +34,14 @@ def test_values_come_back(home: Home) -> None:
     assert "seed" not in values
     update_settings(home, **{VALUES: {"prompt": "x", "of a newer version": 1, "loras": [["ink", 1], {"id": "wool"}]}})
     assert stored_values(home) == {"prompt": "x", "loras": (LoraUse("wool"),)}
+
+
+def test_how_pictures_are_enlarged_comes_back(home: Home) -> None:
+    assert stored_enlargement(home) == Enlargement()
+    store_enlargement(home, Enlargement(4, "photo", 0.5))
+    assert stored_enlargement(home) == Enlargement(4, "photo", 0.5)
+    update_settings(home, **{ENLARGEMENT: [4, None, 0.5]})
+    assert stored_enlargement(home) == Enlargement()
 
 
 def test_session_is_taken_up_unless_another_panel_has_it(home: Home) -> None:

@@ -15,7 +15,9 @@ from scumble.protocol.errors import ScumbleError
 from scumble.protocol.messages import LoraUse
 from scumble.protocol.schema import from_json, to_json
 
-SESSION, VALUES = "gimp_session", "gimp_panel"
+from ..settings import Enlargement
+
+SESSION, VALUES, ENLARGEMENT = "gimp_session", "gimp_panel", "gimp_upscale"
 _KEPT = (
     *("prompt", "negative", "model", "strength", "count"),
     *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather"),
@@ -43,6 +45,17 @@ def _loras(stored: Any) -> Iterator[LoraUse]:
     for each in stored if isinstance(stored, list) else ():
         with contextlib.suppress(ScumbleError):
             yield from_json(LoraUse, each, "lora")
+
+
+def store_enlargement(home: Home, values: Enlargement) -> None:
+    with contextlib.suppress(OSError):
+        update_settings(home, **{ENLARGEMENT: list(values)})
+
+
+def stored_enlargement(home: Home) -> Enlargement:
+    values, usual = read_settings(home).get(ENLARGEMENT), Enlargement()
+    fits = isinstance(values, list) and [type(value) for value in values] == [type(value) for value in usual]
+    return Enlargement(*values) if fits else usual
 
 
 def store_session(home: Home, session: str) -> None:

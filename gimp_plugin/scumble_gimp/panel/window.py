@@ -6,6 +6,7 @@ Everything here runs in the main loop of the panel's own process; the client's t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gi.repository import Gdk, GimpUi, GLib, Gtk
@@ -19,11 +20,13 @@ from scumble.protocol.errors import BadRequest, ScumbleError
 from scumble.protocol.geometry import Size
 from scumble.protocol.messages import (
     Accepted,
+    AdapterInfo,
     Cancelled,
     Failed,
     HistoryEntry,
     HistoryList,
     Mode,
+    ModelInfo,
     ModelList,
     Progress,
     Queue,
@@ -31,23 +34,23 @@ from scumble.protocol.messages import (
 )
 
 from ..backend import make_client, with_ids
-from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH
+from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH, UPSCALE
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
-from ..words import BUTTONS, INDEXED, MODES, command_in, error_words, models_words, situation_words
+from ..words import MODES, command_in, error_words, models_words
+from .enlarge import EnlargeFold
 from .form import Form
 from .history import History
 from .images import Images
-from .memory import free_session, store_session, store_values, stored_values
+from .memory import free_session, store_enlargement, store_session, store_values, stored_enlargement, stored_values
 from .notice import Notice
 from .progress import ProgressView
 from .results import Results, Variant
+from .situation import NEW_IMAGE, Situation
 
 LOOK_MILLISECONDS = 400
 REFINED = float(STRENGTH.default) / 100
 WIDTH, HEIGHT = 340, 760
-NEW_IMAGE = Size(512, 512)
-"""What is made where no image is open."""
 
 
 class Asked(NamedTuple):
@@ -72,6 +75,7 @@ class Panel:
         self._editor = Editor(self._client)
         self._build()
         self.form.show_settings(stored_values(home))
+        self.enlarge.values = stored_enlargement(home)
         self.form.listen(self._changed)
         self.look()
         self.notice.say("Looking for the backend...", bad=False)
@@ -91,33 +95,26 @@ class Panel:
         self.progress = ProgressView(self.cancel)
         self.results = Results(self.apply, self.discard)
         self.history = History(self._client_history, self.reuse, self.bring_back)
-        self._target = Gtk.Label(xalign=0, ellipsize=3)
-        self._target.set_name("target")
-        self._mode = Gtk.Label(xalign=0, wrap=True)
-        self._mode.set_name("mode")
-        for label in (self._target, self._mode):
-            label.get_style_context().add_class("dim-label")
-        self._generate = Gtk.Button(use_underline=True)
-        self._generate.set_name("generate")
-        self._generate.get_style_context().add_class("suggested-action")
-        self._generate.connect("clicked", lambda button: self.generate())
-        actions = Gtk.Box(spacing=6)
-        actions.pack_start(self._mode, True, True, 0)
-        actions.pack_start(self._generate, False, False, 0)
+        self.enlarge = EnlargeFold(self.upscale)
+        self._situation = Situation(self.generate)
         content = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=12, margin=12)
-        for widget in (self._target, self.form.box, actions, self.progress.box):
+        form = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
+        for widget in (self.form.box, self.enlarge.box):
+            form.pack_start(widget, False, False, 0)
+        for widget in (self._situation.target, form, self._situation.actions, self.progress.box):
             content.pack_start(widget, False, False, 0)
         content.pack_start(self.results.box, True, True, 0)
         content.pack_start(self.history.box, False, False, 0)
         scrolled = Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER)
         scrolled.add(content)
+        content.set_focus_vadjustment(scrolled.get_vadjustment())  # what has the focus is in sight
         whole = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
         whole.pack_start(self.notice.bar, False, False, 0)
         whole.pack_start(scrolled, True, True, 0)
         self.window.add(whole)
         whole.show_all()
-        self._generate.set_can_default(True)
-        self.window.set_default(self._generate)
+        self._situation.button.set_can_default(True)
+        self.window.set_default(self._situation.button)
         GimpUi.window_set_transient(self.window)
 
     def _key(self, window: Any, event: Any) -> bool:
@@ -147,18 +144,9 @@ class Panel:
         return not self._ended
 
     def _changed(self) -> None:
-        document, canvas = self._images.document, self._images.canvas
-        name = "No image is open: a new one will be made" if document is None else str(document.image.get_name())
-        mode = self._foretold()
-        words = situation_words(mode, self._images.selected, canvas or NEW_IMAGE)
-        if document is not None and document.is_indexed:
-            words += f"\n{INDEXED}"
-        for label, text in ((self._target, name), (self._mode, words)):
-            if label.get_text() != text:
-                label.set_text(text)
-        if self._generate.get_label() != BUTTONS[mode]:
-            self._generate.set_label(BUTTONS[mode])
+        self._situation.show(self._images, self._foretold())
         if self.form.added.follows_layers:
+            document = self._images.document
             self.form.added.offer_layers(document.layer_names() if document else {})
 
     def _foretold(self) -> Mode:
@@ -189,6 +177,21 @@ class Panel:
             self.form.settings, mode="remove", prompt="", model=None, strength=1.0, count=1, seed=None
         )
         self._start(Asked(settings, None, self.form.from_layer, self.form.as_mask))
+
+    def upscale(self) -> None:
+        if self._images.document is None:
+            self._complain(BadRequest("No image is open.", "Open the one that is to become larger."))
+            return
+        values = self.enlarge.values
+        settings = dataclasses.replace(
+            self.form.settings,
+            mode="upscale",
+            factor=values.factor,
+            model=values.model or None,
+            strength=values.strength,
+        )
+        self._start(Asked(settings, None, False, False))
+        store_enlargement(self._home, values)
 
     def repeat(self) -> None:
         """The last edit once more, on the image and selection of now; what the form shows where there has been none."""
@@ -267,6 +270,8 @@ class Panel:
         self._anew = command == GENERATE.name
         if command == EXTEND_CANVAS.name:
             self.form.unfold_edges()
+        elif command == UPSCALE.name:
+            self.enlarge.unfold()
         elif command != PANEL.name:
             self.form.show_edges(Edges())
             full = command != REFINE.name
@@ -322,19 +327,23 @@ class Panel:
         elif isinstance(message, HistoryList):
             self.history.show(message.entries)
         elif isinstance(message, ModelList) and self._client.welcome is not None:
-            self.form.offer(message.models, message.adapters, self._client.welcome.samplers)
+            self._offer(message.models, message.adapters, self._client.welcome.samplers)
         elif isinstance(message, Queue):
             pass  # the progress of the first one says how many wait
 
     def _welcome(self, welcome: Welcome) -> None:
         store_session(self._home, welcome.session)
-        self.form.offer(welcome.models, welcome.adapters, welcome.samplers)
+        self._offer(welcome.models, welcome.adapters, welcome.samplers)
         words = models_words(welcome.models)
         if words == "Ready.":
             self.notice.hide()
         else:
             self.notice.say(words, bad=not welcome.models)
         self._changed()
+
+    def _offer(self, models: Sequence[ModelInfo], adapters: Sequence[AdapterInfo], samplers: Sequence[str]) -> None:
+        self.form.offer(models, adapters, samplers)
+        self.enlarge.offer(models)
 
     def _finished(self, event: Finished) -> None:
         job = event.result.job

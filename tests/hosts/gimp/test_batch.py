@@ -233,6 +233,18 @@ def test_control_follows_a_layer(console: GimpConsole, picture: np.ndarray, mask
     console.run("image.delete()")
 
 
+def test_upscale(console: GimpConsole, picture: np.ndarray) -> None:
+    """A picture that is larger, and still the same one."""
+    console.new_image(picture[:96, :128])
+    upscale = "call('scumble-upscale-image', image, model='tiny', prompt='x', steps=2, strength=10.0, factor=2)"
+    done = console.get(upscale, timeout=240)
+    assert done.get("bounds") == [0, 0, 256, 192], done
+    assert console.get("[image.get_width(), image.get_height(), len(image.get_layers())]") == [256, 192, 2]
+    below = console.pixels("image.get_layers()[1]", 0, 0, 256, 192)[::2, ::2, :3].astype(int)
+    assert np.abs(below - picture[:96, :128, :3]).mean() < 4
+    console.run("image.delete()")
+
+
 def test_generate_makes_an_image(console: GimpConsole) -> None:
     before = console.get("len(Gimp.get_images())")
     code = "call('scumble-generate-layer', None, model='tiny', prompt='x', steps=1, width=128, height=96)"

@@ -40,6 +40,24 @@ def test_extend_by_dialog_is_one_undo_step(gimp: GimpHost, picture: np.ndarray) 
     assert gimp.get("layer.get_offsets()[1:]") == [0, 0]
 
 
+def test_upscale_by_dialog_is_one_undo_step(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_dialog(gimp, "Upscale Image") as dialog:
+        dialog.run("factor, = [w for w in widgets() if isinstance(w, Gtk.SpinButton) and w.get_range() == (2, 4)]")
+        dialog.run("factor.set_value(3)")
+        gimp.display.point(5, 990)  # no tool tip
+        gimp.screenshot("dialog-upscale")
+        click(gimp, dialog, "labelled('Upsc_ale')")
+    gimp.wait_until("image.get_width() == 960 and len(image.get_layers()) == 2", 60)
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    new = "image.get_layers()[0]"
+    assert gimp.get(f"[*{new}.get_offsets()[1:], {new}.get_width(), {new}.get_height()]") == [0, 0, 960, 768]
+    gimp.undo()
+    gimp.wait_until("image.get_width() == 320", 30)
+    assert layers(gimp) == ["base"]
+    np.testing.assert_array_equal(gimp.pixels("layer", 0, 0, 320, 256), picture)
+
+
 def test_image_closed_during_a_dialogs_edit(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
     """What has taken its time comes in a new image, and the artist is told."""
     prepare(gimp, picture)

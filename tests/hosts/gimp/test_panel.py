@@ -256,6 +256,26 @@ def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) ->
         gimp.wait_until("len(image.get_layers()) == 5 and mode_of(image.get_layers()[0]) == 'remove'", 30)
 
 
+def test_upscale(gimp: GimpHost, picture: np.ndarray) -> None:
+    """The whole image, whatever is selected; an edit that was asked for before finds its place in the larger one."""
+    prepare(gimp, picture)
+    gimp.run(REQUEST_OF)
+    with open_panel(gimp) as panel:
+        gimp.menu("Filters", "Scumble", "Upscale Image...")
+        panel.wait_until("named('enlarge').get_expanded()", 10)
+        panel.run("named('factor').set_active_id('2')")
+        write(panel, "slow gate", steps=5)
+        click(gimp, panel, "named('upscale')")
+        panel.run("named('generate').clicked()")
+        panel.wait_until("named('progress').get_text().endswith('(1 more waiting)')", 20)
+        gimp.screenshot("panel-upscale")
+        gimp.wait_until("image.get_width() == 640 and len(image.get_layers()) == 3", 60)
+        assert gimp.get("[mode_of(layer) for layer in image.get_layers()]") == ["fill", "upscale", ""]
+        places = "[[*l.get_offsets()[1:], l.get_width(), l.get_height()] for l in image.get_layers()]"
+        gimp.wait_until(f"{places} == [[200, 140, 160, 120], [0, 0, 640, 512], [0, 0, 640, 512]]", 10)
+        panel.run("named('enlarge').set_expanded(False)")
+
+
 def test_backend_that_is_killed(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
     """C4: the panel says what is wrong and what to do, and the result comes all the same."""
     prepare(gimp, picture)

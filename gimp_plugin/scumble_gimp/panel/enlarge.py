@@ -1,0 +1,68 @@
+"""By how much the picture is to be enlarged, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gi.repository import GLib, Gtk
+from scumble.protocol.messages import ModelInfo
+
+from ..commands import FACTOR
+from ..settings import Enlargement
+from .widgets import combo_box, fill, new_grid, spin_button
+
+AUTOMATIC = "Automatic"
+
+
+class EnlargeFold:
+    """`box` is an expander; `enlarge` is called by its button."""
+
+    def __init__(self, enlarge: Callable[[], None]) -> None:
+        self.box = Gtk.Expander(label="Upscale the image")
+        self.box.set_name("enlarge")
+        self._wanted = ""
+        tip = "An upscaler sharpens what is there; a model that paints adds detail after the prompt"
+        self._factor = combo_box("factor", FACTOR.help, lambda: None)
+        fill(
+            self._factor, {str(times): f"{times} \u00d7" for times in range(int(FACTOR.low), int(FACTOR.high) + 1)}, "2"
+        )
+        self._model = combo_box("enlarge-model", tip, lambda: None)
+        self._strength = spin_button("enlarge-strength", "How much a model that paints may change", 1, 100)
+        self.offer(())
+        self.values = Enlargement()
+        button = Gtk.Button(label="Upscale", halign=Gtk.Align.END)
+        button.set_name("upscale")
+        button.connect("clicked", lambda button: enlarge())
+        grid = new_grid(left=12)
+        rows = (("Factor:", self._factor), ("With:", self._model), ("Strength (%):", self._strength))
+        for number, (words, widget) in enumerate(rows):
+            label = Gtk.Label(label=words, xalign=0)
+            label.set_mnemonic_widget(widget)
+            grid.attach(label, 0, number, 1, 1)
+            grid.attach(widget, 1, number, 1, 1)
+        grid.attach(button, 1, len(rows), 1, 1)
+        self.box.add(grid)
+
+    @property
+    def values(self) -> Enlargement:
+        factor, model = self._factor.get_active_id(), self._model.get_active_id()
+        return Enlargement(int(factor), model or "", self._strength.get_value() / 100)
+
+    @values.setter
+    def values(self, values: Enlargement) -> None:
+        self._wanted = values.model  # the backend may not have said yet what there is
+        self._factor.set_active_id(str(values.factor))
+        self._model.set_active_id(values.model)
+        self._strength.set_value(values.strength * 100)
+
+    def unfold(self) -> None:
+        self.box.set_expanded(True)
+        GLib.idle_add(lambda: self._factor.grab_focus())  # once it has its place
+
+    def offer(self, models: Sequence[ModelInfo]) -> None:
+        named = {
+            model.id: model.name if model.kind == "upscaler" else f"{model.name} (paints)"
+            for model in sorted(models, key=lambda model: model.kind != "upscaler")
+            if model.kind != "fill"
+        }
+        fill(self._model, {"": AUTOMATIC, **named}, self._model.get_active_id() or self._wanted)
