@@ -6,11 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from scumble.client.document import Edges
 from scumble.client.editor import ControlLayer, EditSettings
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.messages import Mode
 
 from .commands import ENLARGED, EXTEND_CANVAS, GENERATE, RANDOM_SEED, REMOVE, UPSCALE, Command
+
+
+class Asked(NamedTuple):
+    """What the panel's Generate does, so that it can be done again."""
+
+    settings: EditSettings
+    edges: Edges | None
+    from_layer: bool
+    as_mask: bool
 
 
 class Enlargement(NamedTuple):

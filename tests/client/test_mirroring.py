@@ -67,6 +67,10 @@ def test_a_picture_that_was_painted_on_has_not_moved() -> None:
     assert since(read(offset=20)) == Placement()
     # Also where what was painted makes it look more like its mirror image: its rows are still there.
     assert since(read(), now=looks(read(moved(True, False)))) == Placement()
+    # Nearly symmetrical, and made darker as a whole: it looks a little more like its mirror image.
+    halves = read(lambda x, y: (min(x, 94 - x), y))
+    darker = read(lambda x, y: (min(x, 96 - x), y), offset=20)
+    assert since(darker, before=looks(halves), rows=rows(halves)) == Placement()
     # Another picture altogether tells nothing.
     assert since(read(lambda x, y: (x * 5 % 31, y * 11 % 37))) == Placement()
 

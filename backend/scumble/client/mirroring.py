@@ -8,6 +8,10 @@ from typing import Mapping, Optional
 from ..protocol.geometry import Bounds, Size
 from .placement import LEAST_ROWS, Looks, Placement, Read, alike, difference, sample, tells
 
+CLEARLY = 2
+"""How many times more a picture must look like its mirror image than like itself to be taken for it without proof: what is
+nearly symmetrical, and was repainted as a whole, has not moved."""
+
 
 def mirroring_since(
     rows: Mapping[Bounds, bytes], before: Looks, canvas: Size, now: Looks, read: Read
@@ -35,7 +39,9 @@ def mirroring_since(
     )
     if not turned and _in_place(rows, placement, read):
         return placement
-    return None if alike(was, shown[likely]) else Placement()
+    plain = difference(was, shown[False, False, False])
+    is_clear = alike(was, shown[likely]) and difference(was, shown[likely]) * CLEARLY <= plain
+    return None if is_clear else Placement()
 
 
 def _in_place(rows: Mapping[Bounds, bytes], placement: Placement, read: Read) -> bool:

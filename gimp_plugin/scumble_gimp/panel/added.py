@@ -10,7 +10,7 @@ from scumble.client.editor import ControlLayer
 from scumble.protocol.messages import AdapterInfo, AdapterKind, LoraUse
 
 from ..commands import PREPROCESSORS
-from .widgets import GAP, combo_box, cross, fill, row_of, spin_button
+from .widgets import GAP, column_of, combo_box, cross, fill, row_of, spin_button
 
 CHOOSE, VISIBLE, GONE = "Choose\u2026", "Visible picture", "Not in this image"
 Offers = Mapping[str, Mapping[str, str]]
@@ -25,9 +25,9 @@ class AddedFold:
         self.box.set_name("added")
         self._loras = _Rows("lora", "Add a LoRA", _LoraLine, changed)
         self._controls = _Rows("control", "Add a Control", _ControlLine, changed)
-        column = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP, margin_start=12, margin_top=GAP)
-        for rows in (self._loras, self._controls):
-            column.pack_start(rows.box, False, False, 0)
+        column = column_of(self._loras.box, self._controls.box)
+        column.set_margin_start(12)
+        column.set_margin_top(GAP)
         self.box.add(column)
 
     @property
@@ -145,13 +145,11 @@ class _ControlLine:
         self._start = _percent(f"{name}-start", f"{part}: from here", 0, changed)
         self._end = _percent(f"{name}-end", f"{part}: to here", 100, changed)
         self.remove = cross(f"{name}-remove")
-        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
-        for row in (
+        self.box = column_of(
             row_of(self._adapter, self._weight, self.remove),
             row_of(self._layer, self._preprocessor),
             row_of(Gtk.Label(label="Steps (%):"), self._start, Gtk.Label(label="\u2013"), self._end),
-        ):
-            self.box.pack_start(row, False, False, 0)
+        )
 
     @property
     def value(self) -> ControlLayer | None:

@@ -54,6 +54,22 @@ def row_of(*widgets: Any) -> Any:
     return row
 
 
+def column_of(*widgets: Any, spacing: int = GAP, margin: int = 0, growing: Any = None) -> Any:
+    """One below the other; one of them may take the room that is left."""
+    column = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=spacing, margin=margin)
+    for widget in widgets:
+        column.pack_start(widget, widget is growing, widget is growing, 0)
+    return column
+
+
+def scrolled(content: Any) -> Any:
+    """Up and down only; what has the focus is in sight."""
+    window = Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER)
+    window.add(content)
+    content.set_focus_vadjustment(window.get_vadjustment())
+    return window
+
+
 def new_grid(left: int = 0) -> Any:
     made = Gtk.Grid(column_spacing=GAP, row_spacing=GAP)
     made.set_margin_start(left)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gi.repository import Gdk, GimpUi, GLib, Gtk
 from scumble.client.client import Client
 from scumble.client.document import Edges
-from scumble.client.editor import CanvasChanged, Editor, EditSettings
+from scumble.client.editor import CanvasChanged, Editor
 from scumble.client.events import Connected, Event, Finished, Lost, Received
 from scumble.client.modes import choose_mode
 from scumble.home import Home
@@ -37,6 +37,7 @@ from ..backend import make_client, with_ids
 from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH, UPSCALE
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
+from ..settings import Asked, Enlargement
 from ..words import MODES, command_in, error_words, models_words
 from .enlarge import EnlargeFold
 from .form import Form
@@ -47,19 +48,11 @@ from .notice import Notice
 from .progress import ProgressView
 from .results import Results, Variant
 from .situation import NEW_IMAGE, Situation
+from .widgets import column_of, scrolled
 
 LOOK_MILLISECONDS = 400
 REFINED = float(STRENGTH.default) / 100
 WIDTH, HEIGHT = 340, 760
-
-
-class Asked(NamedTuple):
-    """What Generate does, so that it can be done again."""
-
-    settings: EditSettings
-    edges: Edges | None
-    from_layer: bool
-    as_mask: bool
 
 
 class Panel:
@@ -94,23 +87,22 @@ class Panel:
         self.form = Form()
         self.progress = ProgressView(self.cancel)
         self.results = Results(self.apply, self.discard)
-        self.history = History(self._client_history, self.reuse, self.bring_back)
+        self.history = History(lambda: self._client.history(), self.reuse, self.bring_back)
         self.enlarge = EnlargeFold(self.upscale)
         self._situation = Situation(self.generate)
-        content = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=12, margin=12)
-        form = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
-        for widget in (self.form.box, self.enlarge.box):
-            form.pack_start(widget, False, False, 0)
-        for widget in (self._situation.target, form, self._situation.actions, self.progress.box):
-            content.pack_start(widget, False, False, 0)
-        content.pack_start(self.results.box, True, True, 0)
-        content.pack_start(self.history.box, False, False, 0)
-        scrolled = Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER)
-        scrolled.add(content)
-        content.set_focus_vadjustment(scrolled.get_vadjustment())  # what has the focus is in sight
-        whole = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
-        whole.pack_start(self.notice.bar, False, False, 0)
-        whole.pack_start(scrolled, True, True, 0)
+        content = column_of(
+            self._situation.target,
+            column_of(self.form.box, self.enlarge.box),
+            self._situation.actions,
+            self.progress.box,
+            self.results.box,
+            self.history.box,
+            spacing=12,
+            margin=12,
+            growing=self.results.box,
+        )
+        page = scrolled(content)
+        whole = column_of(self.notice.bar, page, spacing=0, growing=page)
         self.window.add(whole)
         whole.show_all()
         self._situation.button.set_can_default(True)
@@ -173,9 +165,8 @@ class Panel:
         store_values(self._home, self.form.settings)
 
     def remove(self) -> None:
-        settings = dataclasses.replace(
-            self.form.settings, mode="remove", prompt="", model=None, strength=1.0, count=1, seed=None
-        )
+        plain = {"prompt": "", "model": None, "strength": 1.0, "count": 1, "seed": None, "loras": (), "controls": ()}
+        settings = dataclasses.replace(self.form.settings, mode="remove", **plain)
         self._start(Asked(settings, None, self.form.from_layer, self.form.as_mask))
 
     def upscale(self) -> None:
@@ -254,7 +245,11 @@ class Panel:
         self.results.remove(variant[0])
 
     def reuse(self, entry: HistoryEntry) -> None:
-        self.form.show_settings(vars(entry.request))
+        values = dict(vars(entry.request))
+        if entry.request.mode == "upscale":
+            model, strength = values.pop("model"), values.pop("strength")
+            self.enlarge.values = Enlargement(entry.request.factor, model or "", strength)
+        self.form.show_settings(values)
 
     def bring_back(self, entry: HistoryEntry) -> None:
         self._client.resume(entry.job)
@@ -369,9 +364,6 @@ class Panel:
         self.notice.say(f"{error.message} {error.hint}".strip())
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
-
-    def _client_history(self) -> None:
-        self._client.history()
 
     def _canvas_of(self, job: str) -> Size:
         result = self._editor.result(job)

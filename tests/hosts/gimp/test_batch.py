@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scumble.editing.plan import Source
+from scumble.editing.planner import plan_edit
+from scumble.fill.migan import TRAITS as FILL
 from scumble.home import Home
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest
 from scumble_gimp.commands import COMMANDS
 
 from ..gimp_host import GimpConsole
@@ -126,6 +131,29 @@ def test_extend(console: GimpConsole, picture: np.ndarray, kind: str, edges: str
 def test_extend_to_a_target(console: GimpConsole, picture: np.ndarray, target: str) -> None:
     """By the fill model."""
     extend(console, picture, "8 bit", target, *TARGETS[target])
+
+
+def test_extend_beyond_the_models_reach(console: GimpConsole, picture: np.ndarray) -> None:
+    """In overlapping passes, each of which goes on where those before have ended: none of the steepest steps from one
+    column to the next lies where a pass ends."""
+    wide = 700
+    added = Bounds(WIDTH, 0, wide, HEIGHT)
+    request = EditRequest("outpaint", Size(WIDTH, HEIGHT), Bounds(0, 0, WIDTH, HEIGHT), added)
+    plan = plan_edit(request, Source(picture, np.full((HEIGHT, wide), 255, np.uint8)), FILL)
+    ends = {plan.crop.x + end for part in plan.tiles for end in (part.left, part.right)} | {WIDTH}
+    assert plan.size == plan.crop.size
+    assert len(plan.tiles) > 2
+    console.new_image(picture)
+    done = console.get(f"call('scumble-extend-canvas', image, right={wide})", timeout=240)
+    assert done.get("bounds") == list(added), done
+    new = console.pixels("image.get_layers()[0]", 0, 0, wide, HEIGHT)
+    assert (new[..., 3] == 255).all()
+    np.testing.assert_array_equal(console.pixels("image.get_layers()[1]", 0, 0, WIDTH, HEIGHT), picture)
+    columns = np.hstack([picture, new])[..., :3].astype(float).mean(axis=0)
+    steps = np.abs(np.diff(columns, axis=0)).max(axis=1)
+    near = np.array([min(abs(x + 1 - end) for end in ends) <= 3 for x in range(len(steps))])
+    assert steps[near].max() < np.percentile(steps[WIDTH:], 97)
+    console.run("image.delete()")
 
 
 def extend(

@@ -82,7 +82,8 @@ def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
 
         # What was done before is there to be used again.
         panel.run("named('history').set_expanded(True)")
-        panel.wait_until("len(named('history-list').get_children()) == 2", 30)
+        newest = "[row.entry.request.prompt for row in named('history-list').get_children()][:2]"
+        panel.wait_until(f"{newest} == ['slow wall', 'a red brick wall']", 30)
         panel.run("named('history-list').select_row(named('history-list').get_children()[1])")
         panel.run("named('reuse').clicked()")
         prompt = "named('prompt').get_buffer().get_property('text')"
