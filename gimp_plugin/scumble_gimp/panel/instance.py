@@ -12,6 +12,8 @@ from gi.repository import Gimp, GimpUi, GLib, GObject  # noqa: E402
 from scumble.home import Home  # noqa: E402
 
 FORWARD = "scumble-panel-forward"
+NONE = 0
+"""Id of no image."""
 
 
 def forward(command: str, image: Any | None) -> bool:
@@ -21,7 +23,7 @@ def forward(command: str, image: Any | None) -> bool:
         return False
     config = procedure.create_config()
     config.set_property("command", command)
-    config.set_property("image", image)
+    config.set_property("image", NONE if image is None else image.get_id())
     return bool(procedure.run(config).index(0) == Gimp.PDBStatusType.SUCCESS)
 
 
@@ -42,9 +44,9 @@ def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None
 
 def _offer(plugin: Any, panel: Any) -> None:
     def receive(procedure: Any, config: Any, data: Any) -> Any:
-        command, image = config.get_property("command"), config.get_property("image")
+        command, number = config.get_property("command"), config.get_property("image")
         # Not at once: GIMP waits for the answer, and what the panel does asks GIMP in turn.
-        GLib.idle_add(lambda: panel.forwarded(command, image) and False)
+        GLib.idle_add(lambda: panel.forwarded(command, Gimp.Image.get_by_id(number)) and False)
         return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
 
     procedure = Gimp.Procedure.new(plugin, FORWARD, Gimp.PDBProcType.TEMPORARY, receive, None)
@@ -52,6 +54,8 @@ def _offer(plugin: Any, panel: Any) -> None:
     procedure.set_attribution("The Scumble maintainers", "The Scumble maintainers, Apache-2.0", "2026")
     flags = GObject.ParamFlags.READWRITE
     procedure.add_string_argument("command", "Command", "Name of one of Scumble's procedures", "", flags)
-    procedure.add_image_argument("image", "Image", "The image", True, flags)
+    # Not the image itself, of which libgimp would ask GIMP whether it is valid: this may come while the panel waits for an
+    # answer, and would take that for its own.
+    procedure.add_int_argument("image", "Image", "The image's id; 0: none", NONE, 2**31 - 1, NONE, flags)
     plugin.add_temp_procedure(procedure)
     plugin.persistent_enable()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from diffusers import UNet2DConditionModel
 from scumble.client.launcher import find_backend
+from scumble.client.settings import update_settings
 from scumble.home import Home
 
 from tests.conftest import REPOSITORY
@@ -97,9 +98,10 @@ def running(
 
 
 @pytest.fixture
-def gimp(running: GimpHost) -> Iterator[GimpHost]:
-    """Nothing is open, and nothing of ours runs."""
+def gimp(running: GimpHost, backend: Backend) -> Iterator[GimpHost]:
+    """Nothing is open, nothing of ours runs, and the next panel knows of none before it."""
     started.append(running)
+    update_settings(backend.home, gimp_session=None)
     yield running
     for pid in runs(running):  # of a test that has failed
         os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,25 @@ def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) ->
         gimp.wait_until("len(image.get_layers()) == 5 and mode_of(image.get_layers()[0]) == 'remove'", 30)
 
 
+def test_menu_items_come_while_the_panel_asks_gimp(gimp: GimpHost, picture: np.ndarray) -> None:
+    """No answer of GIMP is taken for another's."""
+    prepare(gimp, picture)
+    forward = (
+        "procedure = Gimp.get_pdb().lookup_procedure('scumble-panel-forward')\n"
+        "config = procedure.create_config()\n"
+        "config.set_property('command', 'scumble-fill-selection')\n"
+        "config.set_property('image', image.get_id())\n"
+        "result = procedure.run(config).index(0) == Gimp.PDBStatusType.SUCCESS"
+    )
+    with open_panel(gimp) as panel, ThreadPoolExecutor(1) as pool:
+        panel.run("asked = Gimp.get_images()[0]")
+        asking = pool.submit(panel.get, "sum(asked.get_width() != 320 or not asked.is_valid() for _ in range(20000))")
+        done = [gimp.run(forward) for _ in range(100)]
+        assert not asking.done(), "it did not ask all the time"
+        assert asking.result() == 0
+        assert all(done)
+
+
 def test_upscale(gimp: GimpHost, picture: np.ndarray) -> None:
     """The whole image, whatever is selected; an edit that was asked for before finds its place in the larger one."""
     prepare(gimp, picture)
@@ -265,8 +285,9 @@ def test_upscale(gimp: GimpHost, picture: np.ndarray) -> None:
         gimp.menu("Filters", "Scumble", "Upscale Image...")
         panel.wait_until("named('enlarge').get_expanded()", 10)
         panel.run("named('factor').set_active_id('2')")
-        write(panel, "slow gate", steps=5)
+        write(panel, "slow gate", steps=20)
         click(gimp, panel, "named('upscale')")
+        write(panel, "quick gate", steps=1)
         panel.run("named('generate').clicked()")
         panel.wait_until("named('progress').get_text().endswith('(1 more waiting)')", 20)
         gimp.screenshot("panel-upscale")
