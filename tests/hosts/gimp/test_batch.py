@@ -136,7 +136,7 @@ def test_extend_to_a_target(console: GimpConsole, picture: np.ndarray, target: s
 def test_extend_beyond_the_models_reach(console: GimpConsole, picture: np.ndarray) -> None:
     """In overlapping passes, each of which goes on where those before have ended: none of the steepest steps from one
     column to the next lies where a pass ends."""
-    wide = 700
+    wide = 500
     added = Bounds(WIDTH, 0, wide, HEIGHT)
     request = EditRequest("outpaint", Size(WIDTH, HEIGHT), Bounds(0, 0, WIDTH, HEIGHT), added)
     plan = plan_edit(request, Source(picture, np.full((HEIGHT, wide), 255, np.uint8)), FILL)
