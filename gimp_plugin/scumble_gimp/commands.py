@@ -98,6 +98,7 @@ PREPROCESSORS = {
     "invert": "Black strokes",
     "blur": "Blurred",
     "luminance": "Brightness",
+    "depth": "Depth",
 }
 CONTROLS = (
     Argument("control-model", "Control network", "Name or id of a control network; empty: none", ""),
