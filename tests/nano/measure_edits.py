@@ -69,7 +69,7 @@ def follow(
 
 
 def drawing(scene: world.Scene) -> Pixels:
-    return np.asarray(world.render(scene))
+    return np.array(world.render(scene))
 
 
 def centred(scene: world.Scene) -> world.Scene:
