@@ -20,10 +20,17 @@ pytestmark = pytest.mark.slow
 SEEDS = range(8)
 
 
+@pytest.fixture(params=["nano", "nano_xl"])
+def model(request: pytest.FixtureRequest) -> DiffusionEngine:
+    """nano-sd, and nano-sdxl with its two text encoders and the prompt as a whole."""
+    engine: DiffusionEngine = request.getfixturevalue(request.param)
+    return engine
+
+
 @pytest.mark.parametrize("colour", world.COLOURS)
-def test_colour_and_background_are_those_of_the_prompt(nano: DiffusionEngine, eyes: Eyes, colour: str) -> None:
+def test_colour_and_background_are_those_of_the_prompt(model: DiffusionEngine, eyes: Eyes, colour: str) -> None:
     for background, words in (("brick", "on a brick wall"), ("sky", "in the sky")):
-        picture = paint(nano, f"a {colour} heart in the center {words}", seed=3)
+        picture = paint(model, f"a {colour} heart in the center {words}", seed=3)
         assert share(picture[0], colour) > 0.05
         assert eyes.background(tensor(picture)) == [background]
 
@@ -56,10 +63,10 @@ def test_two_objects_keep_their_colours_apart(nano: DiffusionEngine, eyes: Eyes)
     assert right >= 6
 
 
-def test_a_weight_gives_a_colour_more_or_less_of_the_picture(nano: DiffusionEngine) -> None:
+def test_a_weight_gives_a_colour_more_or_less_of_the_picture(model: DiffusionEngine) -> None:
     """A prompt without weights is the same as one with weights of 1, so a grammar that ignored them would fail."""
     areas = {
-        weight: [share(paint(nano, f"a ({colour}:{weight}) square in the center on a brick wall", seed)[0], colour)
+        weight: [share(paint(model, f"a ({colour}:{weight}) square in the center on a brick wall", seed)[0], colour)
                  for colour, seed in zip(("blue", "yellow", "white", "green") * 2, SEEDS, strict=True)]
         for weight in (0.5, 1.0, 1.5)
     }  # fmt: skip
@@ -81,14 +88,14 @@ def test_brackets_are_weights(nano: DiffusionEngine) -> None:
     ("negative", "gone"), [("a {colour} circle", (7, 8)), ("{colour}", (5, 8)), ("a brick wall", (0, 2))]
 )
 def test_a_negative_prompt_takes_away_the_colour_that_it_names(
-    nano: DiffusionEngine, eyes: Eyes, negative: str, gone: tuple[int, int]
+    model: DiffusionEngine, eyes: Eyes, negative: str, gone: tuple[int, int]
 ) -> None:
     """Shapes of no named colour have one all the same; named as negative, it is gone, if less surely by its word alone."""
     text, counted = "a circle in the center on a purple background", 0
     for seed in SEEDS:
-        before = paint(nano, text, seed)
+        before = paint(model, text, seed)
         colour = eyes.objects(tensor(before), at_least=0)[0][0].colour
-        after = paint(nano, text, seed, negative=negative.format(colour=colour))
+        after = paint(model, text, seed, negative=negative.format(colour=colour))
         counted += share(after[0], colour) < 0.5 * share(before[0], colour)
     assert gone[0] <= counted <= gone[1]
 
