@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scumble.diffusion.engine import DiffusionEngine
 
 from . import world
-from .judge import Eyes
+from .judge import Eyes, share
 from .measure_edits import around, drawing
 from .painting import edit, tensor
 
@@ -50,3 +53,21 @@ def test_it_sees_what_surrounds_the_hole(nano_inpaint: DiffusionEngine) -> None:
         rows, columns = np.nonzero(mask)
         corner = after[rows.max() - 9 : rows.max() - 1, columns.max() - 9 : columns.max() - 1]
         assert np.abs(corner.mean((0, 1)) - before[-4, -4]).max() < 40
+
+
+def test_at_a_low_strength_inpaint_weights_keep_what_is_there(
+    nano_inpaint: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to a strength they work as a plain model does (`Defaults.inpaint_above`); told of the hole, they paint it anew."""
+    before, mask = drawing(world.Scene("sky", (STAR,), 1)), around(STAR)
+
+    def red() -> float:
+        words = "a blue circle on the left in the sky"
+        edits = [edit(nano_inpaint, before, mask, mode="refine", prompt=words, strength=0.45, seed=s) for s in range(4)]
+        return float(np.mean([share(each.picture, "red") for each in edits]))
+
+    kept, family = red(), copy(nano_inpaint.family)
+    monkeypatch.setattr(family, "defaults", replace(family.defaults, inpaint_above=0.0), raising=True)
+    monkeypatch.setattr(nano_inpaint, "family", family)
+    assert kept > 0.04
+    assert red() < 0.7 * kept

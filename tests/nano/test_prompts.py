@@ -44,6 +44,14 @@ def test_tags_and_parts_say_what_sentences_say(nano: DiffusionEngine, eyes: Eyes
     assert eyes.background(pictures).count("brick") >= 7
 
 
+@pytest.mark.parametrize("text", [f"blue heart, {'and ' * 80}, brick wall", f"brick wall, {'and ' * 80}, blue heart"])
+def test_what_stands_behind_75_tokens_counts(nano: DiffusionEngine, eyes: Eyes, text: str) -> None:
+    pictures = tensor(np.concatenate([paint(nano, text, seed) for seed in range(4)]))
+    hearts = [bool(seen) and (seen[0].colour, seen[0].shape) == ("blue", "heart") for seen in eyes.objects(pictures)]
+    assert sum(hearts) >= 3
+    assert eyes.background(pictures).count("brick") >= 3
+
+
 def test_shapes_and_places_are_those_of_the_prompt(nano: DiffusionEngine, eyes: Eyes) -> None:
     """Of pairs of colour and shape that training never showed."""
     rng, right = random.Random(20), 0
