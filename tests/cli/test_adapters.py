@@ -84,11 +84,11 @@ def test_each_reference_has_the_options_that_follow_it(here: Path, capsys: pytes
         (["--control", "photo.png", "--control-model", "nowhere"], 4, "no ControlNet with the name nowhere"),
         (["--control", "photo.png"], 2, "--control-model"),
         (["--control", "photo.png", "--control-model", "edges"], 2, "400 x 300 pixels and the picture 64 x 48"),
-        (["--control", "gone.png", "--control-model", "edges"], 4, "gone.png"),
+        (["--control", "gone.png", "--control-model", "edges"], 2, "gone.png"),
         (["--control", "mask.png", "--control-model", "edges", "--control-start", "1"], 2, "ends before it starts"),
         (["--reference", "photo.png"], 2, "--reference-adapter"),
         (["--reference", "photo.png", "--reference-adapter", "edges"], 4, "no IP-Adapter with the name edges"),
-        (["--reference", "gone.png", "--reference-adapter", "look"], 4, "gone.png"),
+        (["--reference", "gone.png", "--reference-adapter", "look"], 2, "gone.png"),
         (["--model", "ink.safetensors"], 2, "ink is no model"),
     ],
 )

@@ -180,6 +180,15 @@ def test_without_a_prompt_the_fill_model_removes(here: Path, capsys: pytest.Capt
     assert (said["mode"], said["model"]) == ("remove", "fill-1")
 
 
+@pytest.mark.parametrize("name", ["sd-1", "Plain", "plain"])
+def test_a_model_may_be_named(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert (
+        edit("img2img", "photo.png", "--prompt", "a cat", "--strength", 0.5, "--model", name, "-o", "out.png", "--json")
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["model"] == "sd-1"
+
+
 INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-o", "out.png"]
 
 
@@ -198,7 +207,8 @@ INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-
         ([*INPAINT, "--seed", "-1"], 2, "seed"),
         ([*INPAINT, "--clip-skip", "0"], 2, "clip skip"),
         ([*INPAINT, "--resolution", "9"], 2, "resolution"),
-        ([*INPAINT, "--model", "nonsense"], 4, "model"),
+        ([*INPAINT, "--model", "nonsense"], 4, "There is no model nonsense"),
+        ([*INPAINT, "--control", "nowhere.png", "--control-model", "edges"], 2, "There is no file nowhere.png"),
         ([*INPAINT, "--count", "60"], 4, "images"),
         (["outpaint", "photo.png", "-o", "out.png"], 2, "does not grow"),
         (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "oom", "-o", "out.png"], 4, "memory"),

@@ -104,7 +104,10 @@ def make_parser() -> argparse.ArgumentParser:
     upscale.add_argument("--factor", type=_whole(2, 4), default=2, help="2 (default), 3 or 4")
     _add_edit(upscale, strength=0.35)
     upscale.add_argument(
-        "--upscaler", dest="model", metavar="FILE", help="an upscaler's file or id: no prompt, no steps, much quicker"
+        "--upscaler",
+        dest="model",
+        metavar="FILE",
+        help="an upscaler's file, name or id: no prompt, no steps, much quicker",
     )
 
     models = commands.add_parser("models", help="list, add, fetch or remove models")
@@ -129,7 +132,7 @@ def _add_edit(command: argparse.ArgumentParser, needs: Sequence[str] = (), stren
     command.add_argument("--prompt", default="", required="prompt" in needs)
     command.add_argument("--negative", default="", help="what not to paint")
     command.add_argument("--clip-skip", type=int, default=1, metavar="N", help="text encoder's layer from the end (1)")
-    command.add_argument("--model", help="id from `scumble models list`, or a model's file or folder")
+    command.add_argument("--model", help="name or id from `scumble models list`, or a model's file or folder")
     command.add_argument(
         "--strength", type=float, default=strength, required="strength" in needs, help="0..1, 1 = anew"
     )

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..client.document import Edges
 from ..client.editor import Editor, EditSettings, RegionLayer, prepare
 from ..client.events import Finished
 from ..home import Home, find_home
-from ..protocol.errors import BadRequest
+from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.geometry import Size
 from ..protocol.messages import Mode, ModelInfo, Progress, Result
 from ..protocol.schema import to_json
@@ -45,11 +45,17 @@ def run(args: argparse.Namespace) -> int:
     model = _added_model(args, home)
     inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *picture_files(args)]
     inputs += [Path(mask) for mask, _ in args.region]
+    _check_inputs(inputs)
     note = pending_file(home, vars(args), inputs)
     before = read_pending(note)
     with connected(home, session=before.session if before else None) as (client, welcome):
         if model is not None:
             refresh(client)
+        elif args.model is not None:
+            # Perhaps it has come since the backend looked.
+            model = _named(args.model, welcome.models) or _named(args.model, refresh(client).models)
+            if model is None:
+                raise ModelMissing(f"There is no model {args.model}.", "See what there is: scumble models list")
         editor = Editor(client)
         settings = replace(
             _settings(args, model),
@@ -115,8 +121,15 @@ def _open(args: argparse.Namespace) -> PictureDocument:
     return PictureDocument.open(args.image, args.mask if args.command == "inpaint" else None)
 
 
+def _check_inputs(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise BadRequest(f"There is no file {path}.", "Check its name.")
+
+
 def _added_model(args: argparse.Namespace, home: Home) -> ModelInfo | None:
-    """The model that `--model` names by its file or folder, put into the store; None for an id. Raises BadRequest."""
+    """The model that `--model` names by its file or folder, put into the store; None for an id or a name. Raises
+    BadRequest."""
     if args.model is None or not Path(args.model).expanduser().exists():
         return None
     from ..models.store import ModelStore
@@ -128,6 +141,11 @@ def _added_model(args: argparse.Namespace, home: Home) -> ModelInfo | None:
             "Use --lora, --control-model or --reference-adapter.",
         )
     return info
+
+
+def _named(name: str, models: Iterable[ModelInfo]) -> ModelInfo | None:
+    """The one with this id, or with this name in capitals or not."""
+    return next((model for model in models if name == model.id or name.casefold() == model.name.casefold()), None)
 
 
 def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings:
