@@ -7,7 +7,9 @@ import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from scumble import cli
 from scumble.home import Home
 from scumble.models.store import ModelStore
@@ -99,6 +101,10 @@ def test_list_all_tells_what_cannot_be_used(here: Home, capsys: pytest.CaptureFi
     here.models.mkdir()
     (here.models / "flux.gguf").write_bytes(gguf(b"flux"))
     (here.models / "old.ckpt").write_bytes(pickle.dumps({}, 2))
+    tiny = here.models / "TAESD"
+    tiny.mkdir()
+    (tiny / "config.json").write_text('{"_class_name": "AutoencoderTiny"}')
+    save_file({"decoder.layers.0.weight": np.zeros((64, 4, 3, 3), "f2")}, tiny / "diffusion_pytorch_model.safetensors")
     with server(here):
         assert cli.main(["models", "list", "--all"]) == 0
         said = capsys.readouterr().out
@@ -109,9 +115,13 @@ def test_list_all_tells_what_cannot_be_used(here: Home, capsys: pytest.CaptureFi
     assert "control-1  Edges (ControlNet for sd1, 1 MB)" in said
     assert "embedding-1  Oil-Style (textual inversion for sd1, 4 kB)" in said
     assert "not usable yet    flux (GGUF FLUX.1 model, 0 kB)" in said
+    assert "for previews      TAESD (autoencoder for Stable Diffusion, " in said
     assert "old.ckpt: This model is a pickle" in said
     assert "convert" in said
     assert [model["id"] for model in told["models"]] == ["fill-1", "sd-1"]
     assert [adapter["kind"] for adapter in told["adapters"]] == ["lora", "control", "embedding", "reference"]
-    assert (told["others"][0]["what"], told["others"][0]["base"]) == ("model", "GGUF FLUX.1")
+    assert {(other["what"], other["base"]) for other in told["others"]} == {
+        ("model", "GGUF FLUX.1"),
+        ("autoencoder", "Stable Diffusion"),
+    }
     assert told["unreadable"][0]["name"] == "old.ckpt"

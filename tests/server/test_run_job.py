@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scumble.editing.plan import Cancelled
+from scumble.editing.plan import Cancelled, Pixels
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import decode
 from scumble.protocol.messages import Progress, Stage
@@ -53,6 +53,24 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.parametrize(("takes", "shown"), [(0.0, [1, 2, 3, 4, 5, 6]), (0.1, [1, 3, 5]), (1.0, [1])])
+def test_previews_take_a_thirtieth_of_the_time_at_most(takes: float, shown: list[int]) -> None:
+    """Steps of two seconds: a preview that takes a tenth of a second is due every three seconds, one of a second hardly."""
+    clock, sent = Clock(), []
+    report = Reporter("0" * 32, 1, sent.append, lambda: False, 1.0, clock)
+
+    def preview() -> Pixels:
+        clock.now += takes
+        return np.zeros((8, 8, 3), np.uint8)
+
+    report("denoising", 0, 6)
+    for step in range(1, 7):
+        clock.now += 2.0
+        report("denoising", step, 6, preview)
+    decoded = [decode(payload) for payload in sent]
+    assert [message.step for message, buffers in decoded if buffers and isinstance(message, Progress)] == shown
 
 
 def test_reporter_tells_steps_and_seconds_and_keeps_the_time_of_each_phase() -> None:

@@ -93,6 +93,8 @@ def _line(info: ModelInfo | AdapterInfo) -> str:
 
 def _print_all(found: ModelList, store: ModelStore, as_json: bool) -> None:
     """Also what Scumble recognises and cannot use yet, and what it does not read and why."""
+    from ..diffusion.kinds import TINY
+
     others, problems = store.others(), store.problems()
     if as_json:
         told = {
@@ -109,7 +111,8 @@ def _print_all(found: ModelList, store: ModelStore, as_json: bool) -> None:
         return
     _print(found, as_json=False)
     for other in others:
-        print(f"not usable yet    {other.name} ({_described(str(other.kind), other.bytes, other.licence)})")
+        use = "for previews  " if other.name.casefold() in TINY.values() else "not usable yet"
+        print(f"{use}    {other.name} ({_described(str(other.kind), other.bytes, other.licence)})")
     for name, why in problems:
         print(f"not read          {name}: {why.message} {why.hint}")
 

@@ -36,6 +36,7 @@ from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
 from .recent import Recent
 from .references import Glance, References
+from .tiny import find_tiny
 from .wildcards import draw, read_lists
 
 REFINE_AREA = {"cpu": 4, "gpu": 16}
@@ -56,8 +57,8 @@ class DiffusionEngine:
     rounding of its format, as GPUs add up in another order in a batch of another size."""
 
     def __init__(self, model: Model, family: Family, home: Home | None = None, memory: Memory | None = None) -> None:
-        """`home`: where wildcards and textual inversions are; without it there are none. `memory`: of the device, where it
-        is not to be asked."""
+        """`home`: where wildcards, textual inversions and a tiny autoencoder are; without it there are none. `memory`: of
+        the device, where it is not to be asked."""
         self.model = model
         self.family = family
         self._lists = read_lists(home.wildcards if home else None)
@@ -68,6 +69,7 @@ class DiffusionEngine:
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
         self._latents: Recent[tuple[bytes, int], Tensor] = Recent(16)
         self._depths: Recent[bytes, Pixels] = Recent(8)
+        self.tiny = find_tiny(home.models, family.name, model) if home else None
         self._memory = memory or read_memory(model.device)
         self._thrifty = False
         model.residents.settle(self._memory)

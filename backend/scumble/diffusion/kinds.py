@@ -57,6 +57,9 @@ _PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_pro
 """Of an IP-Adapter as first published, of a "full" one (every patch of the picture), of a "plus" one."""
 _FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
+TINY = {"sd1": "taesd", "sd2": "taesd", "sdxl": "taesdxl"}
+"""Family -> the folder among Scumble's models, in capitals or not, of the tiny autoencoder that previews its latents, as
+`models pull` calls it. Nothing in their files tells the two apart."""
 _LONGEST = 150
 """Tokens of a textual inversion; those that are used have up to 75, a matrix of a model has more rows."""
 _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}

@@ -207,7 +207,8 @@ class Pictures:
         most = int(PREVIEW * self.model.identity.native / self.model.scale)
         if max(estimate.shape[2:]) > most:
             estimate = F.interpolate(estimate, scale_factor=most / max(estimate.shape[2:]), mode="area")
-        return pixels(self.model.preview(estimate.to(self.model.dtype)).float())
+        show = self.engine.tiny or self.model.preview
+        return pixels(show(estimate.to(self.model.dtype)).float())
 
     def _pulse(self) -> None:
         """After each part: a cancel must not wait for the whole step (C5)."""

@@ -13,7 +13,10 @@ from ..protocol.frames import encode
 from ..protocol.messages import Buffer, Progress, Stage
 
 PREVIEW_EVERY = 0.3
-"""Least seconds between two previews: each holds the model up a little, and the eye needs no more."""
+"""Least seconds between two previews: the eye needs no more."""
+PREVIEW_SHARE = 1 / 30
+"""Of the time, at most, that goes into previews: each holds the model up, and on a CPU one by a tiny autoencoder takes a
+tenth of a step."""
 PHASES: dict[Stage, str] = {
     "queued": "queue",
     "loading": "load",
@@ -61,7 +64,7 @@ class Reporter:
         self._clock = clock
         self._phase = ""
         self._since = clock()
-        self._previewed = -math.inf
+        self._next_preview = -math.inf
         self._seconds: dict[str, float] = {}
         self._step_times: list[float] = []
         self._step = self._steps = 0
@@ -111,8 +114,9 @@ class Reporter:
 
     def _picture(self, preview: Callable[[], Pixels] | None) -> tuple[Buffer, ...]:
         now = self._clock()
-        if preview is None or now - self._previewed < PREVIEW_EVERY:
+        if preview is None or now < self._next_preview:
             return ()
-        self._previewed = now
         # zlib: plug-ins have no decoder of their own for png and webp
-        return (encode_pixels(preview(), "preview", "zlib"),)
+        picture = encode_pixels(preview(), "preview", "zlib")
+        self._next_preview = now + max(PREVIEW_EVERY, (self._clock() - now) / PREVIEW_SHARE)
+        return (picture,)
