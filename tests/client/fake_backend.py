@@ -69,8 +69,9 @@ class Peer:
         self.say(Progress(submit.job, "denoising", step, 20))
 
     def drop(self) -> None:
-        """The connection breaks without a word."""
-        self._websocket.socket.shutdown(2)
+        """The connection breaks without a word, if the client has not closed it already."""
+        with contextlib.suppress(OSError):
+            self._websocket.socket.shutdown(2)
 
     def wait_for_end(self) -> None:
         with contextlib.suppress(ConnectionClosed):
