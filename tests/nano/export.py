@@ -40,6 +40,10 @@ def _save_parts(unet: Any, vae: AutoencoderKL, folder: Path, pipeline: str, more
     shutil.rmtree(folder, ignore_errors=True)
     copy.deepcopy(unet).half().cpu().save_pretrained(folder / "unet")
     copy.deepcopy(vae).half().cpu().save_pretrained(folder / "vae")
+    description = folder / "vae" / "config.json"
+    said = json.loads(description.read_text())
+    said.pop("_name_or_path", None)  # where it lay while it was trained is nobody's business
+    _write(description, said)
     shutil.copytree(parts.CLIP, folder / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", parts.SCHEDULER)
     _write(
