@@ -32,7 +32,7 @@ def offer(name: str, data: bytes) -> Iterator[Parcel]:
     open). Where shared memory has no room (containers often get 64 MiB) the data travels in the pipe."""
     segment = None
     try:
-        segment = SharedMemory(name, create=True, size=max(1, len(data)))
+        segment = _made(name, max(1, len(data)))
         _reserve(segment)
     except OSError:
         if segment is not None:
@@ -66,6 +66,25 @@ def discard(name: str) -> None:
         return
     segment.close()
     segment.unlink()
+
+
+def _made(name: str, size: int) -> SharedMemory:
+    """A new segment. Raises OSError.
+
+    Python's tracker removes what killed processes leave behind; it is told before there is anything, as SharedMemory tells
+    it afterwards, and a kill in between would leave the segment.
+    """
+    if os.name != "posix":
+        return SharedMemory(name, create=True, size=size)
+    from multiprocessing import resource_tracker
+
+    resource_tracker.register(f"/{name}", "shared_memory")
+    try:
+        return SharedMemory(name, create=True, size=size)
+    except OSError:
+        resource_tracker.register(f"/{name}", "shared_memory")  # it may be off the list already, or not
+        resource_tracker.unregister(f"/{name}", "shared_memory")
+        raise
 
 
 def _reserve(segment: SharedMemory) -> None:
