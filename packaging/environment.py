@@ -21,6 +21,10 @@ OLDEST_PYTHON = (3, 11)
 PYTORCH = "https://download.pytorch.org/whl/"
 """PyTorch's own index: the builds for one kind of device each."""
 
+ALONE = "spandrel"
+"""Installed without what it asks for: that would bring torchvision, which it needs for nothing that we use and which
+breaks others where its build is not torch's own (backend/scumble/diffusion/upscaler.py)."""
+
 Answer = Callable[[Sequence[str]], str]
 """Runs a command and gives its output, "" where it cannot be run or fails."""
 

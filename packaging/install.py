@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "backend"))
 
 from build_plugins import build_bundles, fetch_websockets
 from environment import (
+    ALONE,
     CONSTRAINTS,
     SetupProblem,
     beside_pips_own,
@@ -165,6 +166,7 @@ def install_package(python: Path, wheels: Path | None) -> None:
         ready = sorted(wheels.glob(f"scumble-{scumble_version()}-*.whl")) if wheels else []
         wheel = ready[0] if ready else build_wheel(python, Path(scratch), wheels)
         pip_install(python, "-q", str(wheel), wheels=wheels)
+        pip_install(python, "-q", "--no-deps", ALONE, wheels=wheels)
         # pip takes an equal version for the same package; the checkout may have changed since.
         pip_install(python, "-q", "--force-reinstall", "--no-deps", str(wheel), wheels=wheels)
 
@@ -182,6 +184,7 @@ def fetch(folder: Path, fill_model: Path | None) -> None:
             python, "wheel", "-q", "--no-input", "-c", str(CONSTRAINTS), *source, "-w", str(folder), "torch",
             "setuptools", str(wheel),
         )  # fmt: skip
+        run_pip(python, "wheel", "-q", "--no-input", "-c", str(CONSTRAINTS), "-w", str(folder), "--no-deps", ALONE)
         # The plug-ins carry another version of this one than the backend has.
         shutil.copy(fetch_websockets(python, Path(scratch)), folder)
         step("fill model MI-GAN (28 MB, MIT licence)")

@@ -15,7 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from environment import CONSTRAINTS, REPOSITORY, SetupProblem, make_environment, pip_install, torch_for_this_machine
+from environment import (
+    ALONE,
+    CONSTRAINTS,
+    REPOSITORY,
+    SetupProblem,
+    make_environment,
+    pip_install,
+    torch_for_this_machine,
+)
 
 sys.path.insert(0, str(REPOSITORY / "backend"))
 
@@ -168,6 +176,7 @@ def test_environment() -> Path:
         print(f"torch for {torch.device}: {torch.why}", flush=True)
         pip_install(python, "-q", "torch", indexes=torch.indexes)
         pip_install(python, "-q", "-e", f"{REPOSITORY}[test]")
+        pip_install(python, "-q", "--no-deps", ALONE)
         stamp.write_text(wanted)
     print(f"Python {sys.version.split()[0]} in {python.parent.parent}")
     return python

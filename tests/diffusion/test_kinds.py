@@ -28,16 +28,6 @@ def single(shapes: Shapes, **metadata: str) -> Contents:
     return Contents("single", shapes, {}, metadata)
 
 
-def upscaler() -> Shapes:
-    """Of an ESRGAN for twice the size, as narrow and short as can be."""
-    ends = {"conv_first": (8, 3), "conv_body": (8, 8), "conv_up1": (8, 8), "conv_hr": (8, 8), "conv_last": (3, 8)}
-    shapes: dict[str, tuple[int, ...]] = {f"{name}.weight": (*sides, 3, 3) for name, sides in ends.items()}
-    for dense in (1, 2, 3):
-        for index in range(1, 6):
-            shapes[f"body.0.rdb{dense}.conv{index}.weight"] = (8 if index == 5 else 4, 4 + 4 * index, 3, 3)
-    return shapes
-
-
 @pytest.mark.parametrize(
     ("shapes", "kind"),
     [
@@ -112,10 +102,6 @@ def upscaler() -> Shapes:
             {"first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3)},
             Kind("autoencoder", "Stable Diffusion"),
             id="autoencoder in the original layout",
-        ),
-        pytest.param(upscaler(), Kind("upscaler", "ESRGAN"), id="upscaler"),
-        pytest.param(
-            {**upscaler(), "body.0.rdb1.conv1x1.weight": (4, 8, 1, 1)}, Kind("upscaler"), id="variant of ESRGAN"
         ),
         pytest.param({"emb_params": (8, 768)}, Kind("embedding", "Stable Diffusion 1.x"), id="embedding"),
         pytest.param({"<cat-toy>": (1024,)}, Kind("embedding", "Stable Diffusion 2.x"), id="embedding of diffusers"),

@@ -1,120 +1,183 @@
-"""ESRGAN's network on small random weights, in the spellings of its files, and the engine around it."""
+"""The networks of spandrel on small random weights, and the engine around them."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scumble.diffusion.contents import read_contents
 from scumble.diffusion.device import Device
-from scumble.diffusion.esrgan import Layout, find_layout
-from scumble.diffusion.rrdb import Rrdb
-from scumble.diffusion.upscaler import UpscaleEngine
+from scumble.diffusion.kinds import Kind, recognise
+from scumble.diffusion.upscaler import UpscaleEngine, _without_torchvision
 from scumble.editing.compositor import composite
 from scumble.editing.plan import Cancelled
 from scumble.protocol.errors import ModelUnreadable, OutOfMemory
 from scumble.protocol.geometry import Bounds
+from torch import nn
 
 from tests.editing.pictures import photo, plan_of
 
 from .test_engine import Log
 
+with _without_torchvision():
+    import spandrel
+
 CPU = Device("cpu", torch.float32, channels_last=False)
-FOUR_TIMES = Layout(width=8, growth=4, blocks=2, doublings=2, folding=1)
+TRANSFORMER = {"img_size": 16, "embed_dim": 24, "window_size": 8, "num_heads": [2], "depths": [2], "upscale": 2}
+NETWORKS: Mapping[str, dict[str, Any]] = {
+    "ESRGAN": {"num_filters": 8, "num_blocks": 1, "plus": True},
+    "Compact": {"num_feat": 8, "num_conv": 2, "upscale": 2},
+    "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8},
+    "SwinIR": {**TRANSFORMER, "upsampler": "nearest+conv", "upscale": 4},
+    "Swin2SR": {**TRANSFORMER, "upsampler": "pixelshuffle"},
+    "HAT": {**TRANSFORMER, "upsampler": "pixelshuffle", "squeeze_factor": 6, "num_feat": 8},
+    "ATD": {**TRANSFORMER, "upsampler": "pixelshuffledirect", "category_size": 64, "num_tokens": 8},
+    "DRCT": {**TRANSFORMER, "upsampler": "pixelshuffle", "depths": [6], "gc": 8},
+    "DAT": {"img_size": 16, "embed_dim": 64, "split_size": [8, 8], "depth": [2], "num_heads": [2]},
+    "RGT": {"img_size": 16, "embed_dim": 64, "split_size": [8, 8], "depth": [2], "num_heads": [2]},
+    "OmniSR": {"num_feat": 8},
+    "PLKSR": {"dim": 8, "n_blocks": 2, "upscaling_factor": 2},
+    "RCAN": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "reduction": 4, "scale": 2},
+    "MoSR": {"n_block": 2, "dim": 8, "upscale": 2},
+    "FDAT": {"scale": 2, "embed_dim": 24, "num_groups": 1, "depth_per_group": 2, "num_heads": 2, "mid_dim": 8},
+    "SAFMN": {"dim": 8, "n_blocks": 2, "upscaling_factor": 2},
+}
 
 
-def network(layout: Layout = FOUR_TIMES) -> Rrdb:
-    """Random, but each pixel of its answer is near to that of the picture, as with a trained one."""
+def made(name: str, **arguments: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        made = Rrdb(layout)
+        module: nn.Module = getattr(import_module(f"spandrel.architectures.{name}"), name)(**arguments)
+    return module.eval()
+
+
+def network(scale: int = 4) -> nn.Module:
+    """An ESRGAN, random, but each pixel of its answer is near to that of the picture, as with a trained one."""
+    esrgan = made("ESRGAN", num_filters=8, num_blocks=2, scale=scale)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in esrgan.parameters():
             parameter.mul_(0.2)
-        for channel in range(3):
-            made.conv_first.weight[channel, channel * layout.folding**2, 1, 1] = 1
-            for name in ("conv_hr", "conv_last", *made.ups):
-                made.get_submodule(name).weight[channel, channel, 1, 1] = 1
-    return made.eval()
+        for name, parameter in esrgan.named_parameters():
+            if re.fullmatch(r"model\.\d+\.weight", name):  # all but the residual blocks
+                parameter[range(3), range(3), 1, 1] = 1
+    return esrgan
 
 
-def first_spelling(name: str, ups: int) -> str:
-    """That of ESRGAN's first release: numbers of a Sequential, three apart from one enlargement to the next."""
-    name = re.sub(r"body\.(\d+)\.rdb(\d)\.conv(\d)", r"model.1.sub.\1.RDB\2.conv\3.0", name)
-    ends = {"conv_first": 0, "conv_hr": 3 * ups + 2, "conv_last": 3 * ups + 4}
-    head, _, kind = name.rpartition(".")
-    if head == "conv_body":
-        return f"model.1.sub.2.{kind}"
-    if head.startswith("conv_up"):
-        return f"model.{3 * int(head[-1])}.{kind}"
-    return f"model.{ends[head]}.{kind}" if head in ends else name
-
-
-def second_spelling(name: str) -> str:
-    name = re.sub(r"body\.(\d+)\.rdb(\d)", r"RRDB_trunk.\1.RDB\2", name)
-    for new, old in (("conv_body", "trunk_conv"), ("conv_up", "upconv"), ("conv_hr", "HRconv")):
-        name = name.replace(new, old)
-    return name
-
-
-def save(path: Path, made: Rrdb, spelling: str = "third") -> Path:
-    ups = made.layout.doublings
-    spell = {
-        "first": lambda name: first_spelling(name, ups),
-        "second": second_spelling,
-        "third": lambda name: name,
-    }[spelling]
-    save_file({spell(name): tensor for name, tensor in made.state_dict().items()}, path)
+def save(path: Path, module: nn.Module) -> Path:
+    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path)
     return path
 
 
-@pytest.mark.parametrize("spelling", ["first", "second", "third"])
-@pytest.mark.parametrize(
-    "layout", [FOUR_TIMES, Layout(8, 4, 2, 1, 1), Layout(8, 4, 2, 2, 2)], ids=["four", "two", "two folded"]
-)
-def test_the_file_says_what_network_it_is_in_three_spellings(tmp_path: Path, layout: Layout, spelling: str):
-    made = network(layout)
-    engine = UpscaleEngine(save(tmp_path / "x.safetensors", made, spelling), CPU)
-    picture = photo(32, 24)
+def enlarged(module: nn.Module, picture: np.ndarray) -> np.ndarray:
+    """By spandrel alone, 0..255."""
+    descriptor = spandrel.MAIN_REGISTRY.load(module.state_dict())
+    assert isinstance(descriptor, spandrel.ImageModelDescriptor)
+    tensor = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
+    return descriptor(tensor)[0].permute(1, 2, 0).numpy() * 255
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_file_says_what_network_it_is(tmp_path: Path, name: str):
+    module = made(name, **NETWORKS[name])
+    path = save(tmp_path / "x.safetensors", module)
+    assert recognise(read_contents(path)) == Kind("upscaler", name)
+    engine = UpscaleEngine(path, CPU)
+    picture = photo(37, 26)
     plan = plan_of(picture, None, traits=engine.traits, mode="upscale", factor=2)
     (image,) = engine.generate(plan, Log())
-    assert image.shape == (24 * layout.factor, 32 * layout.factor, 3)
-    with torch.no_grad():
-        wanted = made(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0)
-    assert np.abs(image - wanted.clamp(0, 1).numpy() * 255).max() <= 1
+    wanted = enlarged(module, picture)
+    assert image.shape == wanted.shape
+    assert image.shape[0] >= 2 * 26
+    assert np.abs(image - wanted).max() <= 1
 
 
-def test_what_is_of_another_kind_is_refused(tmp_path: Path):
+def test_an_esrgan_has_three_spellings(tmp_path: Path):
+    first = network().state_dict()
+    ends = {"model.0": "conv_first", "model.1.sub.2": "trunk_conv", "model.3": "upconv1", "model.6": "upconv2",
+            "model.8": "HRconv", "model.10": "conv_last"}  # fmt: skip
+    second, third = {}, {}
+    for name, tensor in first.items():
+        name = re.sub(r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0", r"RRDB_trunk.\1.RDB\2.conv\3", name)
+        head, _, kind = name.rpartition(".")
+        second[name := f"{ends.get(head, head)}.{kind}"] = tensor
+        name = name.replace("RRDB_trunk", "body").replace("RDB", "rdb").replace("trunk_conv", "conv_body")
+        third[name.replace("upconv", "conv_up").replace("HRconv", "conv_hr")] = tensor
+    pictures = []
+    for number, state in enumerate((first, second, third)):
+        path = tmp_path / f"{number}.safetensors"
+        save_file(state, path)
+        assert recognise(read_contents(path)) == Kind("upscaler", "ESRGAN")
+        engine = UpscaleEngine(path, CPU)
+        plan = plan_of(photo(32, 24), None, traits=engine.traits, mode="upscale", factor=4)
+        pictures.append(engine.generate(plan, Log())[0])
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    np.testing.assert_array_equal(pictures[0], pictures[2])
+
+
+def test_what_does_not_enlarge_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     state = network().state_dict()
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    assert find_layout(shapes) == FOUR_TIMES
-    assert find_layout({**shapes, "body.0.rdb1.conv1x1.weight": (8, 8, 1, 1)}) is None, "ESRGAN+ computes otherwise"
-    assert find_layout({**shapes, "conv_first.weight": (8, 1, 3, 3)}) is None, "grey only"
-    assert find_layout({}) is None
     save_file({"conv_first.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    save_file({**state, "conv_hr.weight": torch.zeros(8, 8, 1, 1)}, tmp_path / "broken.safetensors")
+    save_file({**state, "model.8.weight": torch.zeros(8, 8, 1, 1)}, tmp_path / "broken.safetensors")
     (tmp_path / "text.safetensors").write_text("no weights")
-    for name in ("other", "broken", "text", "missing"):
-        with pytest.raises(ModelUnreadable):
+    save(tmp_path / "sharpener.safetensors", made("Compact", num_feat=8, num_conv=2, upscale=1))
+    save(tmp_path / "grey.safetensors", made("ESRGAN", num_filters=8, num_blocks=1, in_nc=1, out_nc=1))
+    for name, words in (
+        ("other", "does not know"), ("broken", "do not fit"), ("text", "damaged"), ("missing", "missing"),
+        ("sharpener", "does not enlarge"), ("grey", "colour"),
+    ):  # fmt: skip
+        with pytest.raises(ModelUnreadable, match=words):
             UpscaleEngine(tmp_path / f"{name}.safetensors", CPU)
+    path = save(tmp_path / "good.safetensors", network())
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(ModelUnreadable, match="package spandrel"):
+        UpscaleEngine(path, CPU)
+
+
+def test_it_loads_where_torchvision_is_not_and_leaves_nothing_of_it(tmp_path: Path):
+    from transformers.utils import is_torchvision_available
+
+    UpscaleEngine(save(tmp_path / "x.safetensors", network()), CPU)
+    assert not [name for name in sys.modules if name.startswith("torchvision")]
+    assert not is_torchvision_available()
+
+
+def test_a_format_that_a_network_does_not_bear_is_not_forced_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = save(tmp_path / "x.safetensors", network())
+    half = Device("cpu", torch.bfloat16, channels_last=False)
+    assert UpscaleEngine(path, half)._network.dtype == torch.bfloat16
+    load = spandrel.MAIN_REGISTRY.load
+
+    def load_delicate(state: Any) -> Any:
+        descriptor = load(state)
+        descriptor.supports_bfloat16 = False
+        return descriptor
+
+    monkeypatch.setattr(spandrel.MAIN_REGISTRY, "load", load_delicate)
+    engine = UpscaleEngine(path, half)
+    assert engine._network.dtype == torch.float32
+    plan = plan_of(photo(20, 16), None, traits=engine.traits, mode="upscale", factor=4)
+    assert engine.generate(plan, Log())[0].shape == (64, 80, 3)
 
 
 def test_a_large_picture_is_enlarged_in_windows_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("scumble.diffusion.upscaler.NATIVE", 32)
-    made = network()
-    engine = UpscaleEngine(save(tmp_path / "x.safetensors", made), CPU)
+    module = network()
+    engine = UpscaleEngine(save(tmp_path / "x.safetensors", module), CPU)
     picture = photo(150, 118)
     plan = plan_of(picture, None, traits=engine.traits, mode="upscale", factor=4)
     assert len(plan.tiles) > 4
     log = Log()
     (image,) = engine.generate(plan, log)
-    with torch.no_grad():
-        wanted = made(torch.from_numpy(plan.work_image.copy()).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0)
-    difference = np.abs(image - wanted.clamp(0, 1).numpy() * 255)
-    assert difference.max() < 4, "a window's edge shows"
+    assert np.abs(image - enlarged(module, plan.work_image)).max() < 4, "a window's edge shows"
     counted = [(step, steps) for stage, step, steps in log.calls if stage == "denoising"]
     assert counted == [(index, len(plan.tiles)) for index in range(len(plan.tiles) + 1)]
     (layer,) = composite(plan, [image])
@@ -122,7 +185,7 @@ def test_a_large_picture_is_enlarged_in_windows_without_a_seam(tmp_path: Path, m
 
 
 def test_a_network_for_twice_runs_twice_for_four_times(tmp_path: Path):
-    engine = UpscaleEngine(save(tmp_path / "x.safetensors", network(Layout(8, 4, 1, 1, 1))), CPU)
+    engine = UpscaleEngine(save(tmp_path / "x.safetensors", network(scale=2)), CPU)
     plan = plan_of(photo(20, 16), None, traits=engine.traits, mode="upscale", factor=4, count=2)
     first, second = engine.generate(plan, Log())
     assert first.shape == (64, 80, 3)

@@ -22,7 +22,6 @@ from scumble.models.download import FILL_MODEL, fetch_fill_model
 from scumble.models.store import Adapter, ModelFile, ModelStore
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 
-from tests.diffusion.test_kinds import upscaler
 from tests.diffusion.tiny import make_sd1_folder
 
 from .files import write_control, write_embedding, write_lora, write_single_file
@@ -154,17 +153,15 @@ def test_gone_model_is_missing(store: ModelStore, mine: Path) -> None:
 # ---- what is added to models -----------------------------------------------------------------------------------------
 
 
-def test_upscalers_come_last_and_others_of_their_kind_are_named(store: ModelStore, home: Home, mine: Path) -> None:
-    shapes = upscaler()
-    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    save_file(tensors, mine / "a-sharpener.safetensors")
-    save_file({**tensors, "body.0.rdb1.conv1x1.weight": np.zeros((4, 8, 1, 1))}, mine / "variant.safetensors")
+def test_upscalers_come_last_and_other_models_are_named(store: ModelStore, home: Home, mine: Path) -> None:
+    save_file({"body.0.rdb1.conv1.weight": np.zeros((4, 8, 3, 3), np.float32)}, mine / "a-sharpener.safetensors")
+    save_file({"joint_blocks.0.x": np.zeros(4, np.float32)}, mine / "large.safetensors")
     store.add(mine)
     assert names(store) == ["inpaint", "plain", "a-sharpener"]
     model = store.list()[-1]
     assert (model.info.kind, model.info.family, model.identity) == ("upscaler", "esrgan", None)
     assert model.info.native == NATIVE
-    assert [(other.name, str(other.kind)) for other in store.others()] == [("variant", "upscaler")]
+    assert [(other.name, str(other.kind)) for other in store.others()] == [("large", "Stable Diffusion 3 model")]
     assert ModelStore(home).list() == store.list()
 
 

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterKind
-from .esrgan import find_layout
 from .families.base import Contents
+from .upscaler_names import upscaler
 
 What = Literal[
     "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding", "IP-Adapter",
@@ -24,7 +24,6 @@ What = Literal[
 Shapes = Mapping[str, tuple[int, ...]]
 
 SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
-ESRGAN = "ESRGAN"
 SD3, FLUX1, FLUX2 = "Stable Diffusion 3", "FLUX.1", "FLUX.2"
 
 
@@ -48,11 +47,6 @@ _DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight
 _LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
 _CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
 _CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
-_OTHER_UPSCALERS = (
-    "body.0.rdb1.conv1.weight", "model.1.sub.0.RDB1.conv1.0.weight", "RRDB_trunk.0.RDB1.conv1.weight",
-    "layers.0.residual_group.blocks.0.norm1.weight", "layers.0.blocks.0.norm1.weight", "block_1.c1_r.eval_conv.weight",
-)  # fmt: skip
-"""ESRGAN's variants; SwinIR, HAT and their kin; DAT; SPAN."""
 _PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_proj.latents")
 """Of an IP-Adapter as first published, of a "full" one (every patch of the picture), of a "plus" one."""
 _FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
@@ -105,10 +99,8 @@ def recognise(contents: Contents) -> Kind | None:
         return Kind("depth model")
     if base := _denoiser(shapes):
         return Kind("model", base)
-    if find_layout(shapes):
-        return Kind("upscaler", ESRGAN)
-    if any(name in shapes for name in _OTHER_UPSCALERS):
-        return Kind("upscaler")
+    if network := upscaler(shapes):
+        return Kind("upscaler", network)
     if any(name.removeprefix("first_stage_model.") in _AUTOENCODER for name in shapes):
         return Kind("autoencoder", _autoencoder(shapes))
     return None

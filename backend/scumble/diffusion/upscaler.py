@@ -1,9 +1,22 @@
-"""Enlarging with a network that was trained for that alone: no prompt, no steps, seconds instead of minutes."""
+"""Enlarging with a network that was trained for that alone: no prompt, no steps, seconds instead of minutes.
+
+The networks are spandrel's. It imports torchvision for two that enlarge nothing (LaMa, RestoreFormer; version 0.4.2), and a
+torchvision that is not of the very build of torch that is installed (pip's default choice beside a torch for the CPU) keeps
+every library that looks for it from loading, diffusers and transformers among them. So it is installed without torchvision
+(packaging/environment.py), and imported without it.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,17 +28,23 @@ from ..editing.masks import Field
 from ..editing.passes import OVERLAP, windows
 from ..editing.pixels import as_bytes
 from ..editing.plan import Pixels, Plan, Report, Traits
-from ..protocol.errors import ModelUnreadable
+from ..protocol.errors import ModelUnreadable, OutOfMemory
 from ..protocol.geometry import Bounds, Size
 from .blend import faded
 from .device import Device
-from .esrgan import find_layout, new_names
 from .memory import memory_errors, read_memory, release
-from .rrdb import Rrdb
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
 
 NATIVE = 256
 """Px along a side of a window. What such a network makes of a pixel depends on some dozens around it: a quarter of this,
 by which windows overlap, is enough."""
+_UNUSED = {
+    "torchvision": (),
+    "torchvision.transforms": (),
+    "torchvision.transforms.functional": ("InterpolationMode", "normalize", "rotate"),
+}
 
 
 class UpscaleEngine:
@@ -33,32 +52,21 @@ class UpscaleEngine:
 
     def __init__(self, path: Path, device: Device) -> None:
         """Loads an upscaler's .safetensors file. Raises ModelUnreadable, OutOfMemory."""
-        try:
-            with memory_errors():
-                state = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise ModelUnreadable("The upscaler's file is missing or damaged.") from error
-        layout = find_layout({name: tensor.shape for name, tensor in state.items()})
-        if layout is None:
-            raise ModelUnreadable("This upscaler is of a kind that Scumble cannot use yet.", "Choose an ESRGAN one.")
-        with torch.device("meta"):
-            network = Rrdb(layout)
-        try:
-            network.load_state_dict({new: state[name] for name, new in new_names(state).items()}, assign=True)
-        except RuntimeError as error:  # tensors that are missing, too many, or of another shape
-            raise ModelUnreadable("The parts of this upscaler do not fit together.") from error
+        network = _load(path)
+        usable = {torch.float16: network.supports_half, torch.bfloat16: network.supports_bfloat16}
+        self._dtype = device.dtype if usable.get(device.dtype, True) else torch.float32
         with memory_errors():
-            self._network = network.requires_grad_(False).eval().to(device.torch_device, device.dtype)
-        self._device, self._factor = device, layout.factor
+            self._network = network.to(device.torch_device, self._dtype)
+        self._device, self._factor = device, network.scale
 
     @property
     def traits(self) -> Traits:
-        # 4: what the network may fold into channels.
-        return Traits(native=NATIVE, multiple=4, max_area=(2 * NATIVE) ** 2, prompt=False, reach=NATIVE)
+        # spandrel pads what a network needs in multiples.
+        return Traits(native=NATIVE, multiple=1, max_area=(2 * NATIVE) ** 2, prompt=False, reach=NATIVE)
 
     @property
     def bytes(self) -> int:
-        return sum(parameter.nbytes for parameter in self._network.parameters())
+        return sum(parameter.nbytes for parameter in self._network.model.parameters())
 
     def free(self) -> int:
         release(self._device.torch_device)
@@ -88,11 +96,54 @@ class UpscaleEngine:
         return [picture] * plan.request.count
 
     def _run(self, image: Pixels) -> Field:
-        """(factor * h, factor * w, 3), mostly in 0..1."""
+        """(factor * h, factor * w, 3) in 0..1."""
         tensor = torch.from_numpy(np.array(image)).to(self._device.torch_device)
-        output: Tensor = self._network((tensor.permute(2, 0, 1)[None].float() / 255).to(self._device.dtype))
+        output: Tensor = self._network((tensor.permute(2, 0, 1)[None].float() / 255).to(self._dtype))
         enlarged: Field = output[0].permute(1, 2, 0).float().cpu().numpy()
         return enlarged
+
+
+def _load(path: Path) -> ImageModelDescriptor:
+    """The network in a file, in float32 on the CPU. Raises ModelUnreadable, OutOfMemory."""
+    try:
+        with _without_torchvision():
+            import spandrel
+    except ImportError as error:
+        raise ModelUnreadable("Upscalers need the package spandrel.", "Run packaging/install.py again.") from error
+    try:
+        with memory_errors(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they say how torch would like these networks to be written
+            network = spandrel.MAIN_REGISTRY.load(spandrel.canonicalize_state_dict(load_file(path)))
+    except (OSError, SafetensorError) as error:
+        raise ModelUnreadable("The upscaler's file is missing or damaged.") from error
+    except spandrel.UnsupportedModelError as error:
+        raise ModelUnreadable("Scumble does not know this kind of upscaler.", "Choose another one.") from error
+    except OutOfMemory:
+        raise
+    except Exception as error:  # each network reads its size from the weights, and fails in its own way at odd ones
+        raise ModelUnreadable("The parts of this upscaler do not fit together.") from error
+    if not isinstance(network, spandrel.ImageModelDescriptor) or network.scale < 2:
+        raise ModelUnreadable("This network does not enlarge pictures.", "Choose another upscaler.")
+    if (network.input_channels, network.output_channels) != (3, 3):
+        raise ModelUnreadable("This upscaler is not made for pictures in colour.", "Choose another one.")
+    network.model.requires_grad_(False)
+    return network
+
+
+@contextmanager
+def _without_torchvision() -> Iterator[None]:
+    """Lets spandrel be imported where torchvision is not installed; afterwards it is as absent as before."""
+    missing = _UNUSED if importlib.util.find_spec("torchvision") is None else {}
+    for name, attributes in missing.items():
+        stand_in = ModuleType(name)
+        for attribute in attributes:
+            setattr(stand_in, attribute, None)
+        sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
 
 
 class _Canvas:

@@ -12,7 +12,7 @@ from typing import Any
 from ..diffusion.contents import read_contents, read_json, read_raw_header
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
-from ..diffusion.kinds import ESRGAN, Kind, adapter, glance, recognise, recognise_gguf
+from ..diffusion.kinds import Kind, adapter, glance, recognise, recognise_gguf
 from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
@@ -78,8 +78,8 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
             "Scumble runs Stable Diffusion 1, 2 and XL (a diffusers folder, or one .safetensors file with all parts), "
             "FLUX.2 klein and Z-Image (folders).",
         )
-    if kind == ("upscaler", ESRGAN):
-        return _upscaler(path, contents.metadata)
+    if kind.what == "upscaler":
+        return _upscaler(path, kind.base, contents.metadata)
     return _other(path, kind, contents.metadata)
 
 
@@ -107,12 +107,12 @@ def _plain_lora(path: Path) -> str | None:
     return None if b'"modelspec.license"' in header else glance(header, size)
 
 
-def _upscaler(path: Path, metadata: Mapping[str, str]) -> ModelFile:
+def _upscaler(path: Path, network: str, metadata: Mapping[str, str]) -> ModelFile:
     info = ModelInfo(
         id=content_id(path),
         name=readable_name(path),
         kind="upscaler",
-        family=ESRGAN.lower(),
+        family=network.lower(),
         inpaint=False,
         native=_UPSCALER_NATIVE,
         bytes=_size(path),
