@@ -28,11 +28,12 @@ def test_python() -> None:
 
 def test_packages() -> None:
     requirements = ["numpy>=1.26", "torch>=2.10", "pillow>=11", 'pytest>=9; extra == "test"']
-    versions = {"numpy": "2.4.6", "torch": "2.13.0+cpu", "pillow": "11.0"}
+    requirements.append('spandrel>=0.4.1; extra == "upscalers"')
+    versions = {"numpy": "2.4.6", "torch": "2.13.0+cpu", "pillow": "11.0", "spandrel": "0.4.2"}
     assert [f.level for f in checks.check_packages(requirements, versions.__getitem__)] == ["ok"]
-    versions = {"numpy": "1.25.9", "torch": "", "pillow": "11.1.2"}
+    versions = {"numpy": "1.25.9", "torch": "", "pillow": "11.1.2", "spandrel": ""}
     found = list(checks.check_packages(requirements, versions.__getitem__))
-    assert [f.detail for f in found] == ["numpy 1.25.9 is older than 1.26", "torch is missing"]
+    assert [f.detail for f in found] == ["numpy 1.25.9 is older than 1.26", "torch is missing", "spandrel is missing"]
     assert all(f.level == "problem" and f.mend for f in found)
 
 

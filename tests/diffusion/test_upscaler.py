@@ -131,7 +131,7 @@ def test_what_does_not_enlarge_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     save(tmp_path / "sharpener.safetensors", made("Compact", num_feat=8, num_conv=2, upscale=1))
     save(tmp_path / "grey.safetensors", made("ESRGAN", num_filters=8, num_blocks=1, in_nc=1, out_nc=1))
     for name, words in (
-        ("other", "does not know"), ("broken", "do not fit"), ("text", "damaged"), ("missing", "missing"),
+        ("other", "Scumble does not know"), ("broken", "do not fit"), ("text", "damaged"), ("missing", "missing"),
         ("sharpener", "does not enlarge"), ("grey", "colour"),
     ):  # fmt: skip
         with pytest.raises(ModelUnreadable, match=words):

@@ -63,9 +63,11 @@ def check_python(version: tuple[int, ...], executable: str) -> Finding:
 
 
 def check_packages(requirements: list[str], installed: Callable[[str], str]) -> Iterator[Finding]:
-    """Each requirement of the package's own metadata, such as "numpy>=1.26"; `installed` gives "" for a missing one."""
+    """Each requirement of the package's own metadata, such as "numpy>=1.26", and what upscalers need; `installed` gives ""
+    for a missing one."""
     wrong = []
-    needed = [requirement for requirement in requirements if "extra ==" not in requirement]
+    parts = [requirement.partition(";") for requirement in requirements]
+    needed = [requirement.strip() for requirement, _, marker in parts if "extra" not in marker or "upscalers" in marker]
     for requirement in needed:
         name, _, least = requirement.partition(">=")
         version = installed(name)
