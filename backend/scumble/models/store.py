@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from .source import forget_source
 __all__ = ["Adapter", "ModelFile", "ModelStore", "OtherFile"]
 
 
+_READERS = 4
+"""Files that are looked at side by side: thousands that come from a disk take half the time."""
 _ORDER = ("fill", "diffusion", "upscaler")
 _WHICH = "Add a Stable Diffusion 1.x model."
 
@@ -180,18 +183,15 @@ class ModelStore:
     def _examine_all(self, found: Survey) -> Sequence[Outcome]:
         """What each is, from memory where nobody has touched it."""
         known = self._seen()
-        outcomes = []
-        for path in found.candidates:
-            touched = _fingerprint(path)
-            if touched is None:  # gone or locked since we saw its name
-                continue
-            if path not in known or known[path][0] != touched:
-                try:
-                    known[path] = (touched, _examined(path))
-                except OSError:
-                    continue
-            outcomes.append(known[path][1])
-        return outcomes
+        touched = {path: touch for path in found.candidates if (touch := _fingerprint(path))}
+        new = [path for path, touch in touched.items() if path not in known or known[path][0] != touch]
+        with ThreadPoolExecutor(_READERS) as readers:
+            for path, outcome in zip(new, readers.map(_examined, new), strict=True):
+                if outcome:
+                    known[path] = (touched[path], outcome)
+                else:
+                    del touched[path]
+        return [known[path][1] for path in touched]
 
     def _read(self) -> _Named:
         try:
@@ -213,11 +213,14 @@ class ModelStore:
             raise DiskFull("The list of models could not be written.") from error
 
 
-def _examined(path: Path) -> Outcome:
+def _examined(path: Path) -> Outcome | None:
+    """None: gone or locked since we saw its name."""
     try:
         return examine(path)
     except ModelUnreadable as error:
         return error
+    except OSError:
+        return None
 
 
 def _fingerprint(path: Path) -> Fingerprint | None:
