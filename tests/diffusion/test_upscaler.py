@@ -98,6 +98,9 @@ def test_the_file_says_what_network_it_is(tmp_path: Path, name: str):
     assert image.shape == wanted.shape
     assert image.shape[0] >= 2 * 26
     assert np.abs(image - wanted).max() <= 1
+    for dtype in (torch.bfloat16, torch.float16):
+        engine = UpscaleEngine(path, Device("cpu", dtype, channels_last=False))
+        assert np.abs(engine.generate(plan, Log())[0] - wanted).mean() < 3
 
 
 def test_an_esrgan_has_three_spellings(tmp_path: Path):

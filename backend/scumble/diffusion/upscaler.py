@@ -98,7 +98,11 @@ class UpscaleEngine:
     def _run(self, image: Pixels) -> Field:
         """(factor * h, factor * w, 3) in 0..1."""
         tensor = torch.from_numpy(np.array(image)).to(self._device.torch_device)
-        output: Tensor = self._network((tensor.permute(2, 0, 1)[None].float() / 255).to(self._dtype))
+        tensor = (tensor.permute(2, 0, 1)[None].float() / 255).to(self._dtype)
+        # Some networks bring in numbers of their own in float32, such as masks of the attention (SwinIR, ATD, DRCT).
+        kind, lower = torch.device(self._device.torch_device).type, self._dtype != torch.float32
+        with torch.autocast(kind, self._dtype if lower else None, enabled=lower):
+            output: Tensor = self._network(tensor)
         enlarged: Field = output[0].permute(1, 2, 0).float().cpu().numpy()
         return enlarged
 
