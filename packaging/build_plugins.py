@@ -44,14 +44,7 @@ def main() -> int:
     except SetupProblem as problem:
         print(problem, file=sys.stderr)
         return 1
-    for program, sources in PLUGINS.items():
-        if not has_plugin(sources):
-            print(f"This checkout has no plug-in for {program} yet.")
     return 0
-
-
-def has_plugin(sources: Path) -> bool:
-    return sources.is_dir() and any(sources.rglob("*.py"))
 
 
 def build_bundles(python: Path, into: Path, wheels: Path | None = None) -> dict[str, Path]:
@@ -59,14 +52,11 @@ def build_bundles(python: Path, into: Path, wheels: Path | None = None) -> dict[
 
     Raises SetupProblem.
     """
-    present = {program: sources for program, sources in PLUGINS.items() if has_plugin(sources)}
-    if not present:
-        return {}
     with tempfile.TemporaryDirectory() as scratch:
         websockets = fetch_websockets(python, Path(scratch), wheels)
         return {
             program: make_bundle(program, sources, websockets, into / program.lower())
-            for program, sources in present.items()
+            for program, sources in PLUGINS.items()
         }
 
 

@@ -207,9 +207,7 @@ def install_plugins(home: Home) -> None:
         bundle = find_bundle(home, host.program)
         if host.problem:
             say(f"{host.name}: {host.problem}")
-        elif bundle is None:
-            say(f"{host.name}: this version of Scumble has no plug-in for {host.program} yet")
-        else:
+        elif bundle:
             try:
                 install_plugin(host, bundle)
                 say(f"{host.name}: installed in {host.plugins}; {FIRST_USE[host.program]}")

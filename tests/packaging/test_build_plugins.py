@@ -97,11 +97,6 @@ def test_zip_has_folder_entries_and_is_the_same_each_time(
         assert archive.getinfo("scumble-gimp/lib/scumble/home.py").external_attr >> 16 == 0o100644
 
 
-def test_no_plugins_no_bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "empty").mkdir()
-    monkeypatch.setattr(build_plugins, "PLUGINS", {"Krita": tmp_path / "none", "GIMP": tmp_path / "empty"})
-    assert build_bundles(Path("no-python-is-needed"), tmp_path / "out") == {}
-
 
 def test_what_plugins_carry_exists() -> None:
     assert all((build_plugins.REPOSITORY / "backend" / "scumble" / name).exists() for name in CLIENT)

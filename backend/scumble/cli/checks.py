@@ -176,7 +176,7 @@ def check_host(home: Home, host: Host) -> Finding:
     if state.kind == "right":
         return Finding("ok", host.name, f"the plug-in is in {host.plugins}")
     if state.kind == "missing" and bundle is None:
-        return Finding("note", host.name, f"this version of Scumble has no plug-in for {host.program} yet")
+        return Finding("note", host.name, "its plug-in was left out when Scumble was installed", INSTALLER)
     mend = f"Run: scumble doctor --fix, then restart {host.program}"
     return Finding("problem", host.name, state.detail, mend, lambda: repair_plugin(host, state, bundle))
 

@@ -34,7 +34,7 @@ class PluginState:
 
 
 def find_bundle(home: Home, program: Program) -> Optional[Path]:
-    """The bundle that the installer left in the home; None where this version has no plug-in for the program."""
+    """The bundle that the installer left in the home; None where it was asked to leave the programs alone."""
     bundle = home.root / "plugins" / program.lower()
     return bundle if bundle.is_dir() else None
 
