@@ -10,7 +10,7 @@ from pathlib import Path
 
 import build_plugins
 import pytest
-from build_plugins import CLIENT, build_bundles, fetch_websockets, make_bundle, write_zip
+from build_plugins import CLIENT, fetch_websockets, make_bundle, write_zip
 from scumble import __version__
 from scumble.client.hosts import Host
 from scumble.client.plugins import install_plugin, plugin_state
@@ -95,7 +95,6 @@ def test_zip_has_folder_entries_and_is_the_same_each_time(
         assert {"scumble-gimp/lib/", "scumble-gimp/lib/scumble/client/"} <= set(names)
         assert archive.getinfo("scumble-gimp/scumble-gimp.py").external_attr >> 16 == 0o100755
         assert archive.getinfo("scumble-gimp/lib/scumble/home.py").external_attr >> 16 == 0o100644
-
 
 
 def test_what_plugins_carry_exists() -> None:
