@@ -198,7 +198,7 @@ def test_a_job_that_a_gpu_cannot_hold_is_done_in_smaller_pieces(
     with pytest.raises(OutOfMemory):
         engine.generate(plan_edit(request, source, engine.traits), Log())
     tries.clear()
-    worker = Worker(SimpleNamespace(send=lambda reply: None), lambda job: engine)  # type: ignore[arg-type]
+    worker = Worker(SimpleNamespace(send=lambda reply: None), lambda job: engine, lambda job: 0)  # type: ignore[arg-type]
     report = Reporter("0" * 32, 1, lambda payload: None, lambda: False, 1.0)
     _, (layer,) = worker._layers(work(), request, source, report)
     assert tries == [2, 1, 1, 1, 1]

@@ -1,11 +1,11 @@
-"""Engines for tests of everything around engines. The worker loads them by name: "tests.fakes.engines:load".
+"""Engines for tests of everything around engines. The worker loads them by the name of this module.
 
 The painted colour follows from the seed. Words in the prompt make things happen:
 
     slow            a step takes 0.2 s instead of 0.005 s
     error           raises a ValueError that names the prompt
     oom             asks numpy for more memory than there is
-    crash           ends the process with SIGSEGV at step 2; "killed" with SIGKILL
+    crash           ends the process with SIGSEGV at step 2; "killed" with SIGKILL; "starved", too, unless it is thrifty
     hang            goes silent at step 2 for a minute, deaf to cancels
     once=PATH       crash, killed and hang happen only as long as there is no file PATH, and make it
 """
@@ -21,7 +21,11 @@ import numpy as np
 from scumble.editing.plan import Pixels, Plan, Report, Traits
 from scumble.server.work import Work
 
-LOADER = "tests.fakes.engines:load"
+ENGINES = __name__
+
+
+def loaded_bytes(work: Work) -> int:
+    return 0
 
 
 def load(work: Work) -> FakeEngine:
@@ -53,7 +57,7 @@ class FakeEngine:
         for step in range(1, steps + 1):
             time.sleep(0.2 if "slow" in words else 0.005)
             if step == 2:
-                _misbehave(words, request.prompt)
+                _misbehave([word for word in words if not (thrifty and word == "starved")], request.prompt)
             report("denoising", step, steps, lambda: np.full((12, 16, 3), 9, np.uint8))
         report("decoding")
         shape = (plan.size.height, plan.size.width, 3)
@@ -75,7 +79,7 @@ def _misbehave(words: list[str], prompt: str) -> None:
         np.ones(1 << 55)
     if "crash" in words:
         os.kill(os.getpid(), signal.SIGSEGV)
-    if "killed" in words:
+    if "killed" in words or "starved" in words:
         os.kill(os.getpid(), signal.SIGKILL)
     if "hang" in words:
         time.sleep(60)

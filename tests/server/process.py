@@ -86,7 +86,7 @@ def main() -> int:
     from scumble.server import serve as module
     from scumble.server.executor import LocalExecutor
 
-    from tests.fakes.engines import LOADER
+    from tests.fakes.engines import ENGINES
 
     from .harness import CONTROL, EMBEDDING, LORA, PLAIN, REFERENCE, FixedModels
 
@@ -95,7 +95,7 @@ def main() -> int:
         kill_at(moment)
     models = FixedModels(PLAIN, adapters=(LORA, CONTROL, EMBEDDING, REFERENCE))
     module.ModelStore = lambda home: models  # type: ignore[assignment, misc]
-    return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(LOADER))
+    return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(ENGINES))
 
 
 if __name__ == "__main__":

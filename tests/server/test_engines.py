@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scumble.protocol.errors import ModelUnreadable
 from scumble.protocol.frames import decode, encode, pack
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import Buffer, EditRequest, Region, Result, Submit, replace
+from scumble.server.engines import load, loaded_bytes
 from scumble.server.executor import LocalExecutor
 from scumble.server.work import Work
 
@@ -115,3 +117,22 @@ def test_a_diffusion_model_paints_and_repeats_itself(tmp_path: Path) -> None:
     assert layers[0] != layers[1]
     assert {"encode", "denoise", "decode"} <= set(message.timings)
     assert second[1] == layers
+
+
+@pytest.mark.slow
+def test_what_a_model_will_take_is_known_before_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.diffusion.test_upscaler import network, save  # imports torch
+    from tests.diffusion.tiny import make_sd1_folder
+
+    model = make_sd1_folder(tmp_path / "tiny")
+    for part in ("unet", "vae"):  # a second copy in another format, and a part that nobody loads
+        file = model / part / "diffusion_pytorch_model.safetensors"
+        shutil.copy(file, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    shutil.copytree(model / "vae", model / "safety_checker")
+    upscaler = save(tmp_path / "up.safetensors", network())
+    for path, kind in ((model, "diffusion"), (upscaler, "upscaler")):
+        identity = identify(read_contents(path)) if kind == "diffusion" else None
+        job = dataclasses.replace(
+            work(), model_path=str(path), kind=kind, identity=identity, home=Home(tmp_path / "home")
+        )
+        assert loaded_bytes(job) == pytest.approx(load(job).bytes, rel=1e-3)

@@ -16,14 +16,14 @@ import psutil
 import pytest
 from scumble.editing import pixels
 from scumble.editing.plan import Cancelled
-from scumble.protocol.errors import BadRequest, Internal, OutOfMemory, WorkerCrashed
+from scumble.protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError, WorkerCrashed
 from scumble.protocol.frames import decode
 from scumble.protocol.geometry import Size
 from scumble.protocol.messages import Progress, Result
 from scumble.server.executor import LocalExecutor
 from scumble.server.run_job import run_job
 
-from tests.fakes.engines import LOADER, FakeEngine
+from tests.fakes.engines import ENGINES, FakeEngine
 
 from .edits import edit, segments, work
 
@@ -53,7 +53,7 @@ def _nothing_left_behind() -> Iterator[None]:
 
 @asynccontextmanager
 async def executor(**options: float) -> AsyncIterator[LocalExecutor]:
-    running = LocalExecutor(LOADER, **options)  # type: ignore[arg-type]
+    running = LocalExecutor(ENGINES, **options)  # type: ignore[arg-type]
     try:
         yield running
     finally:
@@ -243,12 +243,26 @@ def test_a_process_that_goes_silent_costs_one_retry(tmp_path: Path, caplog: pyte
     assert "stopped answering" in caplog.text
 
 
-@pytest.mark.parametrize(("word", "sentence"), [("crash", "crashed"), ("killed", "memory")])
-def test_a_process_that_dies_twice_fails_the_job_and_nothing_else(word: str, sentence: str) -> None:
+def test_a_process_that_the_kernel_ended_for_its_memory_is_replaced_by_a_thrifty_one() -> None:
+    async def main() -> bytes:
+        async with executor() as local:
+            return await local.run(work("starved"), silent)
+
+    message, _ = decode(asyncio.run(main()))
+    assert isinstance(message, Result)
+
+
+@pytest.mark.parametrize(
+    ("word", "error", "sentence"), [("crash", WorkerCrashed, "crashed"), ("killed", OutOfMemory, "memory")]
+)
+def test_a_process_that_dies_twice_fails_the_job_and_nothing_else(
+    word: str, error: type[ScumbleError], sentence: str
+) -> None:
     async def main() -> None:
         async with executor() as local:
-            with pytest.raises(WorkerCrashed, match=sentence):
+            with pytest.raises(error, match=sentence) as caught:
                 await local.run(work(word), silent)
+            assert caught.value.hint
             await local.run(work(), silent)
 
     asyncio.run(main())
@@ -319,7 +333,7 @@ def test_a_large_frame_passes() -> None:
 
 def test_close_ends_jobs_without_calling_them_cancelled() -> None:
     async def main() -> None:
-        local = LocalExecutor(LOADER)
+        local = LocalExecutor(ENGINES)
         started = asyncio.Event()
         running = asyncio.ensure_future(local.run(work("slow", steps=100), once_denoising(started.set)))
         await started.wait()
@@ -346,9 +360,9 @@ def test_a_caller_that_gives_up_frees_the_process() -> None:
     asyncio.run(main())
 
 
-def test_a_loader_that_does_not_exist_is_an_error_and_no_endless_try() -> None:
+def test_a_module_that_does_not_exist_is_an_error_and_no_endless_try() -> None:
     async def main() -> None:
-        local = LocalExecutor("tests.fakes.engines:nothing")
+        local = LocalExecutor("tests.fakes.nothing")
         try:
             with pytest.raises(WorkerCrashed):
                 await local.run(work(), silent)

@@ -41,7 +41,7 @@ def test_the_least_recently_used_go_first_and_no_more_than_must(
 
 
 class Machine:
-    """A device with so much memory; its models take twice what their files say."""
+    """A device with so much memory; each model takes there what `needs` says of it, twice what its file says."""
 
     def __init__(self, folder: Path, total: int) -> None:
         self.folder, self.free, self.loaded = folder, total, []
@@ -54,13 +54,16 @@ class Machine:
                 file.truncate(size)
         return dataclasses.replace(work(), model_path=str(path))
 
+    def needs(self, job: Work) -> int:
+        return 2 * Path(job.model_path).stat().st_size
+
     def load(self, job: Work) -> Any:
         if self.refuses:
             self.refuses -= 1
             raise OutOfMemory("There is not enough memory for this.")
         path = Path(job.model_path)
         self.loaded.append(path.stem)
-        machine, size = self, 2 * path.stat().st_size
+        machine, size = self, self.needs(job)
         self.free -= size
 
         class Loaded(FakeEngine):
@@ -82,7 +85,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_models_stay_as_long_as_there_is_room(machine: Machine) -> None:
-    kept = Warm(machine.load)
+    kept = Warm(machine.load, machine.needs)
     for name, size in (("a", 100), ("b", 200), ("a", 100), ("c", 100), ("a", 100), ("b", 200)):
         kept.get(machine.work(name, size), name)
     # 200 + 400 + 200 of 1000, and 100 to spare: all three fit
@@ -94,16 +97,17 @@ def test_models_stay_as_long_as_there_is_room(machine: Machine) -> None:
     assert machine.loaded[-1] == "d", "a was used after c"
 
 
-def test_how_models_grow_is_learned_from_the_last_one(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm, "GROWTH", 9.0)
-    kept = Warm(machine.load)
-    for name in ("a", "b", "c"):
-        kept.get(machine.work(name, 100), name)
-    assert machine.free == 1000 - 3 * 200, "taken for nine times as large as its file, b would have driven a out"
+def test_what_a_model_takes_does_not_depend_on_those_before(machine: Machine) -> None:
+    kept = Warm(machine.load, machine.needs)
+    kept.get(machine.work("a", 50), "a")
+    kept.get(machine.work("b", 400), "b")  # 900 of 1000, and 100 to spare
+    assert machine.free == 100
+    kept.get(machine.work("c", 50), "c")
+    assert machine.free == 100, "a is gone, which is just enough"
 
 
 def test_a_model_that_does_not_fit_is_tried_again_alone(machine: Machine) -> None:
-    kept = Warm(machine.load)
+    kept = Warm(machine.load, machine.needs)
     kept.get(machine.work("a", 100), "a")
     machine.refuses = 1
     kept.get(machine.work("b", 100), "b")
@@ -131,7 +135,7 @@ class Starved(FakeEngine):
 
 
 def paint(engine: Engine, others: int = 0) -> tuple[Worker, Any]:
-    worker = Worker(SimpleNamespace(send=lambda reply: None), lambda job: engine)  # type: ignore[arg-type]
+    worker = Worker(SimpleNamespace(send=lambda reply: None), lambda job: engine, lambda job: 0)  # type: ignore[arg-type]
     for index in range(others):
         worker._others.get(dataclasses.replace(work(), model_path=f"/other/{index}"), "other")
     request, source = edit()

@@ -32,7 +32,7 @@ from scumble.server.executor import LocalExecutor
 from tests.server.edits import work
 
 async def main():
-    executor = LocalExecutor("tests.fakes.engines:load")
+    executor = LocalExecutor("tests.fakes.engines")
     def tell(payload):
         message = decode(payload)[0]
         if message.stage == "denoising" and message.step == 1:

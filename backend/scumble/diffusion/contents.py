@@ -27,6 +27,7 @@ _VARIANTS = ("", ".fp16", ".bf16", ".fp32")
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _CONFIGS = ("config.json", "scheduler_config.json")
 _DENOISERS = ("unet", "transformer")
+_PARTS = (*_DENOISERS, "vae", "text_encoder", "text_encoder_2")
 
 
 class Header(NamedTuple):
@@ -89,6 +90,16 @@ def weight_files(component: Path) -> tuple[Path, ...]:
     if component.is_dir() and any(file.suffix in _PICKLES for file in component.iterdir()):
         raise _pickle()
     raise ModelUnreadable("A part of this model is missing.")
+
+
+def count_numbers(path: Path) -> int:
+    """How many numbers the weights are of that which Scumble loads of a model: without a folder's second copies in another
+    format, its safety checker and the like. Raises ModelUnreadable."""
+    files = [path]
+    if path.is_dir():
+        present = read_configs(path)
+        files = [file for part in _PARTS if part in present for file in weight_files(path / part)]
+    return sum(math.prod(shape) for file in files for shape in read_header(file).tensors.values())
 
 
 def read_header(path: Path) -> Header:

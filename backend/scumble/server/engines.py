@@ -25,6 +25,17 @@ def load(work: Work) -> Engine:
     return load_engine(Path(work.model_path), work.identity, work.home)
 
 
+def loaded_bytes(work: Work) -> int:
+    """What the weights of the job's model take where they run. Raises ModelUnreadable."""
+    path = Path(work.model_path)
+    if work.kind == "fill":
+        return path.stat().st_size if path.exists() else 0
+    from ..diffusion.contents import count_numbers
+    from ..diffusion.device import choose_device
+
+    return count_numbers(path) * choose_device().dtype.itemsize
+
+
 def _cores() -> int:
     """Processor cores that this process may use (a container's share, not the machine's)."""
     if hasattr(os, "sched_getaffinity"):

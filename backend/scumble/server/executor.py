@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from ..editing.plan import Cancelled
-from ..protocol.errors import WorkerCrashed
+from ..protocol.errors import OutOfMemory, WorkerCrashed
 from . import worker
 from .shared import discard, new_name, offer, take
 from .work import Work
@@ -34,12 +34,13 @@ class LocalExecutor:
     """Implements work.Executor with `slots` worker processes, each started for its first job or by `warm_up`.
 
     A process that dies, or is silent for `hang_after` seconds (loading a model included), is replaced and its job tried
-    once more. One that has not obeyed a cancel after `grace` seconds is ended. `engine_loader`: see worker.main.
+    once more; thriftily where it was ended from outside, as the kernel does when memory runs out. One that has not
+    obeyed a cancel after `grace` seconds is ended. `engines`: see worker.main.
     """
 
     def __init__(
         self,
-        engine_loader: str = "scumble.server.engines:load",
+        engines: str = "scumble.server.engines",
         slots: int = 1,
         hang_after: float = 600.0,
         grace: float = 15.0,
@@ -49,7 +50,7 @@ class LocalExecutor:
         self._closed = False
         self._jobs: dict[str, _Job] = {}
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="scumble-worker")
-        self._processes = [_Process(engine_loader, hang_after) for _ in range(slots)]
+        self._processes = [_Process(engines, hang_after) for _ in range(slots)]
         self._idle: asyncio.LifoQueue[_Process] = asyncio.LifoQueue()  # the last one used has the model loaded
         for process in reversed(self._processes):
             self._idle.put_nowait(process)
@@ -136,14 +137,18 @@ class _Job:
 
 
 class _Died(Exception):
-    """The process is gone; the text completes "The process that computes ..."."""
+    """The process is gone; the text completes "The process that computes ...". `starved`: memory ran out, it seems."""
+
+    def __init__(self, reason: str, starved: bool) -> None:
+        super().__init__(reason)
+        self.starved = starved
 
 
 class _Process:
     """The place of one worker process, and the talk with it. `do` is called from one thread at a time."""
 
-    def __init__(self, loader: str, hang_after: float) -> None:
-        self._loader = loader
+    def __init__(self, engines: str, hang_after: float) -> None:
+        self._engines = engines
         self._hang_after = hang_after
         self._lock = threading.Lock()  # over starting and ending
         self._closed = False
@@ -161,28 +166,31 @@ class _Process:
                 self.bury()  # it died while it had nothing to do: all that it can say now is that its pipe is closed
             context = multiprocessing.get_context("spawn")  # fork would copy the server's threads and locks
             self._connection, theirs = context.Pipe()
-            process = context.Process(target=worker.main, args=(theirs, self._loader), daemon=True)
+            process = context.Process(target=worker.main, args=(theirs, self._engines), daemon=True)
             with theirs, _environment(ENVIRONMENT):
                 process.start()
             self._process = process
 
     def do(self, job: _Job, work: Work, tell: Callable[[bytes | str], None]) -> bytes:
-        """The job's Result frame. Raises what the job raised, Cancelled, or WorkerCrashed after two dead processes."""
+        """The job's Result frame. Raises what the job raised, Cancelled, or after two dead processes WorkerCrashed or
+        OutOfMemory."""
         try:
             return self._try(job, work, tell)
         except _Died as death:
             log.warning("Job %s is tried again: the process that computes %s", job.name, death)
+            starved = death.starved
         try:
-            return self._try(job, work, tell)
+            return self._try(job, work, tell, thrifty=starved)
         except _Died as death:
-            raise WorkerCrashed(f"The process that computes {death}, also on a second try.") from None
+            error = OutOfMemory if death.starved else WorkerCrashed
+            raise error(f"The process that computes {death}, also on a second try.") from None
 
-    def _try(self, job: _Job, work: Work, tell: Callable[[bytes | str], None]) -> bytes:
+    def _try(self, job: _Job, work: Work, tell: Callable[[bytes | str], None], thrifty: bool = False) -> bytes:
         submit, result = new_name(), new_name()
         try:
             self.start()
             with offer(submit, work.submit) as parcel:
-                job.begin(self, worker.Start(dataclasses.replace(work, submit=b""), parcel, result))
+                job.begin(self, worker.Start(dataclasses.replace(work, submit=b""), parcel, result, thrifty))
                 reply = self._receive()  # the first word says that the worker has the frame
             discard(submit)
             while not isinstance(reply, worker.Done):
@@ -196,12 +204,12 @@ class _Process:
                 raise Cancelled
             return take(reply.result)
         except (EOFError, OSError) as broken:
-            reason = "stopped answering" if isinstance(broken, TimeoutError) else self._reason()
+            death = _Died("stopped answering", False) if isinstance(broken, TimeoutError) else self._death()
             job.end()
             self.bury()
             if job.cancelled:
                 raise Cancelled from None
-            raise _Died(reason) from None
+            raise death from None
         finally:
             job.end()
             discard(submit)
@@ -216,15 +224,16 @@ class _Process:
         reply: worker.Reply = self._connection.recv()
         return reply
 
-    def _reason(self) -> str:
-        """Why the pipe is broken, to complete "The process that computes ..."."""
+    def _death(self) -> _Died:
+        """Why the pipe is broken."""
         if self._process is None:
-            return "could not be started"
+            return _Died("could not be started", False)
         self._process.join(5)  # it may need a moment to end
         code = self._process.exitcode
         log.warning("A worker process ended with exit code %s", code)
-        killed = -9  # by SIGKILL, as the kernel does when memory runs out
-        return "was ended from outside, probably because memory ran out" if code == killed else "crashed"
+        if code == -9:  # by SIGKILL, as the kernel does when memory runs out
+            return _Died("was ended from outside, probably because memory ran out", True)
+        return _Died("crashed", False)
 
     def bury(self) -> None:
         """Makes sure that the process is gone."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ..editing.plan import Engine
 from ..protocol.errors import OutOfMemory
@@ -13,9 +12,6 @@ from .work import Work
 
 RESERVE = 3 << 30
 """Bytes to leave free for what a model does with a picture."""
-GROWTH = 2.0
-"""How many times larger a model is in memory than on the disk, until one has been loaded: half precision made whole."""
-_WEIGHTS = (".safetensors", ".onnx")
 
 
 def surplus(held: Sequence[int], needed: int, free: int) -> int:
@@ -31,10 +27,10 @@ def surplus(held: Sequence[int], needed: int, free: int) -> int:
 class Warm:
     """Engines by the model that they run, the least recently used first."""
 
-    def __init__(self, load: Callable[[Work], Engine]) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[Work], Engine], needed: Callable[[Work], int]) -> None:
+        """`needed`: bytes that a job's model is going to take once it is loaded."""
+        self._load, self._needed = load, needed
         self._engines: OrderedDict[tuple[str | None, str], Engine] = OrderedDict()
-        self._growth = GROWTH
 
     def get(self, work: Work, model: str | None) -> Engine:
         """The engine for the job's model; `model` is the id in its request. Others go where it needs their memory.
@@ -43,11 +39,11 @@ class Warm:
         """
         key = (model, work.model_path)
         if key not in self._engines:
-            stored = _stored(Path(work.model_path))
-            self._make_room(int(stored * self._growth))
-            self._engines[key] = engine = self._loaded(work)
-            if stored:
-                self._growth = engine.bytes / stored
+            if self._engines:
+                engines = list(self._engines.values())
+                held = [engine.bytes for engine in engines]
+                self._drop(surplus(held, self._needed(work), engines[-1].free()))
+            self._engines[key] = self._loaded(work)
         self._engines.move_to_end(key)
         return self._engines[key]
 
@@ -57,11 +53,6 @@ class Warm:
             return False
         self._drop(len(self._engines) - 1)
         return True
-
-    def _make_room(self, needed: int) -> None:
-        if self._engines:
-            engines = list(self._engines.values())
-            self._drop(surplus([engine.bytes for engine in engines], needed, engines[-1].free()))
 
     def _loaded(self, work: Work) -> Engine:
         try:
@@ -76,9 +67,3 @@ class Warm:
         for _ in range(count):
             self._engines.popitem(last=False)
         gc.collect()  # modules and their hooks hold each other
-
-
-def _stored(path: Path) -> int:
-    """Bytes of a model's weights on the disk."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.suffix in _WEIGHTS and file.is_file())

@@ -37,11 +37,12 @@ from .work import Work
 @dataclass(frozen=True)
 class Start:
     """To the worker: do this job. `work` comes without its Submit frame, which is in `submit`; the Result frame goes
-    into a segment named `result`."""
+    into a segment named `result`. `thrifty`: memory has run out over it, in a way that ended the process."""
 
     work: Work
     submit: Parcel
     result: str
+    thrifty: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,21 @@ Reply = Done | Undone | str | bytes
 """What a worker sends; str and bytes are encoded Progress messages."""
 
 
-def main(connection: Connection, loader: str) -> None:
-    """Target of the process. `loader` is "module:function" with function(work) -> Engine."""
+def main(connection: Connection, engines: str) -> None:
+    """Target of the process. `engines` is a module that has what scumble.server.engines has for others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is for the server, which ends its workers
     if hasattr(os, "nice"):
         os.nice(5)  # the artist's programs come first
-    module, _, function = loader.partition(":")
-    Worker(connection, getattr(importlib.import_module(module), function)).serve()
+    module = importlib.import_module(engines)
+    Worker(connection, module.load, module.loaded_bytes).serve()
 
 
 class Worker:
     """Does jobs one after the other. The fill model stays loaded beside the others: it is small, and at home on the CPU."""
 
-    def __init__(self, connection: Connection, load: Callable[[Work], Engine]) -> None:
+    def __init__(self, connection: Connection, load: Callable[[Work], Engine], needed: Callable[[Work], int]) -> None:
         self._connection = connection
-        self._fill, self._others = Warm(load), Warm(load)
+        self._fill, self._others = Warm(load, needed), Warm(load, needed)
         self._decoding: dict[ModelKind, float] = {}
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._current: Start | None = None
@@ -142,7 +143,7 @@ class Worker:
             work.job, request.count, self._send, lambda: self._stopped == work.job, self._decoding.get(work.kind, 1.0)
         )
         report("loading")
-        crop, layers = self._layers(work, request, source, report)
+        crop, layers = self._layers(work, request, source, report, start.thrifty)
         report.enter("pack")
         coded = [pixels.encode(layer.rgba, "layer", "zlib") for layer in layers]
         timings = {"queue": work.queued, "unpack": unpacked - began, **report.timings()}
@@ -151,14 +152,15 @@ class Worker:
         return cast(bytes, encode(Result(work.job, request, places, crop, timings, work.created), coded))
 
     def _layers(
-        self, work: Work, request: EditRequest, source: Source, report: Reporter
+        self, work: Work, request: EditRequest, source: Source, report: Reporter, thrifty: bool = False
     ) -> tuple[Bounds, list[CompositedLayer]]:
         """As run_job. Where memory runs out, once more: with this model alone in it, and thriftily."""
         warm = self._fill if work.kind == "fill" else self._others
-        with contextlib.suppress(OutOfMemory, MemoryError):
-            return run_job(request, source, warm.get(work, request.model), report)
-        # Out here, where the error and all that it holds are gone.
-        warm.keep_only_latest()
+        if not thrifty:
+            with contextlib.suppress(OutOfMemory, MemoryError):
+                return run_job(request, source, warm.get(work, request.model), report)
+            # Out here, where the error and all that it holds are gone.
+            warm.keep_only_latest()
         return run_job(request, source, warm.get(work, request.model), report, thrifty=True)
 
 
