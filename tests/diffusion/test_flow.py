@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from scumble.diffusion.prompts import parse
 from scumble.diffusion.samplers import make_schedule
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, ModelUnreadable
+from scumble.protocol.geometry import Bounds
+from scumble.protocol.messages import Region
 
 from .test_clip import save
-from .test_engine import CPU, picture, run
+from .test_engine import CPU, SIZE, Log, picture, plan, run
 from .tiny_flow import make_flux2_folder, make_z_image_folder
 
 MAKE: dict[str, Callable[[Path], Path]] = {"flux2": make_flux2_folder, "z_image": make_z_image_folder}
@@ -183,6 +186,20 @@ def test_previews_are_small_pictures(family: str, engines: Any) -> None:
     model = engines[family].model
     latents = torch.randn(1, model.latent_channels, 1024 // model.scale, 512 // model.scale)
     assert model.preview(latents).shape == (1, 3, 256, 128)
+
+
+@every_family
+def test_it_is_capable_of_what_it_says_and_no_more(family: str, engines: Any) -> None:
+    told = find_family(family)
+    assert (told.samplers, set(told.capabilities)) == (("euler",), {"negative", "regions"})
+    settings: dict[str, Any] = {"prompt": "a boat", "sampler": "euler", "guidance": 3.0, "steps": 2}
+    (plain,) = run(engines[family], **settings)
+    assert (run(engines[family], **settings, negative="a red car")[0] != plain).any()
+    left = plan(**settings, regions=(Region("a red car", Bounds.of_size(SIZE)),))
+    left = replace(left, regions=(np.where(np.arange(SIZE.width) < 32, 255, 0)[None].repeat(SIZE.height, 0),))
+    assert (engines[family].generate(left, Log())[0] != plain).any()
+    for change in ({"clip_skip": 2}, {"prompt": "(a boat:1.5)"}):
+        np.testing.assert_array_equal(run(engines[family], **settings | change)[0], plain)
 
 
 def test_other_samplers_and_embeddings_are_refused_in_plain_words(engines: Any, tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_adding_a_folder_and_a_file(store: ModelStore, mine: Path) -> None:
         assert (info.kind, info.family) == ("diffusion", model.identity.family)
         assert info.steps > 0
         assert info.guidance > 1
-        assert info.sampler
+        assert info.sampler in info.samplers
+        assert "loras" in info.capabilities
         assert info.bytes > 1_000_000
         assert store.get(info.id) == model
         assert str(mine) not in repr(info)

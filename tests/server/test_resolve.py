@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,14 @@ def test_unknown_sampler_names_the_known_ones() -> None:
     with pytest.raises(BadRequest) as error:
         complete(edit("a cat", sampler="plms"), ALL)
     assert all(name in error.value.hint for name in SAMPLERS)
+
+
+def test_a_sampler_that_the_model_cannot_take_is_refused_at_once() -> None:
+    flow = dataclasses.replace(PLAIN, info=dataclasses.replace(PLAIN.info, samplers=("euler",)))
+    with pytest.raises(BadRequest) as error:
+        complete(edit("a cat", sampler="euler_a", mode="img2img"), [flow])
+    assert "euler" in error.value.hint
+    assert complete(edit("a cat", sampler="euler", mode="img2img"), [flow])[1] == flow
 
 
 def test_open_settings_come_from_the_model() -> None:

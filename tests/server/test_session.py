@@ -48,7 +48,7 @@ from .harness import (
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     limits = Limits(max_queued=5, max_frame_bytes=1 << 20, max_prompt=100)
-    with running(tmp_path_factory.mktemp("home"), Policy(limits)) as backend:
+    with running(tmp_path_factory.mktemp("home"), Policy(limits, watch_seconds=600)) as backend:
         yield backend
 
 
@@ -130,6 +130,18 @@ def test_models_are_listed(backend: Backend) -> None:
     with backend.peer() as peer:
         peer.say(Models(refresh=True))
         assert peer.hear(ModelList).models == (FILL.info, PLAIN.info, INPAINT.info)
+
+
+def test_what_comes_and_goes_is_told_without_being_asked(tmp_path: Path) -> None:
+    with running(tmp_path, Policy(watch_seconds=0.02)) as backend, backend.peer() as peer, backend.peer() as other:
+        backend.models.models = (FILL,)
+        assert peer.hear(ModelList).models == other.hear(ModelList).models == (FILL.info,)
+        peer.quiet()  # nothing has changed since
+        backend.models.models = (FILL, PLAIN)
+        assert peer.hear(ModelList).models == (FILL.info, PLAIN.info)
+        peer.say(Models())
+        assert peer.hear(ModelList).models == (FILL.info, PLAIN.info)
+        peer.quiet()
 
 
 def test_submitting_again_tells_the_state_and_runs_once(backend: Backend) -> None:

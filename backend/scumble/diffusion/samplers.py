@@ -10,7 +10,7 @@ from ..protocol.errors import BadRequest
 if TYPE_CHECKING:
     from torch import Tensor
 
-SAMPLERS = ("dpmpp_2m_karras", "euler", "euler_a", "ddim", "unipc", "lcm")
+SAMPLERS: tuple[str, ...] = ("dpmpp_2m_karras", "euler", "euler_a", "ddim", "unipc", "lcm")
 
 # Name -> the scheduler class of diffusers and what it needs beside the model's own configuration. DDIM's own default is
 # to clip its estimates to -1..1, which holds for pixels but not for latents.

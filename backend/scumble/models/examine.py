@@ -84,7 +84,8 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
 
 
 def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> ModelFile:
-    defaults = identity.suits or find_family(identity.family).defaults
+    family = find_family(identity.family)
+    defaults = identity.suits or family.defaults
     info = ModelInfo(
         id=content_id(path),
         name=readable_name(path),
@@ -97,6 +98,8 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
         guidance=defaults.guidance,
         sampler=defaults.sampler,
         licence=_licence(path, metadata),
+        samplers=family.samplers,
+        capabilities=family.capabilities,
     )
     return ModelFile(info, path, identity)
 

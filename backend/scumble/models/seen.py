@@ -15,13 +15,19 @@ from ..diffusion.kinds import Kind
 from ..editing.adapters import Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
+from ..protocol.schema import from_json
 from .examine import ModelFile, OtherFile
 from .folders import Fingerprint
 
 Outcome = ModelFile | Adapter | OtherFile | ModelUnreadable
 Seen = dict[Path, tuple[Fingerprint, Outcome]]
 
-_KNOWLEDGE = [__version__, *get_args(AdapterKind), *(family.name for family in FAMILIES)]
+_KNOWLEDGE = [
+    __version__,
+    *get_args(AdapterKind),
+    *(field.name for field in dataclasses.fields(ModelInfo)),
+    *(family.name for family in FAMILIES),
+]
 """A Scumble that knows more looks at everything again."""
 
 
@@ -69,7 +75,7 @@ def _outcome(path: Path, told: dict[str, Any]) -> Outcome:
         return OtherFile(**{**told, "path": path, "kind": Kind(*told["kind"])})
     if "identity" not in told:
         return Adapter(AdapterInfo(**told["info"]), path)
-    return ModelFile(ModelInfo(**told["info"]), path, told["identity"] and _identity(told["identity"]))
+    return ModelFile(from_json(ModelInfo, told["info"]), path, told["identity"] and _identity(told["identity"]))
 
 
 def _identity(told: dict[str, Any]) -> Identity:

@@ -29,6 +29,8 @@ Role = Literal["image", "mask", "control", "region", "reference", "layer", "prev
 Format = Literal["rgba8", "rgba16", "gray8"]
 Encoding = Literal["raw", "zlib", "png", "webp"]
 ModelKind = Literal["fill", "diffusion", "upscaler"]
+Capability = Literal["negative", "weights", "clip_skip", "embeddings", "loras", "controls", "references", "regions"]
+"""What a request can tell a diffusion model beside its prompt: a negative one, weights of words in both, and so on."""
 AdapterKind = Literal["lora", "control", "embedding", "reference", "vision", "depth"]
 Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance", "depth"]
 
@@ -324,7 +326,8 @@ class Limits:
 @dataclass(frozen=True)
 class ModelInfo:
     """A model as clients see it: never a path. `native` is the side in px that it was trained for; `licence` is empty
-    where nobody says it."""
+    where nobody says it. Of a diffusion model: the steps, guidance and sampler that suit it, all `samplers` that it can be
+    painted with, and its `capabilities`; what is not among them counts for nothing in a request, or is refused."""
 
     id: str
     name: str
@@ -337,6 +340,8 @@ class ModelInfo:
     guidance: float = 0.0
     sampler: str = ""
     licence: str = ""
+    samplers: Tuple[str, ...] = ()
+    capabilities: Tuple[Capability, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def create_app(
     hosts, origins  see security.Gate
     """
     rules = policy or Policy()
-    dispatcher = Dispatcher(store, models, executor, home, rules.limits.max_queued)
+    dispatcher = Dispatcher(store, models, executor, home, rules.limits.max_queued, rules.watch_seconds)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

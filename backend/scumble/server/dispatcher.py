@@ -15,12 +15,12 @@ from ..home import Home
 from ..protocol import messages
 from ..protocol.errors import Internal, ModelMissing, NotAuthorised, ScumbleError, TooLarge
 from ..protocol.frames import encode
-from ..protocol.messages import Accepted, Buffer, Failed, Submit
+from ..protocol.messages import Accepted, Buffer, Failed, ModelList, Submit
 from .job_queue import JobQueue, Waiting
 from .jobs import AlreadyThere, Job, JobStore
 from .outbox import Payload
 from .redact import where
-from .resolve import complete
+from .resolve import complete, listed
 from .work import Executor, Work
 
 if TYPE_CHECKING:
@@ -54,15 +54,28 @@ class Listener(Protocol):
 
     def positions(self, positions: dict[str, int]) -> None: ...
 
+    def models(self, message: ModelList) -> None:
+        """What there is now, whether or not that is news."""
+
     def replaced(self) -> None:
         """Another connection of the same owner listens from now on."""
 
 
 class Dispatcher:
-    """An owner is whoever may see a job: a session, by the hash of its secret id."""
+    """An owner is whoever may see a job: a session, by the hash of its secret id. `watch_seconds`: see session.Policy."""
 
-    def __init__(self, store: JobStore, models: Models, executor: Executor, home: Home, max_queued: int) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        models: Models,
+        executor: Executor,
+        home: Home,
+        max_queued: int,
+        watch_seconds: float,
+    ) -> None:
         self._store = store
+        self._watch_seconds = watch_seconds
+        self._watching: asyncio.Task[None] | None = None
         self._models = models
         self._executor = executor
         self._home = home
@@ -80,10 +93,13 @@ class Dispatcher:
             self._owners[job.id] = job.owner
             self._queue.push(Waiting(job.id, job.owner, job.priority))
         self._pump()
+        self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Ends the executor; jobs under way wait for the next start."""
         self._stopping = True
+        if self._watching is not None:
+            self._watching.cancel()
         await self._executor.close()
         if self._running:
             await asyncio.wait(self._running.values())
@@ -179,6 +195,24 @@ class Dispatcher:
     async def adapters(self) -> tuple[Adapter, ...]:
         """As they were found with the models."""
         return await asyncio.to_thread(self._models.adapters)
+
+    async def model_list(self, refresh: bool = False) -> ModelList:
+        """What clients are told of both."""
+        models = tuple(model.info for model in await self.models(refresh))
+        return ModelList(models, listed(await self.adapters()))
+
+    async def _watch(self) -> None:
+        """Looks which models and adapters there are, as long as somebody listens."""
+        while True:
+            await asyncio.sleep(self._watch_seconds)
+            if self._listeners:
+                try:
+                    now = await self.model_list()
+                except Exception as error:
+                    log.error("The models could not be looked through: %s", where(error))
+                    continue
+                for listener in self._listeners.values():
+                    listener.models(now)
 
     async def answer(self, owner: str, job: str) -> tuple[Payload, bool]:
         """The job as it is now: an accepted, result, failed or cancelled message; and whether sending it is all that the

@@ -52,6 +52,9 @@ class Outbox:
     def queue(self, payload: Payload) -> None:
         self._put(("queue", None), payload)
 
+    def models(self, payload: Payload) -> None:
+        self._put(("models", None), payload)
+
     def close(self) -> None:
         """Ends the connection once everything before is sent."""
         self._put(("close", None), Close())

@@ -66,6 +66,9 @@ def complete(
         raise BadRequest("This sampler is unknown.", f"Choose one of {', '.join(SAMPLERS)}.")
     model = _choose(request, models) if request.model is None else _named(request, request.model, models)
     info = model.info
+    if request.sampler is not None and info.samplers and request.sampler not in info.samplers:
+        known = " or ".join(info.samplers)
+        raise BadRequest("This model cannot be painted with this sampler.", f"Choose {known}, or leave it automatic.")
     seed = new_seed() if request.seed is None else request.seed
     _check_adapters(request, info, adapters)
     if info.kind != "diffusion":

@@ -56,11 +56,13 @@ class Policy:
 
     hello_seconds   until the hello must have come
     stall_seconds   that a client may take nothing of what waits for it
+    watch_seconds   between two looks whether models have come or gone (one at each folder, none at the files)
     """
 
     limits: Limits = field(default_factory=Limits)
     hello_seconds: float = 10.0
     stall_seconds: float = 30.0
+    watch_seconds: float = 3.0
 
 
 class Session:
@@ -77,6 +79,7 @@ class Session:
         self._gone = True
         self._written = 0
         self._told: dict[str, int] = {}
+        self._listed = ModelList(())
 
     async def run(self) -> None:
         """From accept to the end of the connection."""
@@ -137,6 +140,7 @@ class Session:
             modes=modes(models),
             adapters=listed(await self._dispatcher.adapters()),
         )
+        self._listed = ModelList(welcome.models, welcome.adapters)
         self._dispatcher.attach(self._owner, self)
         self._outbox.answer(encode(welcome))
         for job in unclaimed:
@@ -192,9 +196,8 @@ class Session:
             case History():
                 self._outbox.answer(await self._history(message))
             case Models():
-                models = await self._dispatcher.models(message.refresh)
-                infos = tuple(model.info for model in models)
-                self._outbox.answer(encode(ModelList(infos, listed(await self._dispatcher.adapters()))))
+                self._listed = await self._dispatcher.model_list(message.refresh)
+                self._outbox.answer(encode(self._listed))
             case Hello():
                 raise BadRequest("The hello was said already.")
             case _:
@@ -232,6 +235,11 @@ class Session:
         if positions != known:
             self._outbox.queue(encode(Queue(positions)))
         self._told = positions
+
+    def models(self, message: ModelList) -> None:
+        if message != self._listed:
+            self._outbox.models(encode(message))
+            self._listed = message
 
     def replaced(self) -> None:
         self._fail(None, NotAuthorised("A newer connection has taken over this session.", "Go on there."))

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ...protocol.messages import Capability
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -153,6 +155,9 @@ class Family(Protocol):
     multiple: int
     """A side of the model's picture must be a multiple of this."""
     defaults: Defaults
+    samplers: tuple[str, ...]
+    """Those of samplers.SAMPLERS that its models can be painted with."""
+    capabilities: tuple[Capability, ...]
 
     def identify(self, contents: Contents) -> Identity | None:
         """The identity when the contents are of this architecture, else None."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from ...protocol.errors import ModelUnreadable
+from ...protocol.messages import Capability
 from .base import Contents, Defaults, Identity
 from .latent import classes
 
+SAMPLERS: tuple[str, ...] = ("euler",)
+CAPABILITIES: tuple[Capability, ...] = ("negative", "regions")
+"""Their language models take a prompt as it stands."""
 _NATIVE = 1024  # px
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import Contents, Defaults, Identity
-from .flow import identify_transformer
+from .flow import CAPABILITIES, SAMPLERS, identify_transformer
 
 if TYPE_CHECKING:
     from ..device import Device
@@ -26,6 +26,8 @@ class Flux2:
     name = "flux2"
     multiple = 16
     defaults = Defaults(steps=4, guidance=1.0, sampler="euler")
+    samplers = SAMPLERS
+    capabilities = CAPABILITIES
 
     def identify(self, contents: Contents) -> Identity | None:
         """Raises ModelUnreadable when it is of this family and a part is missing."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ...protocol.errors import ModelUnreadable
+from ...protocol.messages import Capability
 from .base import Contents, Defaults, Identity, Prediction
 from .variants import prediction, resolution, variant
 
@@ -19,6 +20,8 @@ FIRST_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.a
 _FIRST_KERNEL = "model.diffusion_model.input_blocks.0.0.weight"
 """(width, input channels, 3, 3) of a denoiser in the original layout."""
 
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+"""Everything that there is was made for them."""
 _CLASSES = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderTiny"),

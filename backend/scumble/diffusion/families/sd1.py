@@ -6,8 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..samplers import SAMPLERS
 from .base import Contents, Defaults, Identity
-from .latent import FIRST_ATTENTION, TOKENIZER, classes, file_channels, identify_file, identify_folder
+from .latent import CAPABILITIES, FIRST_ATTENTION, TOKENIZER, classes, file_channels, identify_file, identify_folder
 
 if TYPE_CHECKING:
     from ..device import Device
@@ -29,6 +30,8 @@ class Sd1:
     name = "sd1"
     multiple = 8
     defaults = Defaults(steps=20, guidance=7.0, sampler="dpmpp_2m_karras")
+    samplers = SAMPLERS
+    capabilities = CAPABILITIES
 
     def identify(self, contents: Contents) -> Identity | None:
         """Raises ModelUnreadable when it is of this family and a part is missing, or is none that we can run."""

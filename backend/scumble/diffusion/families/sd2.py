@@ -6,8 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...protocol.messages import Capability
+from ..samplers import SAMPLERS
 from .base import Contents, Defaults, Identity
-from .latent import FIRST_ATTENTION, TOKENIZER, classes, file_channels, identify_file, identify_folder
+from .latent import CAPABILITIES, FIRST_ATTENTION, TOKENIZER, classes, file_channels, identify_file, identify_folder
 from .variants import resolution
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ class Sd2:
     name = "sd2"
     multiple = 8
     defaults = Defaults(steps=20, guidance=7.0, sampler="dpmpp_2m_karras")
+    samplers = SAMPLERS
+    capabilities: tuple[Capability, ...] = tuple(
+        each for each in CAPABILITIES if each != "references"
+    )  # no IP-Adapter is made for it
 
     def identify(self, contents: Contents) -> Identity | None:
         """Raises ModelUnreadable when it is of this family and a part is missing, or is none that we can run."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...protocol.errors import ModelUnreadable
+from ..samplers import SAMPLERS
 from .base import Contents, Defaults, Identity
-from .latent import TOKENIZER, classes, file_channels, identify_file, identify_folder
+from .latent import CAPABILITIES, TOKENIZER, classes, file_channels, identify_file, identify_folder
 
 if TYPE_CHECKING:
     from ..device import Device
@@ -39,6 +40,8 @@ class Sdxl:
     name = "sdxl"
     multiple = 8
     defaults = Defaults(steps=20, guidance=7.0, sampler="dpmpp_2m_karras", inpaint_above=0.8)
+    samplers = SAMPLERS
+    capabilities = CAPABILITIES
 
     def identify(self, contents: Contents) -> Identity | None:
         """Raises ModelUnreadable when it is of this family and a part is missing, or is none that we can run."""

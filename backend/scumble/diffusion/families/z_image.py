@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import Contents, Defaults, Identity
-from .flow import identify_transformer
+from .flow import CAPABILITIES, SAMPLERS, identify_transformer
 
 if TYPE_CHECKING:
     from ..device import Device
@@ -23,6 +23,8 @@ class ZImage:
     name = "z_image"
     multiple = 16
     defaults = Defaults(steps=9, guidance=1.0, sampler="euler")
+    samplers = SAMPLERS
+    capabilities = CAPABILITIES
 
     def identify(self, contents: Contents) -> Identity | None:
         """Raises ModelUnreadable when it is of this family and a part is missing."""
