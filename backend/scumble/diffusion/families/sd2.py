@@ -34,6 +34,7 @@ class Sd2:
     defaults = Defaults(steps=20, guidance=7.0, sampler="dpmpp_2m_karras")
     samplers = SAMPLERS
     capabilities: tuple[Capability, ...] = tuple(each for each in CAPABILITIES if each != "references")
+    """No IP-Adapter is made for it."""
 
     def identify(self, contents: Contents) -> Identity | None:
         """Raises ModelUnreadable when it is of this family and a part is missing, or is none that we can run."""
