@@ -61,7 +61,7 @@ class ScumbleDocker(DockWidget):
             page,
             self._settings,
             widgets.Fold("scumble_extend_fold", "Extend the canvas", self._extend),
-            widgets.Fold("scumble_enlarge_fold", "Enlarge the picture", self._settings.enlarge),
+            widgets.Fold("scumble_upscale_fold", "Upscale the picture", self._settings.upscale),
             widgets.Fold("scumble_history_fold", "History", self._history),
         )
         column.setContentsMargins(6, 6, 6, 6)
@@ -84,7 +84,7 @@ class ScumbleDocker(DockWidget):
         connect(self._progress.generate, self.generate)
         connect(self._progress.cancel, self.cancel)
         connect(self._extend.extended, lambda: self.generate(self._extend.edges))
-        connect(self._settings.enlarge.enlarged, self.enlarge)
+        connect(self._settings.upscale.asked, self.upscale)
         connect(self._notice.helped, self._help)
         connect(self._notice.dismissed, lambda: backstage.workshop.dismiss())
         connect(self._connection.opened, self._ask_connection)
@@ -133,9 +133,9 @@ class ScumbleDocker(DockWidget):
         wanted = form or self._settings.form
         backstage.when_ready(lambda: self._start(wanted, edges, time.monotonic() + PATIENCE))
 
-    def enlarge(self) -> None:
-        """Enlarges the whole picture."""
-        self.generate(form=self._settings.form.enlarging)
+    def upscale(self) -> None:
+        """Upscales the whole picture."""
+        self.generate(form=self._settings.form.upscaling)
 
     def _start(self, form: Form, edges: Any, until: float) -> None:
         from .lib.scumble.client.document import Edges
@@ -255,7 +255,7 @@ class ScumbleDocker(DockWidget):
                 strength=form.strength / 100, prompt=form.prompt, model=kind, **document.situation()._asdict()
             )
             self._extend.canvas = document.canvas
-            self._settings.enlarge.set_canvas(*document.canvas)
+            self._settings.upscale.set_canvas(*document.canvas)
             self._settings.set_layers(document.layers())
         self._settings.set_automatic_mode(words.MODES.get(automatic, ""))
         self._progress.set_action(words.MODES.get(mode or automatic, "Generate"))
@@ -273,7 +273,7 @@ class ScumbleDocker(DockWidget):
             self._settings.set_models(
                 [(model.id, model.name) for model in workshop.models if model.kind != "upscaler"],
                 [
-                    (model.id, words.enlarger(model.name, model.kind))
+                    (model.id, words.upscaler(model.name, model.kind))
                     for model in workshop.models
                     if model.kind != "fill"
                 ],

@@ -19,7 +19,7 @@ ACTIONS = (
     ("scumble_previous", "Scumble: Previous Variant", lambda docker: docker.step(-1)),
     ("scumble_toggle", "Scumble: Show or Hide Docker", lambda docker: docker.setVisible(not docker.isVisible())),
     ("scumble_extend", "Scumble: Extend to the Selection or the Canvas", lambda docker: docker.extend()),
-    ("scumble_enlarge", "Scumble: Enlarge the Picture", lambda docker: docker.enlarge()),
+    ("scumble_upscale", "Scumble: Upscale the Picture", lambda docker: docker.upscale()),
 )
 
 

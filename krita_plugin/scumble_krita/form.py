@@ -49,13 +49,13 @@ class Form:
     loras: tuple[LoraRow, ...] = ()
     controls: tuple[ControlRow, ...] = ()
     factor: int = 2
-    enlarge_model: str = ""
-    enlarge_strength: int = 35
+    upscale_model: str = ""
+    upscale_strength: int = 35
 
     @property
-    def enlarging(self) -> Form:
-        """The form of an enlargement, which has a model and a strength of its own."""
-        return replace(self, mode="upscale", model=self.enlarge_model, strength=self.enlarge_strength)
+    def upscaling(self) -> Form:
+        """The form of an upscale, which has a model and a strength of its own."""
+        return replace(self, mode="upscale", model=self.upscale_model, strength=self.upscale_strength)
 
     def to_settings(self) -> dict[str, Any]:
         """The arguments of EditSettings."""
@@ -106,7 +106,7 @@ def form_of_request(request: Any, base: Form) -> Form:
     """The form that repeats a request, with the seed locked."""
     strength, model = round(request.strength * 100), request.model or ""
     if request.mode == "upscale":
-        own = {"factor": request.factor, "enlarge_model": model, "enlarge_strength": strength}
+        own = {"factor": request.factor, "upscale_model": model, "upscale_strength": strength}
     else:
         own = {"mode": request.mode, "model": model, "strength": strength}
     return replace(

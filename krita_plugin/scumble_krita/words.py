@@ -9,7 +9,7 @@ MODES = {
     "remove": "Remove",
     "img2img": "Refine picture",
     "txt2img": "Generate",
-    "upscale": "Enlarge",
+    "upscale": "Upscale",
 }
 """Each mode by what the artist calls it: what the main button says."""
 
@@ -48,8 +48,8 @@ def progress(stage: str, step: int, steps: int, seconds_left: float | None, posi
     return words
 
 
-def enlarger(name: str, kind: str) -> str:
-    """A model that enlarges; `kind` as in ModelInfo."""
+def upscaler(name: str, kind: str) -> str:
+    """A model that upscales; `kind` as in ModelInfo."""
     return name if kind == "upscaler" else f"{name} (paints)"
 
 

@@ -152,16 +152,16 @@ def test_every_preprocessor_has_a_name_for_artists() -> None:
     assert set(PREPROCESSORS) == set(get_args(Preprocessor))
 
 
-def test_an_enlargement_has_a_model_and_a_strength_of_its_own_and_comes_back_from_history() -> None:
+def test_an_upscale_has_a_model_and_a_strength_of_its_own_and_comes_back_from_history() -> None:
     from scumble_krita.form import Form, form_of_request
     from scumble_krita.lib.scumble.client.editor import EditSettings
     from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
     from scumble_krita.lib.scumble.protocol.messages import EditRequest
 
-    form = Form(model="m", strength=80, factor=4, enlarge_model="u", enlarge_strength=25)
-    settings = EditSettings(**form.enlarging.to_settings())
+    form = Form(model="m", strength=80, factor=4, upscale_model="u", upscale_strength=25)
+    settings = EditSettings(**form.upscaling.to_settings())
     assert (settings.mode, settings.model, settings.strength, settings.factor) == ("upscale", "u", 0.25, 4)
     request = EditRequest("upscale", Size(8, 8), Bounds(0, 0, 8, 8), model="w", strength=0.3, factor=3, seed=5)
     again = form_of_request(request, form)
-    assert (again.enlarge_model, again.enlarge_strength, again.factor, again.seed) == ("w", 30, 3, 5)
+    assert (again.upscale_model, again.upscale_strength, again.factor, again.seed) == ("w", 30, 3, 5)
     assert (again.mode, again.model, again.strength) == ("", "m", 80)

@@ -124,7 +124,7 @@ def test_an_upscale_enlarges_the_picture_first(desk: Desk) -> None:
     from scumble_krita.lib.scumble.protocol.geometry import Bounds
     from scumble_krita.lib.scumble.protocol.messages import Buffer, Layer, Result
 
-    desk.workshop.start(desk.document, Form(factor=3, enlarge_strength=20).enlarging)
+    desk.workshop.start(desk.document, Form(factor=3, upscale_strength=20).upscaling)
     (job,) = desk.workshop.jobs
     request = desk.client.asked[0][1]
     assert (request.mode, request.factor, request.strength, request.mask) == ("upscale", 3, 0.2, None)

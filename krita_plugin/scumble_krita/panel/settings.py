@@ -10,15 +10,15 @@ from ..qt import QtCore, QtWidgets, Signal
 from ..words import MODES
 from . import widgets
 from .added import AddedPanel
-from .enlarge import EnlargePanel
 from .prompt import PromptEdit
+from .upscale import UpscalePanel
 
 AUTOMATIC = "Automatic"
 
 
 class SettingsPanel(QtWidgets.QWidget):
     """`changed`: the artist changed something. `submitted`: Ctrl+Enter in a prompt. `below` comes right below the prompts,
-    so that it is in sight in a low docker too. `enlarge` has some of the form's fields and is not a part of this panel."""
+    so that it is in sight in a low docker too. `upscale` has some of the form's fields and is not a part of this panel."""
 
     changed = Signal()
     submitted = Signal()
@@ -59,7 +59,7 @@ class SettingsPanel(QtWidgets.QWidget):
         widgets.align(form, self._make_advanced(page))
         advanced = widgets.Fold("scumble_advanced", "Advanced", page)
         self._added = AddedPanel()
-        self.enlarge = EnlargePanel()
+        self.upscale = UpscalePanel()
         added = widgets.Fold("scumble_added", "LoRAs and controls", self._added)
         widgets.vertical(self, self._prompt, self._negative, below, fields, added, advanced)
         self._connect()
@@ -125,7 +125,7 @@ class SettingsPanel(QtWidgets.QWidget):
             )),
             self._lock.toggled,
             self._added.changed,
-            self.enlarge.changed,
+            self.upscale.changed,
         ):  # fmt: skip
             signal.connect(lambda *_: self._filling or self.changed.emit())
         for edit in (self._prompt, self._negative):
@@ -135,7 +135,7 @@ class SettingsPanel(QtWidgets.QWidget):
 
     @property
     def form(self) -> Form:
-        factor, enlarge_model, enlarge_strength = self.enlarge.values
+        factor, upscale_model, upscale_strength = self.upscale.values
         digits = "".join(letter for letter in self._seed.text() if letter in "0123456789")
         return Form(
             prompt=self._prompt.text,
@@ -158,8 +158,8 @@ class SettingsPanel(QtWidgets.QWidget):
             loras=self._added.loras,
             controls=self._added.controls,
             factor=factor,
-            enlarge_model=enlarge_model,
-            enlarge_strength=enlarge_strength,
+            upscale_model=upscale_model,
+            upscale_strength=upscale_strength,
         )
 
     @form.setter
@@ -180,7 +180,7 @@ class SettingsPanel(QtWidgets.QWidget):
             self._resolution.setValue(form.resolution)
             self._clip_skip.setValue(form.clip_skip)
             self._added.loras, self._added.controls = form.loras, form.controls
-            self.enlarge.values = form.factor, form.enlarge_model, form.enlarge_strength
+            self.upscale.values = form.factor, form.upscale_model, form.upscale_strength
             for box, value in (
                 (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
                 (self._source, form.from_layer),
@@ -189,11 +189,11 @@ class SettingsPanel(QtWidgets.QWidget):
         finally:
             self._filling = False
 
-    def set_models(self, painters: Sequence[tuple[str, str]], enlargers: Sequence[tuple[str, str]]) -> None:
-        """Ids and names of those that edit, and of those that enlarge."""
+    def set_models(self, painters: Sequence[tuple[str, str]], upscalers: Sequence[tuple[str, str]]) -> None:
+        """Ids and names of those that edit, and of those that upscale."""
         self._fill(self._model, painters)
         self._filling = True
-        self.enlarge.set_models([("", AUTOMATIC), *enlargers])
+        self.upscale.set_models([("", AUTOMATIC), *upscalers])
         self._filling = False
 
     def set_adapters(self, adapters: Sequence[Any]) -> None:

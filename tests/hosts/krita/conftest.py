@@ -51,7 +51,7 @@ def diffusion_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small one of ESRGAN's kind, which enlarges four times."""
+    """A small one of ESRGAN's kind, of a factor of four."""
     from tests.diffusion.test_upscaler import network, save  # imports torch
 
     return save(tmp_path_factory.mktemp("upscaler") / "4x-small.safetensors", network())

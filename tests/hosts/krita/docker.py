@@ -95,13 +95,13 @@ class Docker:
         """A click on a button that may lie in a closed fold."""
         self.krita.run(f"part({name!r}).click()")
 
-    def enlarge(self, factor: int) -> None:
+    def upscale(self, factor: int) -> None:
         """Presses the button in the fold that makes the picture so many times as large."""
         width, height = self.size()
-        self.krita.run(f"pick('scumble_enlarge_factor', '{factor} \u00d7')")
+        self.krita.run(f"pick('scumble_upscale_factor', '{factor} \u00d7')")
         said = f"{width * factor} \u00d7 {height * factor} px"
-        self.krita.wait_until(f"part('scumble_enlarge_size').text() == {said!r}", 20)
-        self.press("scumble_enlarge")
+        self.krita.wait_until(f"part('scumble_upscale_size').text() == {said!r}", 20)
+        self.press("scumble_upscale")
 
     def size(self) -> tuple[int, int]:
         """Width and height of the canvas."""

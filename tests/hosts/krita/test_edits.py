@@ -221,13 +221,13 @@ def test_a_document_brings_its_prompt_back(docker: Docker) -> None:
     assert docker.krita.get("part('scumble_strength').value()") == 70
 
 
-def test_an_upscaler_and_a_model_that_paints_enlarge_the_picture(docker: Docker) -> None:
+def test_an_upscaler_and_a_model_that_paints_upscale_the_picture(docker: Docker) -> None:
     for model in ("tiny (paints)", "Automatic", "4x-small"):
-        docker.krita.run(f"pick('scumble_enlarge_model', '{model}')")
+        docker.krita.run(f"pick('scumble_upscale_model', '{model}')")
         docker.krita.new_document(picture(160, 120))
         before = docker.visible()
         docker.set(steps=2)
-        docker.enlarge(3)
+        docker.upscale(3)
         assert docker.wait_layers(2)[-1] == "Upscale (7)", model
         assert docker.size() == (480, 360)
         layer = docker.layer()
@@ -243,7 +243,7 @@ def test_an_upscaler_and_a_model_that_paints_enlarge_the_picture(docker: Docker)
     docker.krita.run("app.action('scumble_next').trigger()")  # enlarges once more: both pictures look alike
     docker.krita.wait_until("len(layers()) == 2 and document.width() == 480", 20)
     np.testing.assert_array_equal(docker.layer(), layer)
-    docker.krita.run("pick('scumble_enlarge_model', 'Automatic')")
+    docker.krita.run("pick('scumble_upscale_model', 'Automatic')")
 
 
 def test_nothing_raised_into_krita(docker: Docker) -> None:

@@ -80,7 +80,7 @@ def test_every_state_in_krita_s_themes_wide_and_narrow(
         docker.generate()
         docker.wait_notice("memory")
         krita.run("part('scumble_advanced').click(); part('scumble_history_fold').click()")
-        krita.run("part('scumble_extend_fold').click(); part('scumble_enlarge_fold').click()")
+        krita.run("part('scumble_extend_fold').click(); part('scumble_upscale_fold').click()")
         krita.run(
             "part('scumble_added').click(); part('scumble_lora_add').click(); part('scumble_control_add').click()"
         )

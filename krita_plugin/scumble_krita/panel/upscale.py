@@ -1,4 +1,4 @@
-"""By how much the picture is to be enlarged, and by what."""
+"""By how much the picture is to be upscaled, and by what."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from . import widgets
 FACTORS = (2, 3, 4)
 
 
-class EnlargePanel(QtWidgets.QWidget):
+class UpscalePanel(QtWidgets.QWidget):
     """`changed`: the artist changed something."""
 
     changed = Signal()
-    enlarged = Signal()
+    asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._canvas = (0, 0)
-        self._factor = widgets.combo("scumble_enlarge_factor", "How many times as wide and as high.")
+        self._factor = widgets.combo("scumble_upscale_factor", "How many times as wide and as high.")
         for factor in FACTORS:
             self._factor.addItem(f"{factor} \u00d7", factor)
         self._model = widgets.combo(
-            "scumble_enlarge_model",
+            "scumble_upscale_model",
             "An upscaler sharpens what is there; a model that paints adds detail after the prompt.\n"
             "Automatic: with a prompt a model that paints, else an upscaler.",
         )
         self._strength = widgets.spin(
-            "scumble_enlarge_strength",
+            "scumble_upscale_strength",
             "How much a model that paints may change; an upscaler asks for none.",
             1,
             100,
             " %",
         )
-        self._size = widgets.label(name="scumble_enlarge_size", faint=True)
+        self._size = widgets.label(name="scumble_upscale_size", faint=True)
         self._button = widgets.button(
-            "scumble_enlarge", "Enlarge", "Enlarges the whole picture, and adds a sharp layer."
+            "scumble_upscale", "Upscale", "Upscales the whole picture, and adds a sharp layer."
         )
-        self._button.clicked.connect(lambda *_: self.enlarged.emit())
+        self._button.clicked.connect(lambda *_: self.asked.emit())
         page = QtWidgets.QWidget()
         form = widgets.form(page)
         form.addRow("Factor", widgets.row(self._factor, self._size, stretch=1))

@@ -1,4 +1,4 @@
-"""Enlarging the picture from the docker, in the real Krita: one enlargement for all variants, exact when it is taken back,
+"""Upscaling the picture from the docker, in the real Krita: one enlargement for all variants, exact when it is taken back,
 and in place whatever happens meanwhile. (With real models: test_edits.)"""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def begin(docker: Docker, prompt: str = "", count: int = 1, steps: int = 4) -> n
     docker.krita.new_document(picture())
     before = docker.visible()
     docker.set(prompt, count=count, steps=steps)
-    docker.enlarge(2)
+    docker.upscale(2)
     return before
 
 
@@ -58,7 +58,7 @@ def test_discard_keeps_what_was_painted_since(slow: Docker) -> None:
     assert slow.size() == (800, 600)
 
 
-def test_an_enlargement_can_be_cancelled(slow: Docker) -> None:
+def test_an_upscale_can_be_cancelled(slow: Docker) -> None:
     before = begin(slow, "slow", steps=40)
     slow.krita.wait_until("part('scumble_progress').value() >= 1", 30)
     slow.click("scumble_cancel")
