@@ -25,7 +25,19 @@ from scumble.client.placement import Placement, scaling
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import pack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, Layer, LoraUse, Reference, Region, Result, replace
+from scumble.protocol.messages import (
+    Control,
+    EditRequest,
+    Layer,
+    Limits,
+    LoraUse,
+    ModelInfo,
+    Reference,
+    Region,
+    Result,
+    Welcome,
+    replace,
+)
 
 from .memory_document import OPAQUE, MemoryDocument
 
@@ -117,6 +129,20 @@ def test_a_reference_is_all_of_its_layer_wherever_the_selection_is() -> None:
     assert edit.references == (b"\x09\x08\x07\xff" * size.area, OPAQUE * size.area)
     with pytest.raises(BadRequest, match="no such layer"):
         prepare(document, EditSettings(references=(ReferenceLayer("r1", "gone"),)))
+
+
+def test_a_layer_says_as_much_as_words(editor: Editor, client: QuietClient) -> None:
+    """As the server chooses: a fill model can neither follow a layer nor take one up."""
+    models = (ModelInfo("d", "", "diffusion", "", False, 512, 1), ModelInfo("f", "", "fill", "", False, 512, 1))
+    client._welcome = Welcome(1, "", "", Limits(), models, (), ())
+    assert editor.model_kind(EditSettings()) == "fill"
+    for told in (
+        EditSettings(prompt="a cat"),
+        EditSettings(controls=(ControlLayer("c"),)),
+        EditSettings(references=(ReferenceLayer("r"),)),
+        EditSettings(regions=(RegionLayer("a star", "half"),)),
+    ):
+        assert editor.model_kind(told) == "diffusion"
 
 
 def test_what_is_added_starts_from_grey_and_what_is_removed_from_no_words() -> None:

@@ -256,7 +256,8 @@ class Editor:
         for model in models:
             if model.id == settings.model:
                 return model.kind
-        plain = settings.model is None and settings.strength >= 1 and not settings.prompt.strip()
+        told = settings.prompt.strip() or settings.controls or settings.regions or settings.references
+        plain = settings.model is None and settings.strength >= 1 and not told
         return "fill" if plain and any(model.kind == "fill" for model in models) else "diffusion"
 
     def finish(self, event: Finished) -> None:
