@@ -1,17 +1,20 @@
-"""LoRAs and controls as the panel's rows say them, and as they are remembered. Pure.
+"""What is added to the model, as the panel's rows say it and as it is remembered: LoRAs, controls, references, regions.
+Pure.
 
 The client is imported where it is needed: the docker must not wait for it when Krita starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from .lib.scumble.client.editor import ControlLayer
-    from .lib.scumble.protocol.messages import LoraUse
+    from .lib.scumble.client.editor import ControlLayer, ReferenceLayer, RegionLayer
+    from .lib.scumble.protocol.messages import EditRequest, LoraUse
 
+NOT_FOUND = "Not found"
+"""In place of a layer's id where nobody knows which one it was; the panel shows it as it is."""
 PREPROCESSORS = {
     "none": "As it is",
     "canny": "Edges",
@@ -43,19 +46,36 @@ class ControlRow(NamedTuple):
     end: int = 100
 
 
-Row = TypeVar("Row", LoraRow, ControlRow)
+class ReferenceRow(NamedTuple):
+    """As ControlRow: a layer that the model takes up."""
+
+    id: str = ""
+    layer: str = ""
+    weight: float = 1.0
+    start: int = 0
+    end: int = 100
 
 
-def lora_rows(values: Any) -> tuple[LoraRow, ...]:
-    """From what was stored; what does not fit (another version wrote it) is passed over."""
-    return _rows(LoraRow(), values)
+class RegionRow(NamedTuple):
+    """`layer` "": none is chosen yet."""
+
+    prompt: str = ""
+    layer: str = ""
 
 
-def control_rows(values: Any) -> tuple[ControlRow, ...]:
-    return _rows(ControlRow(), values)
+Row = TypeVar("Row", LoraRow, ControlRow, ReferenceRow, RegionRow)
+LayerRow = TypeVar("LayerRow", ControlRow, ReferenceRow, RegionRow)
+EMPTY: dict[str, Any] = {
+    "loras": LoraRow(),
+    "controls": ControlRow(),
+    "references": ReferenceRow(),
+    "regions": RegionRow(),
+}
+"""A new row of each list of a Form."""
 
 
-def _rows(empty: Row, values: Any) -> tuple[Row, ...]:
+def rows_of(empty: Row, values: Any) -> tuple[Row, ...]:
+    """Rows like the `empty` one from what was stored; what does not fit (another version wrote it) is passed over."""
     kinds = [type(value) for value in empty]
     lists = values if isinstance(values, (list, tuple)) else ()
     return tuple(
@@ -80,3 +100,59 @@ def to_controls(rows: Sequence[ControlRow]) -> tuple[ControlLayer, ...]:
         for row in rows
         if row.id
     )
+
+
+def to_references(rows: Sequence[ReferenceRow]) -> tuple[ReferenceLayer, ...]:
+    """As `to_controls`."""
+    from .lib.scumble.client.editor import ReferenceLayer
+
+    return tuple(
+        ReferenceLayer(row.id, row.layer or None, row.weight, row.start / 100, row.end / 100) for row in rows if row.id
+    )
+
+
+def to_regions(rows: Sequence[RegionRow]) -> tuple[RegionLayer, ...]:
+    from .lib.scumble.client.editor import RegionLayer
+
+    return tuple(RegionLayer(row.prompt, row.layer) for row in rows if row.layer and row.prompt.strip())
+
+
+def rows_of_request(
+    request: EditRequest,
+    controls: Sequence[ControlRow],
+    references: Sequence[ReferenceRow],
+    regions: Sequence[RegionRow],
+) -> dict[str, Any]:
+    """The rows that repeat a request, by the name of their list. It has the pixels of layers and not which layers these
+    were: that is taken from the rows that are given, where one is for the same network or has the same words."""
+    return {
+        "loras": tuple(LoraRow(use.id, use.weight) for use in request.loras),
+        "controls": _on_their_layers(
+            (
+                ControlRow(use.id, NOT_FOUND, use.preprocessor, use.weight, *_percent(use.start, use.end))
+                for use in request.controls
+            ),
+            controls,
+        ),
+        "references": _on_their_layers(
+            (ReferenceRow(use.id, NOT_FOUND, use.weight, *_percent(use.start, use.end)) for use in request.references),
+            references,
+        ),
+        "regions": _on_their_layers((RegionRow(region.prompt, NOT_FOUND) for region in request.regions), regions),
+    }
+
+
+def _on_their_layers(rows: Iterable[LayerRow], known: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
+    """Each with the layer of the first known row that begins alike and has not given its layer to another one."""
+    left, found = list(known), []
+    for row in rows:
+        like = next((other for other in left if other[0] == row[0]), None)
+        if like is not None:
+            left.remove(like)
+            row = row._replace(layer=like.layer)
+        found.append(row)
+    return tuple(found)
+
+
+def _percent(start: float, end: float) -> tuple[int, int]:
+    return round(start * 100), round(end * 100)

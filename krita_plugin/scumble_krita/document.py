@@ -30,6 +30,7 @@ ANNOTATION = "scumble"
 """Under this name a document carries its panel's settings and what made its layers."""
 ACTIVATION = (0, 50, 200)
 """Milliseconds after which Krita has made a new layer the active one, sooner or later."""
+CHOOSE_ANOTHER = "Choose another one under LoRAs, controls, regions."
 LAYERS = ("paintlayer", "grouplayer", "vectorlayer", "filelayer", "clonelayer", "filllayer")
 """Kinds of nodes that have a picture of their own, as Krita names them."""
 WAIT = 20
@@ -83,17 +84,21 @@ class KritaDocument(Document):
 
     def read(self, bounds: Bounds) -> Pixels:
         node = self._open.activeNode() if self.from_layer else None
-        if node is not None:
-            return self._read_node(node, bounds)
-        if space_of(self._open).is_plain:
-            return memoryview(self._open.pixelData(*bounds))
-        return self._visible(bounds)
+        return self._read_picture(bounds) if node is None else self._read_node(node, bounds)
 
     def read_layer(self, layer: str, bounds: Bounds) -> Pixels:
-        node = next((node for node in _walk(self._open.rootNode()) if node.uniqueId().toString() == layer), None)
-        if node is None:
-            raise BadRequest("A layer that was to be followed is gone.", "Choose another one under LoRAs and controls.")
-        return self._read_node(node, bounds)
+        return self._read_node(self._layer(layer), bounds)
+
+    def read_reference(self, layer: str | None) -> tuple[Size, Pixels]:
+        """What of it lies on the canvas; of a layer no more than it has pixels."""
+        bounds = Bounds.of_size(self.canvas)
+        if layer is None:
+            return bounds.size, self._read_picture(bounds)
+        node = self._layer(layer)
+        bounds = _bounds_of(node).intersect(bounds)
+        if bounds.is_empty:
+            raise BadRequest(f"There is nothing on the layer {node.name()}.", CHOOSE_ANOTHER)
+        return bounds.size, self._read_node(node, bounds)
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
@@ -251,7 +256,7 @@ class KritaDocument(Document):
         return Situation(found is not None, empty and self._is_empty(), transparent)
 
     def layers(self) -> list[tuple[str, str]]:
-        """Ids and names of what a control network could follow, the topmost first."""
+        """Ids and names of what an edit could take beside the picture, the topmost first."""
         nodes = [node for node in _walk(self._open.rootNode()) if node.type() in LAYERS]
         return [(node.uniqueId().toString(), node.name()) for node in reversed(nodes)]
 
@@ -332,6 +337,18 @@ class KritaDocument(Document):
         if selection is None or selection.width() < 1 or selection.height() < 1:
             return None
         return selection, Bounds(selection.x(), selection.y(), selection.width(), selection.height())
+
+    def _layer(self, layer: str) -> Any:
+        """Raises BadRequest where it is not there (any more)."""
+        node = next((node for node in _walk(self._open.rootNode()) if node.uniqueId().toString() == layer), None)
+        if node is None:
+            raise BadRequest("A layer that was chosen is gone.", CHOOSE_ANOTHER)
+        return node
+
+    def _read_picture(self, bounds: Bounds) -> Pixels:
+        if space_of(self._open).is_plain:
+            return memoryview(self._open.pixelData(*bounds))
+        return self._visible(bounds)
 
     def _is_empty(self) -> bool:
         """Nothing at all on any visible layer."""

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .added import ControlRow, LoraRow, control_rows, lora_rows, to_controls, to_loras
+from .added import (
+    EMPTY,
+    ControlRow,
+    LoraRow,
+    ReferenceRow,
+    RegionRow,
+    rows_of,
+    rows_of_request,
+    to_controls,
+    to_loras,
+    to_references,
+    to_regions,
+)
 
 PER_DOCUMENT = (
     "prompt",
@@ -16,8 +28,8 @@ PER_DOCUMENT = (
     "seed",
     "seed_locked",
     "from_layer",
-    "loras",
-    "controls",
+    "transparent",
+    *EMPTY,
 )
 """Fields that are remembered with a document; the others are remembered for all."""
 
@@ -26,7 +38,8 @@ PER_DOCUMENT = (
 class Form:
     """The fields as the artist sees them: strength in percent; "", 0 and -1 leave a choice to the backend.
 
-    `seed` counts only when locked. `context` and `resolution` in px; -1 and 0 = chosen.
+    `mode` is one of the protocol's or "add". `seed` counts only when locked. `context` and `resolution` in px; -1 and 0 =
+    chosen.
     """
 
     prompt: str = ""
@@ -37,6 +50,7 @@ class Form:
     seed: int = 0
     seed_locked: bool = False
     from_layer: bool = False
+    transparent: bool = False
     model: str = ""
     sampler: str = ""
     steps: int = 0
@@ -48,6 +62,8 @@ class Form:
     clip_skip: int = 1
     loras: tuple[LoraRow, ...] = ()
     controls: tuple[ControlRow, ...] = ()
+    references: tuple[ReferenceRow, ...] = ()
+    regions: tuple[RegionRow, ...] = ()
     factor: int = 2
     upscale_model: str = ""
     upscale_strength: int = 35
@@ -60,7 +76,8 @@ class Form:
     def to_settings(self) -> dict[str, Any]:
         """The arguments of EditSettings."""
         return {
-            "mode": self.mode or None,
+            "mode": "fill" if self.mode == "add" else self.mode or None,
+            "intent": self.mode if self.mode in ("add", "remove") else "fill",
             "prompt": self.prompt,
             "negative": self.negative,
             "model": self.model or None,
@@ -75,19 +92,19 @@ class Form:
             "context": None if self.context < 0 else self.context,
             "resolution": self.resolution or None,
             "clip_skip": self.clip_skip,
+            "transparent": self.transparent,
             "loras": to_loras(self.loras),
             "controls": to_controls(self.controls),
+            "references": to_references(self.references),
+            "regions": to_regions(self.regions),
             "factor": self.factor,
         }
-
-
-_ROWS = {"loras": lora_rows, "controls": control_rows}
 
 
 def form_of(values: dict[str, Any], base: Form | None = None) -> Form:
     """The form with the stored values on top of `base`; what does not fit (another version wrote it) is passed over."""
     base = base or Form()
-    values = {**values, **{name: rows(values[name]) for name, rows in _ROWS.items() if name in values}}
+    values = {**values, **{name: rows_of(row, values[name]) for name, row in EMPTY.items() if name in values}}
     fitting = {
         field.name: values[field.name]
         for field in fields(Form)
@@ -108,7 +125,8 @@ def form_of_request(request: Any, base: Form) -> Form:
     if request.mode == "upscale":
         own = {"factor": request.factor, "upscale_model": model, "upscale_strength": strength}
     else:
-        own = {"mode": request.mode, "model": model, "strength": strength}
+        mode = "add" if request.mode == "fill" and request.prefill == "neutral" else request.mode
+        own = {"mode": mode, "model": model, "strength": strength}
     return replace(
         base,
         **own,
@@ -125,5 +143,6 @@ def form_of_request(request: Any, base: Form) -> Form:
         context=-1 if request.context is None else request.context,
         resolution=request.resolution or 0,
         clip_skip=request.clip_skip,
-        loras=tuple(LoraRow(use.id, use.weight) for use in request.loras),
+        transparent=request.transparent,
+        **rows_of_request(request, base.controls, base.references, base.regions),
     )

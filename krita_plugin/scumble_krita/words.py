@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MODES = {
     "fill": "Fill",
+    "add": "Add",
     "refine": "Refine",
     "outpaint": "Extend",
     "remove": "Remove",
@@ -11,7 +12,7 @@ MODES = {
     "txt2img": "Generate",
     "upscale": "Upscale",
 }
-"""Each mode by what the artist calls it: what the main button says."""
+"""Each mode, and what may be meant by a fill ("add"), by what the artist calls it: what the main button says."""
 
 STAGES = {
     "queued": "Waiting",

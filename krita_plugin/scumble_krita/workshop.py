@@ -161,7 +161,7 @@ class Workshop:
         document.from_layer = form.from_layer
         settings = EditSettings(**form.to_settings())
         if edges is not None:
-            settings = replace(settings, mode=None, strength=1.0)
+            settings = replace(settings, mode=None, intent="fill", strength=1.0)
         mark = document.mark()
         edit = prepare(document, settings, self._editor.model_kind(settings), edges)
         yield  # reading a large picture takes long enough

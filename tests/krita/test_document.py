@@ -110,6 +110,24 @@ def test_single_layers_are_named_and_read(document: Any, handle: fakes.Document)
         document.read_layer(identity, Bounds(4, 4, 2, 1))
 
 
+def test_a_reference_is_what_its_layer_has_on_the_canvas(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.protocol.errors import BadRequest
+
+    board = fakes.Node("board")
+    handle.root.addChildNode(board, None)
+    identity = document.layers()[0][0]
+    with pytest.raises(BadRequest, match="nothing on the layer board"):
+        document.read_reference(identity)
+    board.setPixelData(fakes.QByteArray(bytes([1, 2, 3, 255]) * 200), 60, 10, 20, 10)
+    assert document.read_reference(identity) == ((4, 10), bytes([1, 2, 3, 255]) * 40)
+    document.from_layer = True  # says where the edit's picture is from
+    handle.active = board
+    assert document.read_reference(None) == ((64, 48), bytes([10, 20, 30, 255]) * 64 * 48)
+    board.remove()
+    with pytest.raises(BadRequest, match="gone"):
+        document.read_reference(identity)
+
+
 def test_plain_pixels_are_taken_as_they_are(document: Any, handle: fakes.Document) -> None:
     from scumble_krita.lib.scumble.protocol.geometry import Bounds
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,35 +113,114 @@ def test_a_form_leaves_open_what_is_automatic() -> None:
     assert EditSettings(**Form(seed=5, seed_locked=True, strength=50).to_settings()).strength == 0.5
 
 
-def test_rows_of_loras_and_controls_come_back_from_what_was_stored() -> None:
+def test_rows_come_back_from_what_was_stored() -> None:
     import json
 
-    from scumble_krita.added import ControlRow, LoraRow
+    from scumble_krita.added import ControlRow, LoraRow, ReferenceRow, RegionRow
     from scumble_krita.form import Form, form_of, split
 
-    form = Form(loras=(LoraRow("l", 0.5),), controls=(ControlRow("c", "{7}", "lineart", 1.5, 10, 80),))
+    form = Form(
+        loras=(LoraRow("l", 0.5),),
+        controls=(ControlRow("c", "{7}", "lineart", 1.5, 10, 80),),
+        references=(ReferenceRow("r", "{8}", 0.5, 5, 60),),
+        regions=(RegionRow("a star", "{9}"), RegionRow()),
+        transparent=True,
+    )
     mine, _ = split(form)
     assert form_of(json.loads(json.dumps(mine))) == form
-    damaged = {"loras": [["l", 1.0], ["l", "1"], ["l"], 3], "controls": [["c", "", "canny", 1.0, 0.5, 100], None]}
-    assert form_of(damaged) == Form(loras=(LoraRow("l", 1.0),))
-    assert form_of({"loras": 3, "controls": "x"}) == Form()
+    damaged = {
+        "loras": [["l", 1.0], ["l", "1"], ["l"], 3],
+        "controls": [["c", "", "canny", 1.0, 0.5, 100], None],
+        "references": [["r", "", "canny", 1.0, 0, 100]],
+        "regions": [["a star", 9], ["a star", "{9}"]],
+        "transparent": "yes",
+    }
+    assert form_of(damaged) == Form(loras=(LoraRow("l", 1.0),), regions=(RegionRow("a star", "{9}"),))
+    assert form_of({"loras": 3, "controls": "x", "references": None, "regions": {}}) == Form()
+    assert form_of({"prompt": "by a version without them"}, form) == replace(form, prompt="by a version without them")
 
 
 def test_rows_without_a_choice_are_left_out() -> None:
-    from scumble_krita.added import ControlRow, LoraRow
+    from scumble_krita.added import ControlRow, LoraRow, ReferenceRow, RegionRow
     from scumble_krita.form import Form
-    from scumble_krita.lib.scumble.client.editor import ControlLayer, EditSettings
+    from scumble_krita.lib.scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
     from scumble_krita.lib.scumble.protocol.messages import LoraUse
 
     rows = Form(
         loras=(LoraRow(), LoraRow("l", -0.5)),
         controls=(ControlRow(), ControlRow("c"), ControlRow("d", "{7}", "none", 0.5, 20, 90)),
+        references=(ReferenceRow(layer="{7}"), ReferenceRow("r"), ReferenceRow("s", "{7}", 0.5, 20, 90)),
+        regions=(RegionRow("a star"), RegionRow(" ", "{7}"), RegionRow("a star", "{7}")),
     )
     settings = EditSettings(**rows.to_settings())
     assert settings.loras == (LoraUse("l", -0.5),)
     assert settings.controls == (
         ControlLayer("c", None, "canny", 1.0, 0.0, 1.0),
         ControlLayer("d", "{7}", "none", 0.5, 0.2, 0.9),
+    )
+    assert settings.references == (ReferenceLayer("r"), ReferenceLayer("s", "{7}", 0.5, 0.2, 0.9))
+    assert settings.regions == (RegionLayer("a star", "{7}"),)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "mode", "intent"),
+    [("", None, "fill"), ("fill", "fill", "fill"), ("add", "fill", "add"), ("remove", "remove", "remove")],
+)
+def test_what_is_chosen_as_the_mode_may_be_an_intent(chosen: str, mode: str | None, intent: str) -> None:
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.client.editor import EditSettings
+
+    settings = EditSettings(**Form(mode=chosen).to_settings())
+    assert (settings.mode, settings.intent) == (mode, intent)
+
+
+def test_all_that_can_be_chosen_has_a_name_for_artists() -> None:
+    from typing import get_args
+
+    from scumble_krita.lib.scumble.protocol.messages import Mode
+    from scumble_krita.words import MODES
+
+    assert set(MODES) == {*get_args(Mode), "add"}
+
+
+def test_a_request_is_repeated_with_what_was_added_and_meant() -> None:
+    from scumble_krita.added import NOT_FOUND, ControlRow, LoraRow, ReferenceRow, RegionRow
+    from scumble_krita.form import Form, form_of_request
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+    from scumble_krita.lib.scumble.protocol.messages import Control, EditRequest, LoraUse, Reference, Region
+
+    area = Bounds(0, 0, 8, 8)
+    request = EditRequest(
+        "fill", area.size, area, area, prompt="a cat", seed=5, prefill="neutral", transparent=True,
+        loras=(LoraUse("l", 0.5),),
+        controls=(Control("c", area, "canny", 0.5, 0.1, 0.9), Control("c", area)),
+        references=(Reference("r", Size(4, 4), 0.7, 0.0, 0.55), Reference("s", Size(4, 4))),
+        regions=(Region("a star", area), Region("a moon", area)),
+    )  # fmt: skip
+    assert form_of_request(request, Form()) == Form(
+        prompt="a cat", mode="add", seed=5, seed_locked=True, transparent=True,
+        loras=(LoraRow("l", 0.5),),
+        controls=(ControlRow("c", NOT_FOUND, "canny", 0.5, 10, 90), ControlRow("c", NOT_FOUND, "none")),
+        references=(ReferenceRow("r", NOT_FOUND, 0.7, 0, 55), ReferenceRow("s", NOT_FOUND)),
+        regions=(RegionRow("a star", NOT_FOUND), RegionRow("a moon", NOT_FOUND)),
+    )  # fmt: skip
+    shown = Form(
+        controls=(ControlRow("c", "{1}", "blur"), ControlRow("other", "{2}"), ControlRow("c", "{3}")),
+        references=(ReferenceRow("s"),),
+        regions=(RegionRow("a moon", "{4}"), RegionRow("a lake", "{5}")),
+    )
+    again = form_of_request(request, shown)
+    assert [row.layer for row in again.controls] == ["{1}", "{3}"]
+    assert [row.preprocessor for row in again.controls] == ["canny", "none"]
+    assert [row.layer for row in again.references] == [NOT_FOUND, ""]
+    assert [row.layer for row in again.regions] == [NOT_FOUND, "{4}"]
+    plain = form_of_request(EditRequest("refine", area.size, area, area, prefill="neutral"), shown)
+    assert (plain.mode, plain.transparent, plain.controls, plain.references, plain.regions) == (
+        "refine",
+        False,
+        (),
+        (),
+        (),
     )
 
 

@@ -165,6 +165,17 @@ def test_a_layer_that_is_followed_goes_with_the_edit(desk: Desk) -> None:
     assert request.controls == (Control("c", request.image, "canny"), Control("d", request.image, "invert"))
 
 
+def test_an_extension_is_none_of_the_intents(desk: Desk) -> None:
+    """What is chosen for selections says nothing of canvas that was not there."""
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.client.document import Edges
+
+    for mode in ("add", "remove"):
+        desk.workshop.start(desk.document, Form(prompt="sky", mode=mode), Edges(left=8))
+        request = desk.client.asked[-2][1]
+        assert (request.mode, request.prompt, request.prefill) == ("outpaint", "sky", "auto")
+
+
 def test_progress_queue_and_cancel(desk: Desk) -> None:
     from scumble_krita.lib.scumble.protocol.messages import Cancelled, Progress, Queue
 

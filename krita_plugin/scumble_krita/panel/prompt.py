@@ -12,6 +12,8 @@ _UP_DOWN = (QtCore.Qt.Key.Key_Up, QtCore.Qt.Key.Key_Down)
 
 
 class PromptEdit(QtWidgets.QPlainTextEdit):
+    """One of a single line stays one."""
+
     submitted = Signal()
     entered = Signal()
 
@@ -20,7 +22,12 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         self.setObjectName(name)
         self.setPlaceholderText(placeholder)
         self.setTabChangesFocus(True)
-        self.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self._single = lines == 1
+        policy = QtCore.Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOff if self._single else policy.ScrollBarAsNeeded)
+        if self._single:
+            self.setLineWrapMode(QtWidgets.QPlainTextEdit.LineWrapMode.NoWrap)
+            self.setHorizontalScrollBarPolicy(policy.ScrollBarAlwaysOff)
         self.setToolTip("Ctrl+Enter starts.\nCtrl+Up and Ctrl+Down give the marked words more or less weight.")
         margins = 2 * (int(self.document().documentMargin()) + self.frameWidth())
         self.setFixedHeight(lines * QtGui.QFontMetrics(self.font()).lineSpacing() + margins)
@@ -53,11 +60,18 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
 
     def keyPressEvent(self, event):
         if not self._is_ours(event):
-            super().keyPressEvent(event)
+            if not (self._single and event.key() in _ENTER):
+                super().keyPressEvent(event)
         elif event.key() in _ENTER:
             guarded(self.submitted.emit)()
         else:
             guarded(self._reweight)(event.key() == QtCore.Qt.Key.Key_Up)
+
+    def insertFromMimeData(self, source):
+        if self._single:
+            self.insertPlainText(" ".join(source.text().split()))
+        else:
+            super().insertFromMimeData(source)
 
     def _is_ours(self, event) -> bool:
         return event.modifiers() & _CONTROL == _CONTROL and event.key() in _ENTER + _UP_DOWN

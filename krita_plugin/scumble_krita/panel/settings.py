@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..form import Form
-from ..qt import QtCore, QtWidgets, Signal
+from ..qt import QtCore, QtWidgets, Signal, is_deleted
 from ..words import MODES
 from . import widgets
 from .added import AddedPanel
@@ -29,7 +29,12 @@ class SettingsPanel(QtWidgets.QWidget):
         self._prompt = PromptEdit("scumble_prompt", "What shall be there? (empty: what fits)", 4)
         self._negative = PromptEdit("scumble_negative", "What shall not be there?", 2)
         self._written = self._prompt
-        self._mode = widgets.combo("scumble_mode", "What to do. Automatic: what fits the selection and the strength.")
+        self._mode = widgets.combo(
+            "scumble_mode",
+            "What to do. Automatic: what fits the selection and the strength.\n"
+            "Add: what is not like its surroundings, from grey instead of these (at 100 %).\n"
+            "Remove: what is selected goes, whatever the prompt says.",
+        )
         self._mode.addItem(AUTOMATIC, "")
         for mode, text in MODES.items():
             if mode != "upscale":  # has its own panel
@@ -49,6 +54,12 @@ class SettingsPanel(QtWidgets.QWidget):
         self._lock.setObjectName("scumble_seed_locked")
         self._lock.setToolTip("Locked: always this seed. Else a random one each time.")
 
+        self._transparent = QtWidgets.QCheckBox("Cut out of its background")
+        self._transparent.setObjectName("scumble_transparent")
+        self._transparent.setToolTip(
+            "What is painted is cut out of its plain background. Name one in the prompt, or it asks for white."
+        )
+
         fields = QtWidgets.QWidget()
         form = widgets.form(fields)
         form.addRow("Mode", self._mode)
@@ -60,8 +71,8 @@ class SettingsPanel(QtWidgets.QWidget):
         advanced = widgets.Fold("scumble_advanced", "Advanced", page)
         self._added = AddedPanel()
         self.upscale = UpscalePanel()
-        added = widgets.Fold("scumble_added", "LoRAs and controls", self._added)
-        widgets.vertical(self, self._prompt, self._negative, below, fields, added, advanced)
+        added = widgets.Fold("scumble_added", "LoRAs, controls, regions", self._added)
+        widgets.vertical(self, self._prompt, self._negative, below, fields, self._transparent, added, advanced)
         self._connect()
         self.set_models((), ())
         self.set_samplers(())
@@ -124,14 +135,19 @@ class SettingsPanel(QtWidgets.QWidget):
                 self._resolution, self._clip_skip,
             )),
             self._lock.toggled,
+            self._transparent.toggled,
             self._added.changed,
             self.upscale.changed,
         ):  # fmt: skip
             signal.connect(lambda *_: self._filling or self.changed.emit())
-        for edit in (self._prompt, self._negative):
-            edit.submitted.connect(self.submitted)
-            edit.entered.connect(lambda edit=edit: setattr(self, "_written", edit))
+        self._follow(self._prompt)
+        self._follow(self._negative)
+        self._added.prompted.connect(self._follow)
         self._added.picked.connect(self._put_in)
+
+    def _follow(self, edit: PromptEdit) -> None:
+        edit.submitted.connect(self.submitted)
+        edit.entered.connect(lambda: setattr(self, "_written", edit))
 
     @property
     def form(self) -> Form:
@@ -146,6 +162,7 @@ class SettingsPanel(QtWidgets.QWidget):
             seed=min(int(digits or 0), 2**32 - 1),
             seed_locked=self._lock.isChecked(),
             from_layer=bool(self._source.currentData()),
+            transparent=self._transparent.isChecked(),
             model=self._model.currentData() or "",
             sampler=self._sampler.currentData() or "",
             steps=self._steps.value(),
@@ -155,8 +172,7 @@ class SettingsPanel(QtWidgets.QWidget):
             context=self._context.value(),
             resolution=self._resolution.value(),
             clip_skip=self._clip_skip.value(),
-            loras=self._added.loras,
-            controls=self._added.controls,
+            **self._added.values,
             factor=factor,
             upscale_model=upscale_model,
             upscale_strength=upscale_strength,
@@ -179,7 +195,8 @@ class SettingsPanel(QtWidgets.QWidget):
             self._context.setValue(form.context)
             self._resolution.setValue(form.resolution)
             self._clip_skip.setValue(form.clip_skip)
-            self._added.loras, self._added.controls = form.loras, form.controls
+            self._transparent.setChecked(form.transparent)
+            self._added.values = vars(form)
             self.upscale.values = form.factor, form.upscale_model, form.upscale_strength
             for box, value in (
                 (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
@@ -219,6 +236,8 @@ class SettingsPanel(QtWidgets.QWidget):
 
     def _put_in(self, word: str) -> None:
         """Into the prompt that the artist has written in last."""
+        if is_deleted(self._written):  # it was a region's
+            self._written = self._prompt
         self._written.put_in(word)
         self._written.setFocus()
 

@@ -57,6 +57,20 @@ def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(tmp_path_factory.mktemp("upscaler") / "4x-small.safetensors", network())
 
 
+@pytest.fixture(scope="session")
+def nano_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nano-sd, on which prompts work (tests/nano), and a random IP-Adapter for it with its image encoder."""
+    from tests.diffusion.tiny_adapters import make_vision, reference_tensors, write_adapter  # imports torch
+    from tests.nano.painting import MODELS
+    from tests.nano.parts import unet
+
+    folder = tmp_path_factory.mktemp("nano-models")
+    shutil.copytree(MODELS / "nano-sd", folder / "nano-sd")
+    make_vision(folder / "image_encoder")
+    write_adapter(folder / "Look.safetensors", reference_tensors(unet()), "reference")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def real(
     krita_install: Install,
@@ -68,23 +82,46 @@ def real(
 ) -> Iterator[Docker]:
     """Krita with the plug-in, which starts the real backend: MI-GAN, a small random diffusion model, an upscaler."""
     work = tmp_path_factory.mktemp("real")
+    models = Home(work / "scumble").models
+    shutil.copytree(diffusion_model, models / "tiny")
+    shutil.copy(upscaler, models)
+    with open_real(krita_install, plugin_zip, fill_model, work) as krita:
+        docker = Docker(krita)
+        docker.ready()
+        yield docker
+
+
+@pytest.fixture(scope="module")
+def nano(
+    krita_install: Install,
+    plugin_zip: Path,
+    fill_model: Path,
+    nano_models: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Docker]:
+    """As `real`, with models that do what a prompt says."""
+    work = tmp_path_factory.mktemp("nano")
+    shutil.copytree(nano_models, Home(work / "scumble").models)
+    with open_real(krita_install, plugin_zip, fill_model, work) as krita:
+        docker = Docker(krita)
+        docker.ready()
+        yield docker
+
+
+def open_real(install: Install, plugin: Path, fill_model: Path, work: Path) -> KritaHost:
+    """Krita with the plug-in, which starts the real backend on the models in `work`, and on MI-GAN."""
     home = Home(work / "scumble")
     fill = home.models / "fill" / "migan_pipeline_v2.onnx"
     fill.parent.mkdir(parents=True)
     shutil.copy(fill_model, fill)
-    shutil.copytree(diffusion_model, home.models / "tiny")
-    shutil.copy(upscaler, home.models)
-    home.installation.write_text(json.dumps({"python": str(krita_install.machine_python(work))}))
-    with KritaHost(
-        krita_install,
+    home.installation.write_text(json.dumps({"python": str(install.machine_python(work))}))
+    return KritaHost(
+        install,
         work / "krita",
-        plugins=[plugin_zip],
+        plugins=[plugin],
         environment={"SCUMBLE_HOME": str(home.root)},
         visible=[work],
-    ) as krita:
-        docker = Docker(krita)
-        docker.ready()
-        yield docker
+    )
 
 
 @pytest.fixture
@@ -109,7 +146,7 @@ def slow(krita_install: Install, plugin_zip: Path, tmp_path_factory: pytest.Temp
 @pytest.fixture(autouse=True)
 def tidy(request: pytest.FixtureRequest) -> None:
     """No notice is left from the test before."""
-    for name in {"real", "slow"} & set(request.fixturenames):
+    for name in {"real", "nano", "slow"} & set(request.fixturenames):
         docker = request.getfixturevalue(name)
         docker.krita.run("part('scumble_notice_dismiss').click() if shows('scumble_notice') else None")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -102,6 +103,13 @@ class Docker:
         said = f"{width * factor} \u00d7 {height * factor} px"
         self.krita.wait_until(f"part('scumble_upscale_size').text() == {said!r}", 20)
         self.press("scumble_upscale")
+
+    def request_of_last_layer(self) -> dict[str, Any]:
+        """What is stored with the document about its newest layer."""
+        stored: bytes = self.krita.get("document.annotation('scumble')")
+        identity = self.krita.get("layers()[-1].uniqueId().toString()")
+        request: dict[str, Any] = json.loads(stored)["layers"][identity]["request"]
+        return request
 
     def size(self) -> tuple[int, int]:
         """Width and height of the canvas."""

@@ -38,14 +38,15 @@ class Album:
         self.docker, self.name = docker, name
         self.folder = Path(os.environ.get("SCUMBLE_TEST_PICTURES") or docker.krita.work)
 
-    def keep(self, state: str) -> None:
-        """Of usual width, and as narrow as the docker can be."""
+    def keep(self, state: str, part: str = "") -> None:
+        """Of usual width, and as narrow as the docker can be; scrolled to the named part."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for width, suffix in ((330, ""), (10, "-narrow")):
             self.docker.krita.run(
                 "arrange(); window.resizeDocks([dock], [width], QtCore.Qt.Orientation.Horizontal)\n"
-                "QtWidgets.QApplication.processEvents()",
+                "QtWidgets.QApplication.processEvents(); arrange(part_)",
                 width=width,
+                part_=part,
             )
             self.docker.krita.screenshot("look").save(self.folder / f"{self.name}-{state}{suffix}.png")
             assert self.docker.krita.run(CUT_OFF) == [], state
@@ -82,6 +83,9 @@ def test_every_state_in_krita_s_themes_wide_and_narrow(
         krita.run("part('scumble_advanced').click(); part('scumble_history_fold').click()")
         krita.run("part('scumble_extend_fold').click(); part('scumble_upscale_fold').click()")
         krita.run(
-            "part('scumble_added').click(); part('scumble_lora_add').click(); part('scumble_control_add').click()"
+            "part('scumble_added').click()\n"
+            "for name in ('lora', 'control', 'reference', 'region'):\n"
+            "    part(f'scumble_{name}_add').click()"
         )
         album.keep("error")
+        album.keep("added", "scumble_region_add")

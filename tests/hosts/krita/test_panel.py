@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from scumble.home import Home
 from scumble.protocol.geometry import Bounds
@@ -14,15 +12,6 @@ from tests.server.process import Process
 from ..installs import Install
 from .conftest import open_krita
 from .docker import Docker, picture, soft_mask
-
-
-def request_of_last_layer(docker: Docker) -> dict[str, Any]:
-    """What is stored with the document about its newest layer."""
-    stored: bytes = docker.krita.get("document.annotation('scumble')")
-    layers = json.loads(stored)["layers"]
-    identity = docker.krita.get("layers()[-1].uniqueId().toString()")
-    request: dict[str, Any] = layers[identity]["request"]
-    return request
 
 
 def test_every_field_reaches_the_backend_and_only_the_crop_is_sent(slow: Docker) -> None:
@@ -39,7 +28,7 @@ def test_every_field_reaches_the_backend_and_only_the_crop_is_sent(slow: Docker)
     slow.says("Fill")
     slow.generate()
     slow.wait_layers(2)
-    request = request_of_last_layer(slow)
+    request = slow.request_of_last_layer()
     wanted = {
         "prompt": "a house", "negative": "fog", "mode": "fill", "strength": 1.0, "seed": 7, "steps": 3, "sampler": "euler",
         "guidance": 4.5, "grow": 5, "feather": 8, "context": 48, "resolution": 256, "clip_skip": 2,
@@ -77,7 +66,7 @@ def test_loras_and_layers_that_are_followed_reach_the_backend(slow: Docker) -> N
     slow.set("a house", steps=3)
     slow.generate()
     slow.wait_layers(3)
-    request = request_of_last_layer(slow)
+    request = slow.request_of_last_layer()
     assert request["loras"] == [{"id": "lora-1", "weight": 0.35}]
     control = {"id": "control-1", "image": [0, 0, 300, 200], "preprocessor": "invert", "weight": 1.0}
     assert request["controls"] == [{**control, "start": 0.0, "end": 0.6}]
@@ -106,7 +95,7 @@ def test_a_textual_inversion_goes_into_the_prompt_where_the_cursor_is(slow: Dock
     slow.says("Refine picture")
     slow.generate()
     slow.wait_layers(2)
-    request = request_of_last_layer(slow)
+    request = slow.request_of_last_layer()
     assert (request["mode"], request["strength"]) == ("img2img", 1.0)
     assert (request["prompt"], request["negative"]) == ("a house, at dusk", "Oil-Style")
     krita.run("part('scumble_negative').setPlainText('')")
