@@ -48,6 +48,21 @@ def test_fill_keeps_a_soft_selection_soft_and_goes_in_one_step(docker: Docker) -
     np.testing.assert_array_equal(docker.visible(), before)
 
 
+def test_remove_cares_for_neither_the_words_nor_the_model_that_follows_them(docker: Docker) -> None:
+    layers = []
+    for prompt, mode, model in (("", "Automatic", "Automatic"), ("a red dress", "Remove", "tiny")):
+        docker.krita.new_document(picture())
+        select(docker)
+        docker.set(prompt, mode=mode)
+        docker.krita.run(f"pick('scumble_model', '{model}')")
+        docker.says("Remove")
+        docker.generate()
+        assert docker.wait_layers(2)[-1] == "Remove (7)"
+        layers.append(docker.layer())
+    docker.krita.run("pick('scumble_model', 'Automatic')")
+    np.testing.assert_array_equal(*layers)
+
+
 def test_refine_at_half_strength(docker: Docker) -> None:
     docker.krita.new_document(picture())
     before, mask = docker.visible(), select(docker)
