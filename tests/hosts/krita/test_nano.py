@@ -116,6 +116,26 @@ def test_an_object_is_cut_out_of_its_background(docker: Docker) -> None:
     assert share(cut[opaque][None, :, :3], "white") < 0.1
 
 
+def test_what_is_added_is_not_held_back_by_its_surroundings(docker: Docker) -> None:
+    """As tests/nano/test_intents measures it on many pictures."""
+    docker.krita.new_document(np.full((PIECE.height, PIECE.width, 4), (250, 140, 20, 255), np.uint8))
+    docker.krita.select(np.full((72, 72), 255, np.uint8), 28, 28)
+    blue = []
+    for mode in ("Fill", "Add"):
+        shares = []
+        for seed in (1, 3):
+            docker.set("a blue square", steps=STEPS, mode=mode)
+            docker.krita.run(f"part('scumble_seed').setText('{seed}')")
+            docker.says(mode)
+            docker.generate()
+            docker.wait_layers(2)
+            shares.append(share(docker.layer()[28:100, 28:100, :3], "blue"))
+            docker.undo()
+        blue.append(sum(shares))
+    filled, added = blue
+    assert added > max(1.5 * filled, 0.3)
+
+
 def test_nothing_raised_into_krita(nano: Docker) -> None:
     assert nano.krita.dialogs() == []
     assert not list((nano.krita.work.parent / "scumble" / "logs").glob("krita.log"))
