@@ -121,14 +121,15 @@ class Client:
         job: Optional[str] = None,
         priority: int = 0,
         controls: Sequence[Pixels] = (),
-        regions: Sequence[bytes] = (),
+        regions: Sequence[Pixels] = (),
         references: Sequence[Pixels] = (),
     ) -> str:
         """Sends an edit, at once or when there is a connection again, and returns its job id.
 
         `image` is rgba8 (or bgra8, see `order`) of request.image, `mask` gray8 of request.mask, `controls` like `image`,
-        one for each of request.controls, `regions` like `mask`, one for each of request.regions, `references` like
-        `image`, one for each of request.references. Raises BadRequest when they do not fit.
+        one for each of request.controls, `regions` like `mask` (their bytes may lie apart), one for each of
+        request.regions, `references` like `image`, one for each of request.references. Raises BadRequest when they do
+        not fit.
         """
         if len(image) != request.image.area * 4:
             raise BadRequest("The image's pixels do not fit its bounds.")

@@ -95,9 +95,10 @@ class Document(ABC):
         where there is no such layer (any more)."""
         raise BadRequest("Single layers cannot be used here.", "Use the visible picture.")
 
-    def read_region(self, layer: str, bounds: Bounds) -> bytes:
-        """Where a layer is, as a mask of the bounds: its alpha. Raises as `read_layer`."""
-        return bytes(self.read_layer(layer, bounds))[3::4]
+    def read_region(self, layer: str, bounds: Bounds) -> Pixels:
+        """Where a layer is, as a mask of the bounds: its alpha, left where it lies among the layer's pixels, as picking it
+        out of 4096x4096 takes a tenth of a second (C6). Raises as `read_layer`."""
+        return memoryview(self.read_layer(layer, bounds))[3::4]
 
     def read_reference(self, layer: Optional[str]) -> Tuple[Size, Pixels]:
         """All of a layer, or of the visible picture (None), for a model to look at: not where it lies. Raises as

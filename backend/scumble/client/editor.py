@@ -117,7 +117,7 @@ class Edit:
     image: Pixels = field(repr=False)
     mask: Optional[bytes] = field(repr=False)
     controls: Tuple[Pixels, ...] = field(repr=False, default=())
-    regions: Tuple[bytes, ...] = field(repr=False, default=())
+    regions: Tuple[Pixels, ...] = field(repr=False, default=())
     references: Tuple[Pixels, ...] = field(repr=False, default=())
 
 

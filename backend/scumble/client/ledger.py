@@ -36,7 +36,7 @@ class Draft:
     image: Pixels = field(repr=False)
     mask: Optional[bytes] = field(repr=False, default=None)
     controls: Tuple[Pixels, ...] = field(repr=False, default=())
-    regions: Tuple[bytes, ...] = field(repr=False, default=())
+    regions: Tuple[Pixels, ...] = field(repr=False, default=())
     references: Tuple[Pixels, ...] = field(repr=False, default=())
 
 

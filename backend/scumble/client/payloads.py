@@ -51,7 +51,7 @@ def to_payload(item: Item, limits: Limits, order: Order = "rgba") -> Union[str, 
     for control, pixels in zip(request.controls, item.controls):
         buffers.append(pack("control", control.image.width, control.image.height, "rgba8", reorder(pixels, order)))
     for region, pixels in zip(request.regions, item.regions):
-        buffers.append(pack("region", region.mask.width, region.mask.height, "gray8", pixels, "zlib"))
+        buffers.append(pack("region", region.mask.width, region.mask.height, "gray8", _gathered(pixels), "zlib"))
     for reference, pixels in zip(request.references, item.references):
         buffers.append(pack("reference", *reference.size, "rgba8", reorder(pixels, order)))
     pieces = encode_parts(item.submit, buffers)
@@ -73,6 +73,11 @@ def to_raw(buffers: Sequence[Buffer], order: Order = "rgba") -> Tuple[Buffer, ..
 def _raw(buffer: Buffer, order: Order) -> bytes:
     pixels = unpack(buffer)
     return reorder(pixels, order) if buffer.format == "rgba8" else pixels
+
+
+def _gathered(mask: Pixels) -> bytes:
+    """A mask whose bytes may lie apart, piece by piece for the reason of `reorder`."""
+    return b"".join(bytes(mask[start : start + CHUNK]) for start in range(0, len(mask), CHUNK))
 
 
 def reorder(pixels: Pixels, order: Order) -> bytes:
