@@ -1,9 +1,4 @@
-"""GIMP's images as Scumble sees them: the only place that touches GIMP's image API.
-
-Pixels are read and written in named formats of babl, so that GEGL converts from and to whatever the image is: linear,
-16-bit, float, grey, indexed, with its own colour profile. Masks are read as linear numbers, "Y u8": with "Y' u8" a
-half selected pixel comes out brighter.
-"""
+"""GIMP's images as Scumble sees them: with `pixels.py` the only place that touches GIMP's image API."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gi.repository import Gegl, Gimp
+from scumble.client.area import is_empty
 from scumble.client.document import Document, Edges, Mark, NewLayer
 from scumble.client.editor import CanvasChanged
 from scumble.client.placement import Looks, Placement
@@ -20,15 +16,14 @@ from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.schema import to_json
 
+from . import pixels
+from .pixels import ALPHA_FORMAT, IMAGE_FORMAT, MASK_FORMAT, Picture, looks_of
 from .placement import Seen, placement_since
 
 PARASITE = "scumble"
 PERSISTENT_AND_UNDOABLE = 3
-IMAGE_FORMAT, MASK_FORMAT = "R'G'B'A u8", "Y u8"
 ROWS = 16
 """Rows of a region that are remembered, so that it is found again."""
-LOOKS_SIDE = 64
-"""Px of the longer side of the small picture of everything that is remembered."""
 
 
 class GimpDocument(Document):
@@ -70,7 +65,7 @@ class GimpDocument(Document):
         bounds = self.selection_bounds()
         if bounds is None:
             return None
-        return bounds, _read(self.image.get_selection(), bounds, MASK_FORMAT)
+        return bounds, pixels.read(self.image.get_selection(), bounds, MASK_FORMAT)
 
     def selection_bounds(self) -> Bounds | None:
         _, selected, left, top, right, bottom = Gimp.Selection.bounds(self.image)
@@ -78,28 +73,45 @@ class GimpDocument(Document):
 
     def read(self, bounds: Bounds) -> bytes:
         self.mark()  # what was done to the canvas until now has nothing to do with what is read
-        with _Picture(self.image) as picture:
+        with Picture(self.image) as picture:
             if not self.from_layer:
-                pixels = picture.read(bounds)
-                self._seen = self._see(bounds, lambda row: _row_of(pixels, bounds, row))
-                return pixels
+                visible = picture.read(bounds)
+                self._seen = self._see(bounds, lambda row: _row_of(visible, bounds, row))
+                return visible
             self._seen = self._see(bounds, picture.read)
         selected = self.image.get_selected_drawables()
         if not selected:
             raise BadRequest("No layer is active.", "Choose a layer in the layers dialog.")
-        _, x, y = selected[0].get_offsets()
-        return _read(selected[0], bounds.translate(-x, -y), IMAGE_FORMAT)
+        return pixels.read(selected[0], _within(selected[0], bounds), IMAGE_FORMAT)
 
     def read_layer(self, layer: str, bounds: Bounds) -> bytes:
-        """Its own pixels, whatever its layer mask hides."""
+        found = self._layer(layer)
+        return pixels.read_layer(found, _within(found, bounds), IMAGE_FORMAT)
+
+    def read_region(self, layer: str, bounds: Bounds) -> bytes:
+        found = self._layer(layer)
+        return pixels.read_layer(found, _within(found, bounds), ALPHA_FORMAT)
+
+    def read_reference(self, layer: str | None) -> tuple[Size, bytes]:
+        """Of a layer all that it has, also beyond the canvas."""
+        if layer is None:
+            with Picture(self.image) as picture:
+                return self.canvas, picture.read(Bounds.of_size(self.canvas))
+        found = self._layer(layer)
+        size = _bounds_of(found).size
+        shown = pixels.read_layer(found, Bounds.of_size(size), IMAGE_FORMAT)
+        if is_empty(shown):
+            raise BadRequest(f"There is nothing on the layer {found.get_name()}.", "Choose another one.")
+        return size, shown
+
+    def _layer(self, layer: str) -> Any:
         found = next((each for each in _walk(self.image.get_layers()) if str(each.get_id()) == layer), None)
         if found is None:
-            raise BadRequest("A layer that was to be followed is not in this image.", "Choose another one.")
-        _, x, y = found.get_offsets()
-        return _read(found, bounds.translate(-x, -y), IMAGE_FORMAT)
+            raise BadRequest("A layer that the edit needs is not in this image.", "Choose another one.")
+        return found
 
     def layer_names(self) -> dict[str, str]:
-        """Of what a control network could follow, by ids as in `read_layer`, topmost first."""
+        """Of what there is to choose from, by ids as in `read_layer`, topmost first."""
         return {str(layer.get_id()): layer.get_name() for layer in _walk(self.image.get_layers())}
 
     def resize_canvas(self, edges: Edges) -> None:
@@ -148,7 +160,7 @@ class GimpDocument(Document):
         return self._seen is not None
 
     def mark(self) -> Mark:
-        canvas, looks, seen = self.canvas, _looks_of(self.image), self._seen
+        canvas, looks, seen = self.canvas, looks_of(self.image), self._seen
         if seen is None:
             self._see_all()
         elif (canvas, looks) != (seen.canvas, seen.looks):
@@ -156,7 +168,7 @@ class GimpDocument(Document):
         return super().mark()
 
     def _follow_what_was_done(self, seen: Seen, canvas: Size, looks: Looks) -> None:
-        with _Picture(self.image) as picture:
+        with Picture(self.image) as picture:
             placement = placement_since(seen, canvas, _places(self.image), looks, picture.read)
             if placement == Placement() and canvas == seen.canvas:  # somebody has painted, that is all
                 self._seen = seen._replace(looks=looks)
@@ -186,13 +198,13 @@ class GimpDocument(Document):
             raise BadRequest("The image has been closed.", "Its result is kept: open the panel to use it elsewhere.")
 
     def _see_all(self) -> None:
-        with _Picture(self.image) as picture:
+        with Picture(self.image) as picture:
             self._seen = self._see(Bounds.of_size(self.canvas), picture.read)
 
     def _see(self, region: Bounds, read: Callable[[Bounds], bytes]) -> Seen:
         region = region.intersect(Bounds.of_size(self.canvas))
         rows = {row: read(row) for row in _spread(region)}
-        return Seen(self.canvas, _places(self.image), region, rows, _looks_of(self.image))
+        return Seen(self.canvas, _places(self.image), region, rows, looks_of(self.image))
 
     @contextlib.contextmanager
     def undo_group(self, name: str) -> Iterator[None]:
@@ -227,45 +239,6 @@ def note_of(layer: Any) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-class _Picture:
-    """What one sees of an image, merged when it is first read; nothing at all where no layer is visible."""
-
-    def __init__(self, image: Any) -> None:
-        self._image = image
-        self._merged: Any = None
-
-    def __enter__(self) -> _Picture:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._merged is not None:
-            self._merged.delete()
-
-    def read(self, bounds: Bounds) -> bytes:
-        if self._merged is None:
-            if not any(layer.get_visible() for layer in self._image.get_layers()):
-                return bytes(bounds.area * 4)
-            self._merged = Gimp.Layer.new_from_visible(self._image, self._image, "scumble")
-        return _read(self._merged, bounds, IMAGE_FORMAT)
-
-
-def _looks_of(image: Any) -> Looks:
-    """GIMP keeps a thumbnail of each image, which costs next to nothing as long as nothing has changed."""
-    data, width, height, channels = image.get_thumbnail_data(LOOKS_SIDE, LOOKS_SIDE)
-    if data is None:
-        return Looks(Size(1, 1), bytes(3))
-    pixels, planes = data.get_data(), bytearray(width * height * 3)
-    for channel in range(3):  # one or two: grey, and its alpha
-        planes[channel::3] = pixels[channel if channels > 2 else 0 :: channels]
-    return Looks(Size(width, height), bytes(planes))
-
-
-def _read(drawable: Any, bounds: Bounds, babl_format: str) -> bytes:
-    """The drawable's own pixels; 0 where it has none."""
-    area = Gegl.Rectangle.new(*bounds)
-    return bytes(drawable.get_buffer().get(area, 1.0, babl_format, Gegl.AbyssPolicy.NONE))
-
-
 def _row_of(pixels: bytes, bounds: Bounds, row: Bounds) -> bytes:
     """One whole row of the pixels of these bounds."""
     start = (row.y - bounds.y) * bounds.width * 4
@@ -280,6 +253,11 @@ def _spread(region: Bounds) -> list[Bounds]:
 
 def _places(image: Any) -> Mapping[int, Bounds]:
     return {layer.get_id(): _bounds_of(layer) for layer in _walk(image.get_layers())}
+
+
+def _within(layer: Any, bounds: Bounds) -> Bounds:
+    """Bounds of the canvas at the layer's own coordinates."""
+    return bounds.relative_to(_bounds_of(layer))
 
 
 def _bounds_of(layer: Any) -> Bounds:
