@@ -42,15 +42,24 @@ def welcomed(client: Client) -> Welcome:
 
 
 def with_ids(settings: EditSettings, welcome: Welcome) -> EditSettings:
-    """The settings with the ids of the model and the control networks, which scripts may give by their names too. Raises
-    ModelMissing."""
+    """The settings with the ids of the model, the control networks and the IP-Adapters, which scripts may give by their
+    names too. Raises ModelMissing."""
     model = None if settings.model is None else _id_of(settings.model, welcome.models, "model")
-    networks = [adapter for adapter in welcome.adapters if adapter.kind == "control"]
-    controls = tuple(
-        dataclasses.replace(control, id=_id_of(control.id, networks, "control network"))
-        for control in settings.controls
+    networks, looks = (
+        [adapter for adapter in welcome.adapters if adapter.kind == kind] for kind in ("control", "reference")
     )
-    return dataclasses.replace(settings, model=model, controls=controls)
+    return dataclasses.replace(
+        settings,
+        model=model,
+        controls=tuple(
+            dataclasses.replace(control, id=_id_of(control.id, networks, "control network"))
+            for control in settings.controls
+        ),
+        references=tuple(
+            dataclasses.replace(reference, id=_id_of(reference.id, looks, "IP-Adapter"))
+            for reference in settings.references
+        ),
+    )
 
 
 def _id_of(wanted: str, there: Sequence[ModelInfo] | Sequence[AdapterInfo], what: str) -> str:

@@ -12,13 +12,13 @@ MAX_SIDE = 32768
 
 
 class Argument(NamedTuple):
-    """`default` decides the kind: text, whole number, number, None: a layer or none. `choices` maps the names that scripts
-    use to labels."""
+    """`default` decides the kind: yes or no, text, whole number, number, None: a layer or none. `choices` maps the names
+    that scripts use to labels."""
 
     name: str
     label: str
     help: str
-    default: str | int | float | None
+    default: bool | str | int | float | None
     low: float = 0
     high: float = 0
     choices: Mapping[str, str] | None = None
@@ -51,8 +51,8 @@ ANCHORS = {
     "bottom-right": "Bottom right",
 }
 
-ENLARGED = 0.35
-"""How far a model goes that paints over an enlarged picture, where nobody says."""
+UPSCALED = 0.35
+"""How far a model goes that paints over an upscaled picture, where nobody says."""
 
 PROMPT = Argument("prompt", "_Prompt", "What to paint, in a few words; empty: continue what is around", "")
 NEGATIVE = Argument("negative", "_Negative prompt", "What should not be there", "")
@@ -90,6 +90,20 @@ MASK = Argument(
     "alpha",
     choices={"alpha": "Transparency", "layer-mask": "Layer mask"},
 )
+INTENT = Argument(
+    "intent",
+    "Sel_ection",
+    "What becomes of the selection: it is filled as its surroundings go on, holds something that is not like them, or loses"
+    " what is in it",
+    "fill",
+    choices={"fill": "Fill", "add": "Add something", "remove": "Remove what is there"},
+)
+TRANSPARENT = Argument(
+    "transparent",
+    "Cut out of its _background",
+    "What is painted is cut out of its plain background. Name one in the prompt, or it asks for white.",
+    False,
+)
 PREPROCESSORS = {
     "none": "As it is",
     "canny": "Edges",
@@ -112,9 +126,24 @@ CONTROLS = (
     ),
     Argument("control-weight", "Control weight", "How strictly the layer is followed", 1.0, 0, 10),
 )
-"""For scripts; the panel has rows for any number of controls."""
+REFERENCES = (
+    Argument("reference-adapter", "IP-Adapter", "Name or id of an IP-Adapter; empty: none", ""),
+    Argument(
+        "reference",
+        "Reference",
+        "Layer whose subject, colours and style are taken up; none: the visible picture",
+        None,
+    ),
+    Argument("reference-weight", "Reference weight", "How much is taken from the layer", 1.0, 0, 10),
+)
+REGIONS = (
+    Argument("region", "Region", "Layer that has a prompt of its own where it is", None),
+    Argument("region-prompt", "Region prompt", "What is to be where that layer is", ""),
+)
+ADDED = (*CONTROLS, *REFERENCES, *REGIONS)
+"""For scripts; the panel has rows for any number of each."""
 PAINTED = (PROMPT, NEGATIVE, MODEL)
-DETAILS = (SEED, COUNT, STEPS, GUIDANCE, RESOLUTION, CLIP_SKIP, SAMPLER, SOURCE, MASK, *CONTROLS)
+DETAILS = (SEED, COUNT, STEPS, GUIDANCE, RESOLUTION, CLIP_SKIP, SAMPLER, SOURCE, MASK, *ADDED)
 EDGE_HELP = "Pixels by which the canvas grows on this side"
 EXTEND = (
     Argument("left", "Le_ft", EDGE_HELP, 0, 0, MAX_SIDE),
@@ -138,7 +167,7 @@ FILL = Command(
     "Paint something into the selection",
     "Fills the selection with what the prompt says, or without one with what fits the surroundings, on a new layer.",
     "_Fill",
-    (*PAINTED, *DETAILS),
+    (*PAINTED, INTENT, TRANSPARENT, *DETAILS),
 )
 EXTEND_CANVAS = Command(
     "scumble-extend-canvas",
@@ -161,7 +190,7 @@ REFINE = Command(
     "Repaint what is there, in the selection or everywhere",
     "Repaints the selection, or the whole picture where nothing is selected, by as much as the strength says.",
     "Re_fine",
-    (*PAINTED, STRENGTH, *DETAILS),
+    (*PAINTED, STRENGTH, TRANSPARENT, *DETAILS),
 )
 GENERATE = Command(
     "scumble-generate-layer",
@@ -169,11 +198,7 @@ GENERATE = Command(
     "Paint a new picture",
     "Paints what the prompt says on a new layer, from nothing; in a new image where none is given.",
     "_Generate",
-    (
-        *PAINTED,
-        *NEW_SIZE,
-        *DETAILS,
-    ),
+    (*PAINTED, *NEW_SIZE, TRANSPARENT, *DETAILS),
 )
 UPSCALE = Command(
     "scumble-upscale-image",
@@ -185,8 +210,8 @@ UPSCALE = Command(
     (
         FACTOR,
         *PAINTED,
-        Argument("strength", STRENGTH.label, "How much a model that paints may change", 100 * ENLARGED, 0, 100),
-        *(SEED, STEPS, GUIDANCE, CLIP_SKIP, SAMPLER, *CONTROLS),
+        Argument("strength", STRENGTH.label, "How much a model that paints may change", 100 * UPSCALED, 0, 100),
+        *(SEED, STEPS, GUIDANCE, CLIP_SKIP, SAMPLER, *ADDED),
     ),
 )
 PANEL = Command("scumble-panel", "_Open Panel", "Open Scumble's panel", "A window that stays open beside the picture.")

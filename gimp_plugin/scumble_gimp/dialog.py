@@ -16,14 +16,14 @@ from scumble.protocol.errors import ScumbleError  # noqa: E402
 from scumble.protocol.messages import Welcome  # noqa: E402
 
 from .backend import make_client  # noqa: E402
-from .commands import CONTROLS, DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, UPSCALE, Argument, Command  # noqa: E402
+from .commands import ADDED, DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, UPSCALE, Argument, Command  # noqa: E402
 from .document import GimpDocument  # noqa: E402
 from .words import INDEXED, error_words, models_words  # noqa: E402
 
 SPACING = 12
 AUTOMATIC = "Automatic"
-ELSEWHERE = (MODEL, SAMPLER, *CONTROLS)
-"""The model has a list of its own; sampler and controls are for scripts and the panel."""
+ELSEWHERE = (MODEL, SAMPLER, *ADDED)
+"""The model has a list of its own; the sampler and what is added to the model are for scripts and the panel."""
 
 
 class CommandDialog:

@@ -64,6 +64,8 @@ def _add_argument(procedure: Any, argument: Argument) -> None:
         for number, (nick, label) in enumerate(argument.choices.items()):
             choice.add(nick, number, label, "")
         procedure.add_choice_argument(*words, choice, argument.default, READ_WRITE)
+    elif isinstance(argument.default, bool):
+        procedure.add_boolean_argument(*words, argument.default, READ_WRITE)
     elif argument.default is None:
         procedure.add_layer_argument(*words, True, READ_WRITE)
     elif isinstance(argument.default, str):

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from scumble.client.document import Edges
-from scumble.client.editor import ControlLayer, EditSettings
+from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.messages import Mode
 
-from .commands import ENLARGED, EXTEND_CANVAS, GENERATE, RANDOM_SEED, REMOVE, UPSCALE, Command
-
-
-class Asked(NamedTuple):
-    """What the panel's Generate does, so that it can be done again."""
-
-    settings: EditSettings
-    edges: Edges | None
-    from_layer: bool
-    as_mask: bool
-
-
-class Enlargement(NamedTuple):
-    """`model` "": chosen by the backend; `strength` 0..1."""
-
-    factor: int = 2
-    model: str = ""
-    strength: float = ENLARGED
-
+from .commands import EXTEND_CANVAS, GENERATE, RANDOM_SEED, REMOVE, UPSCALE, Command
 
 MODES: dict[str, Mode] = {
     EXTEND_CANVAS.name: "outpaint",
@@ -60,16 +40,43 @@ def settings_of(command: Command, values: Mapping[str, Any]) -> EditSettings:
         clip_skip=values.get("clip-skip", 1),
         sampler=values.get("sampler") or None,
         factor=values.get("factor", 2),
+        intent=values.get("intent", "fill"),
+        transparent=values.get("transparent", False),
         controls=_controls(values),
+        references=_references(values),
+        regions=_regions(values),
     )
 
 
 def _controls(values: Mapping[str, Any]) -> tuple[ControlLayer, ...]:
-    """At most one. `control` is the layer's id."""
+    """At most one, as of all that is added; layers by their ids."""
     network, layer = values.get("control-model", ""), values.get("control")
     if not network:
         if layer is not None:
             raise BadRequest("No control network follows the layer.", "Name one as control-model.")
         return ()
-    how = ControlLayer(network, preprocessor=values["control-preprocessor"], weight=values["control-weight"])
-    return (how if layer is None else dataclasses.replace(how, layer=str(layer)),)
+    return (ControlLayer(network, _named(layer), values["control-preprocessor"], values["control-weight"]),)
+
+
+def _references(values: Mapping[str, Any]) -> tuple[ReferenceLayer, ...]:
+    adapter, layer = values.get("reference-adapter", ""), values.get("reference")
+    if not adapter:
+        if layer is not None:
+            raise BadRequest("No IP-Adapter takes up the layer.", "Name one as reference-adapter.")
+        return ()
+    return (ReferenceLayer(adapter, _named(layer), values["reference-weight"]),)
+
+
+def _regions(values: Mapping[str, Any]) -> tuple[RegionLayer, ...]:
+    prompt, layer = values.get("region-prompt", ""), values.get("region")
+    if layer is None:
+        if prompt:
+            raise BadRequest("No layer says where the region is.", "Give one as region.")
+        return ()
+    if not prompt:
+        raise BadRequest("Nothing says what is to be in the region.", "Say it in region-prompt.")
+    return (RegionLayer(prompt, str(layer)),)
+
+
+def _named(layer: int | None) -> str | None:
+    return None if layer is None else str(layer)

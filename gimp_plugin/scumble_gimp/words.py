@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scumble.client.modes import Intent
 from scumble.protocol.errors import ScumbleError
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import Mode, ModelInfo, Progress
@@ -24,24 +25,39 @@ BUTTONS = {
     "txt2img": "_Generate",
     "outpaint": "_Extend",
     "remove": "_Remove",
+    "add": "Add",
 }
-MODES = {
+DEEDS = {
     "fill": "Fill the selection",
     "refine": "Refine the selection",
     "img2img": "Repaint the whole picture",
     "txt2img": "Paint a new picture",
     "outpaint": "Continue the picture into the empty area",
     "remove": "Remove what is selected",
-    "upscale": "Enlarge the picture",
+    "upscale": "Upscale the picture",
+    "add": "Add something to the selection",
 }
+"""By what is done (`deed_of`)."""
 
 INDEXED = "Indexed image: results take the nearest colours of its palette."
 
 
-def situation_words(mode: Mode, selected: Bounds | None, canvas: Size) -> str:
+def deed_of(mode: Mode, intent: Intent) -> str:
+    """What an edit does, in one word: its mode, or "add", which is a way of filling."""
+    return intent if mode == "fill" and intent == "add" else mode
+
+
+def situation_words(deed: str, selected: Bounds | None, canvas: Size) -> str:
     """What Generate would do, and where."""
-    where = canvas if mode in ("txt2img", "img2img") and selected is None else selected.size if selected else None
-    return MODES[mode] + (f" ({where.width} \u00d7 {where.height} px)" if where else "")
+    where = canvas if deed in ("txt2img", "img2img") and selected is None else selected.size if selected else None
+    return DEEDS[deed] + (f" ({where.width} \u00d7 {where.height} px)" if where else "")
+
+
+def apart(before: str, word: str, after: str) -> str:
+    """A word that is put between these texts, with spaces where it needs them."""
+    left = " " if before and not before[-1].isspace() and before[-1] not in "([{|" else ""
+    right = " " if after and not after[0].isspace() and after[0] not in ",:)]}|" else ""
+    return left + word + right
 
 
 def command_in(words: str) -> str:

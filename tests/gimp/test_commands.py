@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from scumble.client.editor import ControlLayer, EditSettings
+from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
+from scumble.client.modes import INTENTS
 from scumble.protocol import messages
 from scumble.protocol.errors import BadRequest, ModelMissing
 from scumble.protocol.messages import AdapterInfo, ModelInfo, Welcome
@@ -19,9 +20,11 @@ from scumble_gimp.commands import (
     EXTEND_CANVAS,
     FILL,
     GENERATE,
+    INTENT,
     PREPROCESSORS,
     REFINE,
     REMOVE,
+    TRANSPARENT,
     UPSCALE,
     Command,
 )
@@ -122,18 +125,59 @@ def test_a_control_is_named_by_network_and_layer() -> None:
     assert set(PREPROCESSORS) == set(get_args(messages.Preprocessor))
 
 
+def test_a_reference_is_named_by_adapter_and_layer() -> None:
+    values = defaults(FILL)
+    assert settings_of(FILL, values).references == ()
+    look = {**values, "reference-adapter": "Look", "reference-weight": 0.5}
+    assert settings_of(FILL, look).references == (ReferenceLayer("Look", None, 0.5),)
+    assert settings_of(FILL, {**look, "reference": 7}).references == (ReferenceLayer("Look", "7", 0.5),)
+    with pytest.raises(BadRequest, match="No IP-Adapter"):
+        settings_of(FILL, {**values, "reference": 7})
+
+
+def test_a_region_is_named_by_layer_and_words() -> None:
+    values = defaults(FILL)
+    assert settings_of(FILL, values).regions == ()
+    region = {**values, "region": 7, "region-prompt": "a barn"}
+    assert settings_of(FILL, region).regions == (RegionLayer("a barn", "7"),)
+    for missing in ({"region": None}, {"region-prompt": ""}):
+        with pytest.raises(BadRequest, match="region"):
+            settings_of(FILL, {**region, **missing})
+
+
+def test_intent_and_transparency() -> None:
+    assert INTENT.choices is not None
+    assert set(INTENT.choices) == set(INTENTS)
+    plain = settings_of(FILL, defaults(FILL))
+    assert (plain.intent, plain.transparent) == ("fill", False)
+    told = settings_of(FILL, {**defaults(FILL), "intent": "add", "transparent": True})
+    assert (told.intent, told.transparent) == ("add", True)
+    having = {
+        argument.name: [command.name for command in COMMANDS.values() if argument in command.arguments]
+        for argument in (INTENT, TRANSPARENT)
+    }
+    assert having == {"intent": [FILL.name], "transparent": [FILL.name, REFINE.name, GENERATE.name]}
+
+
 def test_models_may_be_given_by_their_names() -> None:
     model = ModelInfo("m-1", "Tiny", "diffusion", "sd1", False, 512, 1)
-    lora, control = (AdapterInfo(f"{kind}-1", "Edges", kind, "sd1", 1) for kind in ("lora", "control"))
-    welcome = Welcome(1, "", "", messages.Limits(), (model,), (), (), (lora, control))
-    wanted = EditSettings(model="tiny", controls=(ControlLayer("EDGES", weight=0.5),))
-    assert with_ids(wanted, welcome) == EditSettings(model="m-1", controls=(ControlLayer("control-1", weight=0.5),))
+    adapters = tuple(AdapterInfo(f"{kind}-1", "Edges", kind, "sd1", 1) for kind in ("lora", "control", "reference"))
+    welcome = Welcome(1, "", "", messages.Limits(), (model,), (), (), adapters)
+
+    def settings(model: str, control: str, reference: str) -> EditSettings:
+        added = {"controls": (ControlLayer(control, weight=0.5),), "references": (ReferenceLayer(reference, "7"),)}
+        return EditSettings(model=model, **added)
+
+    wanted = settings("tiny", "EDGES", "edges")
+    assert with_ids(wanted, welcome) == settings("m-1", "control-1", "reference-1")
     assert with_ids(with_ids(wanted, welcome), welcome).model == "m-1"
     assert with_ids(EditSettings(), welcome) == EditSettings()
     with pytest.raises(ModelMissing, match="There is no model big"):
         with_ids(EditSettings(model="big"), welcome)
     with pytest.raises(ModelMissing, match="There is no control network depth"):
         with_ids(EditSettings(controls=(ControlLayer("depth"),)), welcome)
+    with pytest.raises(ModelMissing, match="There is no IP-Adapter look"):
+        with_ids(EditSettings(references=(ReferenceLayer("look"),)), welcome)
 
 
 def test_nothing_but_words_is_loaded_while_gimp_asks() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import ModelInfo, Progress
+from scumble.protocol.messages import Mode, ModelInfo, Progress
 from scumble_gimp.words import (
+    BUTTONS,
+    DEEDS,
+    apart,
     command_in,
+    deed_of,
     error_words,
     fraction,
     models_words,
@@ -42,6 +48,32 @@ def test_situation() -> None:
     assert situation_words("fill", selected, canvas) == "Fill the selection (80 \u00d7 60 px)"
     assert situation_words("img2img", None, canvas) == "Repaint the whole picture (320 \u00d7 256 px)"
     assert situation_words("outpaint", None, canvas) == "Continue the picture into the empty area"
+
+
+def test_every_deed_has_its_words() -> None:
+    assert set(DEEDS) == {*get_args(Mode), "add"}
+    assert set(BUTTONS) == set(DEEDS) - {"upscale"}
+    assert DEEDS["upscale"] == "Upscale the picture"
+    assert deed_of("fill", "add") == "add"
+    # Where what is there is the start, or nothing is selected, there is nothing to start from grey.
+    assert (deed_of("refine", "add"), deed_of("txt2img", "add"), deed_of("remove", "remove")) == (
+        *("refine", "txt2img"),
+        "remove",
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ("", "", "ink"),
+        ("a cat in", " at night", " ink"),
+        ("(", ":1.2)", "ink"),
+        ("a cat, ", "oil", "ink "),
+        ("a", "b", " ink "),
+    ],
+)
+def test_words_are_put_in_apart(before: str, after: str, word: str) -> None:
+    assert apart(before, "ink", after) == word
 
 
 def test_models() -> None:

@@ -10,8 +10,10 @@ from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
 from scumble.protocol.messages import MAX_SEED, MAX_SIDE, AdapterInfo, ModelInfo
 
-from ..commands import CLIP_SKIP, GUIDANCE, MASK, NEGATIVE, PROMPT, RESOLUTION, SOURCE, STEPS, Argument
+from ..asked import Asked
+from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
 from .added import AddedFold
+from .prompt import Prompt
 from .widgets import GAP, combo_box, fill, new_grid, spin_button
 
 AUTOMATIC = "Automatic"
@@ -23,16 +25,20 @@ class Form:
     def __init__(self) -> None:
         self._changed: Callable[[], None] = lambda: None
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
-        self.prompt = self._add_prompt()
+        self.prompt = Prompt(lambda: self._changed())
+        self.box.pack_start(self.prompt.box, False, False, 0)
+        self._wanted_model = ""
         grid = new_grid()
         self.box.pack_start(grid, False, False, 0)
         self._negative = self._entry(grid, 0, NEGATIVE, "negative")
         self._model = self._combo(grid, 1, "_Model:", "model", {"": AUTOMATIC})
         self._strength = self._add_strength(grid, 2)
-        self._count = self._spin(grid, 3, "_Variants:", "count", "How many pictures to choose from", 1, 16)
-        self._seed, self._keep = self._add_seed(grid, 4)
+        self._intent = self._choice(grid, 3, INTENT)
+        self._transparent = self._check(grid, 4, TRANSPARENT)
+        self._count = self._spin(grid, 5, "_Variants:", "count", "How many pictures to choose from", 1, 16)
+        self._seed, self._keep = self._add_seed(grid, 6)
         self._add_edges()
-        self.added = AddedFold(lambda: self._changed())
+        self.added = AddedFold(lambda: self._changed(), self.prompt.put_in)
         self.box.pack_start(self.added.box, False, False, 0)
         self._add_advanced()
         self.box.show_all()
@@ -43,9 +49,15 @@ class Form:
     # ---- what it says ------------------------------------------------------------------------------------------------
 
     @property
+    def asked(self) -> Asked:
+        """The edit of what is filled in."""
+        as_mask = self._mask.get_active_id() == "layer-mask"
+        return Asked(self.settings, self._shown_edges(), self._source.get_active_id() == "layer", as_mask)
+
+    @property
     def settings(self) -> EditSettings:
         return EditSettings(
-            prompt=self._prompt_text(),
+            prompt=self.prompt.text,
             negative=self._negative.get_text(),
             model=self._model.get_active_id() or None,
             strength=self._strength.get_value() / 100,
@@ -60,21 +72,11 @@ class Form:
             feather=self._feather.get_value_as_int(),
             loras=self.added.loras,
             controls=self.added.controls,
+            references=self.added.references,
+            regions=self.added.regions,
+            intent=self._intent.get_active_id(),
+            transparent=self._transparent.get_active(),
         )
-
-    @property
-    def edges(self) -> Edges | None:
-        """By how much the canvas is to grow; None where it is not."""
-        edges = Edges(*(spin.get_value_as_int() for spin in self._edges))
-        return edges if any(edges) else None
-
-    @property
-    def from_layer(self) -> bool:
-        return bool(self._source.get_active_id() == "layer")
-
-    @property
-    def as_mask(self) -> bool:
-        return bool(self._mask.get_active_id() == "layer-mask")
 
     @property
     def inserts_at_once(self) -> bool:
@@ -83,7 +85,7 @@ class Form:
     def show_settings(self, values: Mapping[str, Any]) -> None:
         """Shows these fields of an edit (as in EditSettings); those that are missing or unknown stay as they are."""
         if "prompt" in values:
-            self.prompt.get_buffer().set_text(str(values["prompt"]))
+            self.prompt.text = str(values["prompt"])
         if "negative" in values:
             self._negative.set_text(str(values["negative"]))
         if "model" in values:
@@ -106,6 +108,10 @@ class Form:
                 spin.set_value(float(values[name] or 0))
         if "sampler" in values:
             self._sampler.set_active_id(values["sampler"] or "")
+        if "intent" in values:
+            self._intent.set_active_id(values["intent"])
+        if "transparent" in values:
+            self._transparent.set_active(bool(values["transparent"]))
         if "loras" in values:
             self.added.show_loras(values["loras"])
 
@@ -128,30 +134,14 @@ class Form:
 
     # ---- how it is built ---------------------------------------------------------------------------------------------
 
-    def _prompt_text(self) -> str:
-        buffer = self.prompt.get_buffer()
-        return str(buffer.get_text(*buffer.get_bounds(), False)).strip()
+    def _shown_edges(self) -> Edges | None:
+        """By how much the canvas is to grow; None where it is not."""
+        edges = Edges(*(spin.get_value_as_int() for spin in self._edges))
+        return edges if any(edges) else None
 
     def _choose_model(self, model: str) -> None:
         self._wanted_model = model
         self._model.set_active_id(model)
-
-    def _add_prompt(self) -> Any:
-        self._wanted_model = ""
-        label = Gtk.Label(label="_Prompt:", use_underline=True, xalign=0)
-        prompt = Gtk.TextView(accepts_tab=False, wrap_mode=Gtk.WrapMode.WORD_CHAR, left_margin=4, right_margin=4)
-        prompt.set_top_margin(3)
-        prompt.set_bottom_margin(3)
-        prompt.set_tooltip_text(PROMPT.help)
-        prompt.set_name("prompt")
-        prompt.get_buffer().connect("changed", lambda buffer: self._changed())
-        label.set_mnemonic_widget(prompt)
-        frame = Gtk.ScrolledWindow(shadow_type=Gtk.ShadowType.IN, min_content_height=58)
-        frame.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
-        frame.add(prompt)
-        self.box.pack_start(label, False, False, 0)
-        self.box.pack_start(frame, False, False, 0)
-        return prompt
 
     def _add_strength(self, grid: Any, row: int) -> Any:
         adjustment = Gtk.Adjustment(value=100, lower=1, upper=100, step_increment=1, page_increment=10)
@@ -236,6 +226,14 @@ class Form:
         combo.set_tooltip_text(argument.help)
         combo.set_active_id(str(argument.default))
         return combo
+
+    def _check(self, grid: Any, row: int, argument: Argument) -> Any:
+        check = Gtk.CheckButton(label=argument.label.replace("_", ""))
+        check.set_name(argument.name)
+        check.set_tooltip_text(argument.help)
+        check.connect("toggled", lambda check: self._changed())
+        grid.attach(check, 1, row, 1, 1)
+        return check
 
     def _combo(self, grid: Any, row: int, label: str, name: str, choices: Mapping[str, str]) -> Any:
         combo = combo_box(name, "", lambda: self._model_chosen(combo))

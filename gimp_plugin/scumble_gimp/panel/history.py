@@ -9,7 +9,7 @@ from typing import Any
 from gi.repository import Gtk, Pango
 from scumble.protocol.messages import HistoryEntry
 
-from ..words import MODES
+from ..words import DEEDS
 
 STATES = {"failed": "failed", "cancelled": "cancelled", "queued": "waiting", "running": "running"}
 
@@ -83,7 +83,7 @@ class History:
 def _row(entry: HistoryEntry) -> Any:
     when = datetime.datetime.fromtimestamp(entry.created).strftime("%H:%M")
     state = STATES.get(entry.state, "")
-    words = entry.request.prompt or MODES[entry.request.mode]
+    words = entry.request.prompt or DEEDS[entry.request.mode]
     row = Gtk.Box(spacing=6, margin=3)
     label = Gtk.Label(label=words, xalign=0, ellipsize=Pango.EllipsizeMode.END)
     row.pack_start(label, True, True, 0)

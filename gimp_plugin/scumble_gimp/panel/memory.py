@@ -9,19 +9,20 @@ from typing import Any
 
 from scumble.client.editor import EditSettings
 from scumble.client.launcher import is_alive
+from scumble.client.modes import INTENTS
 from scumble.client.settings import read_settings, update_settings
 from scumble.home import Home
 from scumble.protocol.errors import ScumbleError
 from scumble.protocol.messages import LoraUse
 from scumble.protocol.schema import from_json, to_json
 
-from ..settings import Enlargement
+from ..asked import Upscaling
 
-SESSION, VALUES, ENLARGEMENT = "gimp_session", "gimp_panel", "gimp_upscale"
+SESSION, VALUES, UPSCALING = "gimp_session", "gimp_panel", "gimp_upscale"
 _KEPT = (
     *("prompt", "negative", "model", "strength", "count"),
     *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather"),
-    "loras",
+    *("loras", "intent", "transparent"),
 )
 
 
@@ -38,6 +39,8 @@ def stored_values(home: Home) -> dict[str, Any]:
     kept = {name: value for name, value in values.items() if name in _KEPT} if isinstance(values, dict) else {}
     if "loras" in kept:
         kept["loras"] = tuple(_loras(kept["loras"]))
+    if "intent" in kept and kept["intent"] not in tuple(INTENTS):
+        del kept["intent"]
     return kept
 
 
@@ -47,15 +50,15 @@ def _loras(stored: Any) -> Iterator[LoraUse]:
             yield from_json(LoraUse, each, "lora")
 
 
-def store_enlargement(home: Home, values: Enlargement) -> None:
+def store_upscaling(home: Home, values: Upscaling) -> None:
     with contextlib.suppress(OSError):
-        update_settings(home, **{ENLARGEMENT: list(values)})
+        update_settings(home, **{UPSCALING: list(values)})
 
 
-def stored_enlargement(home: Home) -> Enlargement:
-    values, usual = read_settings(home).get(ENLARGEMENT), Enlargement()
+def stored_upscaling(home: Home) -> Upscaling:
+    values, usual = read_settings(home).get(UPSCALING), Upscaling()
     fits = isinstance(values, list) and [type(value) for value in values] == [type(value) for value in usual]
-    return Enlargement(*values) if fits else usual
+    return Upscaling(*values) if fits else usual
 
 
 def store_session(home: Home, session: str) -> None:

@@ -20,7 +20,8 @@ class Results:
 
     def __init__(self, apply: Callable[[Variant], None], discard: Callable[[Variant], None]) -> None:
         self._variants: dict[Variant, Any] = {}
-        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6, no_show_all=True)
+        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6, margin=12, no_show_all=True)
+        self.box.set_margin_bottom(0)
         title = Gtk.Label(xalign=0)
         title.set_markup("<b>Variants</b>")
         self._flow = Gtk.FlowBox(max_children_per_line=12, column_spacing=6, row_spacing=6, homogeneous=True)

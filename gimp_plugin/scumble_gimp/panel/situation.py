@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from gi.repository import Gtk, Pango
 from scumble.protocol.geometry import Size
-from scumble.protocol.messages import Mode
 
 from ..words import BUTTONS, INDEXED, situation_words
 from .images import Images
@@ -33,15 +32,15 @@ class Situation:
         self.actions.pack_start(self._mode, True, True, 0)
         self.actions.pack_start(self.button, False, False, 0)
 
-    def show(self, images: Images, mode: Mode) -> None:
-        """`mode`: the one that Generate would have."""
+    def show(self, images: Images, deed: str) -> None:
+        """`deed`: what Generate would do (`words.DEEDS`)."""
         document, canvas = images.document, images.canvas
         name = "No image is open: a new one will be made" if document is None else str(document.image.get_name())
-        words = situation_words(mode, images.selected, canvas or NEW_IMAGE)
+        words = situation_words(deed, images.selected, canvas or NEW_IMAGE)
         if document is not None and document.is_indexed:
             words += f"\n{INDEXED}"
         for label, text in ((self.target, name), (self._mode, words)):
             if label.get_text() != text:
                 label.set_text(text)
-        if self.button.get_label() != BUTTONS[mode]:
-            self.button.set_label(BUTTONS[mode])
+        if self.button.get_label() != BUTTONS[deed]:
+            self.button.set_label(BUTTONS[deed])

@@ -5,7 +5,6 @@ Everything here runs in the main loop of the panel's own process; the client's t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from scumble.client.client import Client
 from scumble.client.document import Edges
 from scumble.client.editor import CanvasChanged, Editor
 from scumble.client.events import Connected, Event, Finished, Lost, Received
-from scumble.client.modes import choose_mode
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, ScumbleError
 from scumble.protocol.geometry import Size
@@ -25,7 +23,6 @@ from scumble.protocol.messages import (
     Failed,
     HistoryEntry,
     HistoryList,
-    Mode,
     ModelInfo,
     ModelList,
     Progress,
@@ -33,21 +30,21 @@ from scumble.protocol.messages import (
     Welcome,
 )
 
+from ..asked import Asked, generating, mode_of, removing, shown_again, upscaling
 from ..backend import make_client, with_ids
 from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH, UPSCALE
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
-from ..settings import Asked, Enlargement
-from ..words import MODES, command_in, error_words, models_words
-from .enlarge import EnlargeFold
+from ..words import DEEDS, command_in, deed_of, error_words, models_words
 from .form import Form
 from .history import History
 from .images import Images
-from .memory import free_session, store_enlargement, store_session, store_values, stored_enlargement, stored_values
+from .memory import free_session, store_session, store_upscaling, store_values, stored_upscaling, stored_values
 from .notice import Notice
 from .progress import ProgressView
 from .results import Results, Variant
 from .situation import NEW_IMAGE, Situation
+from .upscale import UpscaleFold
 from .widgets import column_of, scrolled
 
 LOOK_MILLISECONDS = 400
@@ -68,7 +65,7 @@ class Panel:
         self._editor = Editor(self._client)
         self._build()
         self.form.show_settings(stored_values(home))
-        self.enlarge.values = stored_enlargement(home)
+        self.upscaling.values = stored_upscaling(home)
         self.form.listen(self._changed)
         self.look()
         self.notice.say("Looking for the backend...", bad=False)
@@ -88,21 +85,16 @@ class Panel:
         self.progress = ProgressView(self.cancel)
         self.results = Results(self.apply, self.discard)
         self.history = History(lambda: self._client.history(), self.reuse, self.bring_back)
-        self.enlarge = EnlargeFold(self.upscale)
+        self.upscaling = UpscaleFold(self.upscale)
         self._situation = Situation(self.generate)
-        content = column_of(
-            self._situation.target,
-            column_of(self.form.box, self.enlarge.box),
-            self._situation.actions,
-            self.progress.box,
-            self.results.box,
-            self.history.box,
-            spacing=12,
-            margin=12,
-            growing=self.results.box,
-        )
-        page = scrolled(content)
-        whole = column_of(self.notice.bar, page, spacing=0, growing=page)
+        column = column_of(self.form.box, self.upscaling.box)
+        page = scrolled(column_of(self._situation.target, column, self.history.box, spacing=12, margin=12))
+        middle = Gtk.Paned(orientation=Gtk.Orientation.VERTICAL)
+        middle.pack1(page, True, False)
+        middle.pack2(self.results.box, False, False)
+        # However much is unfolded above, what an edit comes to, and what it is begun and ended with, stays in sight.
+        foot = column_of(self.progress.box, self._situation.actions, spacing=12, margin=12)
+        whole = column_of(self.notice.bar, middle, foot, spacing=0, growing=middle)
         self.window.add(whole)
         whole.show_all()
         self._situation.button.set_can_default(True)
@@ -141,48 +133,27 @@ class Panel:
             document = self._images.document
             self.form.added.offer_layers(document.layer_names() if document else {})
 
-    def _foretold(self) -> Mode:
-        """The mode that Generate would have; a selection over transparent canvas is noticed only then."""
-        if self._anew:
-            return "txt2img"
-        settings, has_image = self.form.settings, self._images.canvas is not None
-        return choose_mode(
-            selected=self._images.selected is not None,
-            strength=settings.strength,
-            prompt=settings.prompt,
-            model=self._editor.model_kind(settings),
-            empty=not has_image,
-            grows=has_image and self.form.edges is not None,
-        )
+    def _foretold(self) -> str:
+        """What Generate would do."""
+        asked, has_image = generating(self.form.asked, self._anew), self._images.canvas is not None
+        kind = self._editor.model_kind(asked.settings)
+        return deed_of(mode_of(asked, self._images.selected is not None, has_image, kind), asked.settings.intent)
 
     # ---- what the artist does ----------------------------------------------------------------------------------------
 
     def generate(self) -> None:
-        settings, edges = self.form.settings, self.form.edges
-        if self._anew:
-            settings, edges = dataclasses.replace(settings, mode="txt2img"), None
-        self._start(Asked(settings, edges, self.form.from_layer, self.form.as_mask))
+        self._start(generating(self.form.asked, self._anew))
         store_values(self._home, self.form.settings)
 
     def remove(self) -> None:
-        plain = {"prompt": "", "model": None, "strength": 1.0, "count": 1, "seed": None, "loras": (), "controls": ()}
-        settings = dataclasses.replace(self.form.settings, mode="remove", **plain)
-        self._start(Asked(settings, None, self.form.from_layer, self.form.as_mask))
+        self._start(removing(self.form.asked))
 
     def upscale(self) -> None:
         if self._images.document is None:
             self._complain(BadRequest("No image is open.", "Open the one that is to become larger."))
             return
-        values = self.enlarge.values
-        settings = dataclasses.replace(
-            self.form.settings,
-            mode="upscale",
-            factor=values.factor,
-            model=values.model or None,
-            strength=values.strength,
-        )
-        self._start(Asked(settings, None, False, False))
-        store_enlargement(self._home, values)
+        self._start(upscaling(self.form.settings, self.upscaling.values))
+        store_upscaling(self._home, self.upscaling.values)
 
     def repeat(self) -> None:
         """The last edit once more, on the image and selection of now; what the form shows where there has been none."""
@@ -197,7 +168,7 @@ class Panel:
             document = self._images.document or self._on_view(NEW_IMAGE)
             document.keeps_active = True  # the artist may be painting when the layer comes
             document.from_layer, document.as_mask = asked.from_layer, asked.as_mask
-            if asked.settings.mode == "remove" and document.selection_bounds() is None:
+            if asked.settings.intent == "remove" and document.selection_bounds() is None:
                 raise BadRequest("Nothing is selected.", "Select what to change.")
             welcome = self._client.welcome
             settings = with_ids(asked.settings, welcome) if welcome else asked.settings
@@ -245,10 +216,9 @@ class Panel:
         self.results.remove(variant[0])
 
     def reuse(self, entry: HistoryEntry) -> None:
-        values = dict(vars(entry.request))
-        if entry.request.mode == "upscale":
-            model, strength = values.pop("model"), values.pop("strength")
-            self.enlarge.values = Enlargement(entry.request.factor, model or "", strength)
+        values, upscaling = shown_again(entry.request)
+        if upscaling is not None:
+            self.upscaling.values = upscaling
         self.form.show_settings(values)
 
     def bring_back(self, entry: HistoryEntry) -> None:
@@ -266,13 +236,15 @@ class Panel:
         if command == EXTEND_CANVAS.name:
             self.form.unfold_edges()
         elif command == UPSCALE.name:
-            self.enlarge.unfold()
+            self.upscaling.unfold()
         elif command != PANEL.name:
             self.form.show_edges(Edges())
+            if not self._anew:
+                self.form.show_settings({"intent": "fill"})
             full = command != REFINE.name
             if full != (self.form.settings.strength >= 1):
                 self.form.show_settings({"strength": 1.0 if full else REFINED})
-            self.form.prompt.grab_focus()
+            self.form.prompt.take_focus()
         self._changed()
         self.window.present_with_time(GLib.get_monotonic_time() // 1000)
 
@@ -309,7 +281,7 @@ class Panel:
             if message.job not in self._running:
                 self._running.append(message.job)  # of an earlier panel
             if self._running[0] == message.job:
-                self.progress.begin(MODES[message.request.mode] + "...")
+                self.progress.begin(DEEDS[message.request.mode] + "...")
         elif isinstance(message, Progress) and message.job in self._running:
             self._running.remove(message.job)
             self._running.insert(0, message.job)
@@ -338,7 +310,7 @@ class Panel:
 
     def _offer(self, models: Sequence[ModelInfo], adapters: Sequence[AdapterInfo], samplers: Sequence[str]) -> None:
         self.form.offer(models, adapters, samplers)
-        self.enlarge.offer(models)
+        self.upscaling.offer(models)
 
     def _finished(self, event: Finished) -> None:
         job = event.result.job

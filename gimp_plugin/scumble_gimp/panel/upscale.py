@@ -1,4 +1,4 @@
-"""By how much the picture is to be enlarged, and by what."""
+"""By how much the picture is to be upscaled, and by what."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Callable, Sequence
 from gi.repository import GLib, Gtk
 from scumble.protocol.messages import ModelInfo
 
+from ..asked import Upscaling
 from ..commands import FACTOR
-from ..settings import Enlargement
 from .widgets import combo_box, fill, new_grid, spin_button
 
 AUTOMATIC = "Automatic"
 
 
-class EnlargeFold:
-    """`box` is an expander; `enlarge` is called by its button."""
+class UpscaleFold:
+    """`box` is an expander; `upscale` is called by its button."""
 
-    def __init__(self, enlarge: Callable[[], None]) -> None:
-        self.box = Gtk.Expander(label="Upscale the image")
-        self.box.set_name("enlarge")
+    def __init__(self, upscale: Callable[[], None]) -> None:
+        self.box = Gtk.Expander(label="Upscale the picture")
+        self.box.set_name("upscale-fold")
         self._wanted = ""
         tip = "An upscaler sharpens what is there; a model that paints adds detail after the prompt"
         self._factor = combo_box("factor", FACTOR.help, lambda: None)
         fill(
             self._factor, {str(times): f"{times} \u00d7" for times in range(int(FACTOR.low), int(FACTOR.high) + 1)}, "2"
         )
-        self._model = combo_box("enlarge-model", tip, lambda: None)
-        self._strength = spin_button("enlarge-strength", "How much a model that paints may change", 1, 100)
+        self._model = combo_box("upscale-model", tip, lambda: None)
+        self._strength = spin_button("upscale-strength", "How much a model that paints may change", 1, 100)
         self.offer(())
-        self.values = Enlargement()
+        self.values = Upscaling()
         button = Gtk.Button(label="Upscale", halign=Gtk.Align.END)
         button.set_name("upscale")
-        button.connect("clicked", lambda button: enlarge())
+        button.connect("clicked", lambda button: upscale())
         grid = new_grid(left=12)
         rows = (("Factor:", self._factor), ("With:", self._model), ("Strength (%):", self._strength))
         for number, (words, widget) in enumerate(rows):
@@ -44,12 +44,12 @@ class EnlargeFold:
         self.box.add(grid)
 
     @property
-    def values(self) -> Enlargement:
+    def values(self) -> Upscaling:
         factor, model = self._factor.get_active_id(), self._model.get_active_id()
-        return Enlargement(int(factor), model or "", self._strength.get_value() / 100)
+        return Upscaling(int(factor), model or "", self._strength.get_value() / 100)
 
     @values.setter
-    def values(self, values: Enlargement) -> None:
+    def values(self, values: Upscaling) -> None:
         self._wanted = values.model  # the backend may not have said yet what there is
         self._factor.set_active_id(str(values.factor))
         self._model.set_active_id(values.model)

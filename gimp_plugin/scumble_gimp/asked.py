@@ -1,0 +1,79 @@
+"""What the panel's buttons ask for, and what shows it there again. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from scumble.client.document import Edges
+from scumble.client.editor import EditSettings
+from scumble.client.modes import INTENTS, Intent, choose_mode
+from scumble.protocol.messages import EditRequest, Mode, ModelKind
+
+from .commands import UPSCALED
+
+
+class Asked(NamedTuple):
+    """An edit, so that it can be done again."""
+
+    settings: EditSettings
+    edges: Edges | None = None
+    from_layer: bool = False
+    as_mask: bool = False
+
+
+class Upscaling(NamedTuple):
+    """`model` "": chosen by the backend; `strength` 0..1."""
+
+    factor: int = 2
+    model: str = ""
+    strength: float = UPSCALED
+
+
+def generating(shown: Asked, anew: bool) -> Asked:
+    """What Generate does of what the form shows. `anew`: it paints a new picture, whatever is selected."""
+    if anew:
+        return shown._replace(settings=dataclasses.replace(shown.settings, mode="txt2img", intent="fill"), edges=None)
+    if shown.edges is not None:
+        return shown._replace(settings=dataclasses.replace(shown.settings, intent="fill"))
+    return removing(shown) if shown.settings.intent == "remove" else shown
+
+
+def removing(shown: Asked) -> Asked:
+    # One picture: what fills the gap is no matter of chance.
+    return shown._replace(settings=dataclasses.replace(shown.settings, intent="remove", count=1, seed=None), edges=None)
+
+
+def upscaling(shown: EditSettings, values: Upscaling) -> Asked:
+    how = {"factor": values.factor, "model": values.model or None, "strength": values.strength}
+    plain: dict[str, Any] = {"mode": "upscale", "intent": "fill", "transparent": False}
+    return Asked(dataclasses.replace(shown, **plain, **how))
+
+
+def mode_of(asked: Asked, selected: bool, has_image: bool, model: ModelKind) -> Mode:
+    """The mode that the edit would have; a selection over transparent canvas is noticed only when it begins."""
+    settings = asked.settings
+    said: Mode | None = INTENTS[settings.intent].get("mode", settings.mode)
+    return said or choose_mode(
+        selected=selected,
+        strength=settings.strength,
+        prompt=settings.prompt,
+        model=model,
+        empty=not has_image,
+        grows=has_image and asked.edges is not None,
+    )
+
+
+def shown_again(request: EditRequest) -> tuple[dict[str, Any], Upscaling | None]:
+    """What the form shows of an edit that was done before (fields of EditSettings), and what the upscaling does."""
+    values = dict(vars(request))
+    values["intent"] = _intent_of(request)
+    if request.mode != "upscale":
+        return values, None
+    return values, Upscaling(request.factor, values.pop("model") or "", values.pop("strength"))
+
+
+def _intent_of(request: EditRequest) -> Intent:
+    if request.mode == "remove":
+        return "remove"
+    return "add" if request.prefill == "neutral" else "fill"

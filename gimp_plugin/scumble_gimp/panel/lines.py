@@ -1,0 +1,141 @@
+"""The lines of what is added to the model. `value` is None as long as something is missing in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gi.repository import Gtk
+from scumble.client.editor import ControlLayer, ReferenceLayer, RegionLayer
+from scumble.protocol.messages import LoraUse
+
+from ..commands import PREPROCESSORS
+from .widgets import column_of, combo_box, cross, fill, row_of, spin_button
+
+CHOOSE, VISIBLE, GONE = "Choose\u2026", "Visible picture", "Not in this image"
+Changed = Callable[[], None]
+Offers = Mapping[str, Mapping[str, str]]
+"""Ids and names of what the lines let choose from: "adapters" and "layers"."""
+
+
+class LoraLine:
+    def __init__(self, name: str, changed: Changed) -> None:
+        self._wanted = ""
+        self._adapter = combo_box(name, "A LoRA changes how the model paints: a style, a person, a thing", changed)
+        self._weight = _weight(name, "How strong it is; negative: away from it", -10, changed)
+        self.remove = cross(f"{name}-remove")
+        self.box = row_of(self._adapter, self._weight, self.remove)
+
+    @property
+    def value(self) -> LoraUse | None:
+        chosen = self._adapter.get_active_id()
+        return LoraUse(chosen, round(self._weight.get_value(), 2)) if chosen else None
+
+    def show(self, value: LoraUse) -> None:
+        self._wanted = value.id  # the backend may not have said yet what there is
+        self._adapter.set_active_id(value.id)
+        self._weight.set_value(value.weight)
+
+    def offer(self, offers: Offers) -> None:
+        fill(self._adapter, {"": CHOOSE, **offers["adapters"]}, self._adapter.get_active_id() or self._wanted)
+
+
+class ControlLine:
+    def __init__(self, name: str, changed: Changed) -> None:
+        self._adapter = combo_box(name, "The network that makes the model follow a layer", changed)
+        self._layer = combo_box(f"{name}-layer", "What is followed", changed)
+        self._preprocessor = combo_box(f"{name}-preprocessor", "What is made of the layer first", changed)
+        fill(self._preprocessor, PREPROCESSORS, "canny")
+        self._weight = _weight(name, "How strictly it is followed", 0, changed)
+        self._part = _Part(name, changed)
+        self.remove = cross(f"{name}-remove")
+        self.box = column_of(
+            row_of(self._adapter, self._weight, self.remove),
+            row_of(self._layer, self._preprocessor),
+            self._part.box,
+        )
+
+    @property
+    def value(self) -> ControlLayer | None:
+        chosen, layer = self._adapter.get_active_id(), self._layer.get_active_id() or None
+        weight, preprocessor = round(self._weight.get_value(), 2), self._preprocessor.get_active_id()
+        return ControlLayer(chosen, layer, preprocessor, weight, *self._part.value) if chosen else None
+
+    def offer(self, offers: Offers) -> None:
+        fill(self._adapter, {"": CHOOSE, **offers["adapters"]}, self._adapter.get_active_id() or "")
+        _fill_layers(self._layer, VISIBLE, offers)
+
+
+class ReferenceLine:
+    def __init__(self, name: str, changed: Changed) -> None:
+        self._adapter = combo_box(name, "The IP-Adapter through which the model sees the picture", changed)
+        self._layer = combo_box(f"{name}-layer", "Whose subject, colours and style are taken up", changed)
+        self._weight = _weight(name, "How much is taken from it", 0, changed)
+        self._part = _Part(name, changed)
+        self.remove = cross(f"{name}-remove")
+        self.box = column_of(row_of(self._adapter, self._weight, self.remove), row_of(self._layer), self._part.box)
+
+    @property
+    def value(self) -> ReferenceLayer | None:
+        chosen, layer = self._adapter.get_active_id(), self._layer.get_active_id() or None
+        weight = round(self._weight.get_value(), 2)
+        return ReferenceLayer(chosen, layer, weight, *self._part.value) if chosen else None
+
+    def offer(self, offers: Offers) -> None:
+        fill(self._adapter, {"": CHOOSE, **offers["adapters"]}, self._adapter.get_active_id() or "")
+        _fill_layers(self._layer, VISIBLE, offers)
+
+
+class RegionLine:
+    def __init__(self, name: str, changed: Changed) -> None:
+        self._layer = combo_box(name, "Where this layer is, the prompt below takes the place of the one above", changed)
+        self._prompt = Gtk.Entry(hexpand=True, activates_default=True)
+        self._prompt.set_name(f"{name}-prompt")
+        self._prompt.set_placeholder_text("What is to be where this layer is")
+        self._prompt.set_tooltip_text("What is to be where this layer is")
+        self._prompt.connect("changed", lambda entry: changed())
+        self.remove = cross(f"{name}-remove")
+        self.box = column_of(row_of(self._layer, self.remove), self._prompt)
+
+    @property
+    def value(self) -> RegionLayer | None:
+        layer, prompt = self._layer.get_active_id(), self._prompt.get_text().strip()
+        return RegionLayer(prompt, layer) if layer and prompt else None
+
+    def offer(self, offers: Offers) -> None:
+        _fill_layers(self._layer, CHOOSE, offers)
+
+
+class _Part:
+    """Of the denoising steps: from where to where, 0..1. One that ends before it starts is refused when the request is
+    made of it."""
+
+    def __init__(self, name: str, changed: Changed) -> None:
+        part = "The part of the denoising steps in which it counts, in percent"
+        self._start, self._end = (
+            _number(spin_button(f"{name}-{end}", f"{part}: {words} here", 0, 100, width=3), value, changed)
+            for end, words, value in (("start", "from", 0), ("end", "to", 100))
+        )
+        self.box = row_of(Gtk.Label(label="Steps (%):"), self._start, Gtk.Label(label="\u2013"), self._end)
+
+    @property
+    def value(self) -> tuple[float, float]:
+        return self._start.get_value() / 100, self._end.get_value() / 100
+
+
+def _fill_layers(combo: Any, first: str, offers: Offers) -> None:
+    layer = combo.get_active_id() or ""
+    # Another image may be worked on for a moment. Never is something else taken without a word.
+    fill(combo, {"": first, **({layer: GONE} if layer else {}), **offers["layers"]}, layer)
+
+
+def _weight(name: str, tip: str, low: float, changed: Changed) -> Any:
+    spin = spin_button(f"{name}-weight", tip, low, 10, 0.05)
+    spin.set_digits(2)
+    return _number(spin, 1, changed)
+
+
+def _number(spin: Any, value: float, changed: Changed) -> Any:
+    spin.set_value(value)
+    spin.connect("value-changed", lambda spin: changed())
+    return spin

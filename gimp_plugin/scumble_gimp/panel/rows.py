@@ -1,0 +1,56 @@
+"""Lines that the artist adds and takes away, of whatever kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gi.repository import Gtk
+
+from .widgets import GAP
+
+
+class Rows:
+    """Lines, each with a button that takes it away, and a button that adds one. `line` makes one (`lines.py`)."""
+
+    def __init__(self, name: str, add: str, line: Any, changed: Callable[[], None]) -> None:
+        self._name, self._line, self._changed = name, line, changed
+        self._offers: dict[str, Mapping[str, str]] = {"adapters": {}, "layers": {}}
+        self.lines: list[Any] = []
+        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
+        button = Gtk.Button(label=add, halign=Gtk.Align.START)
+        button.set_name(f"{name}-add")
+        button.connect("clicked", lambda button: self._add())
+        self.box.pack_end(button, False, False, 0)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        values = (line.value for line in self.lines)
+        return tuple(value for value in values if value is not None)
+
+    def show(self, values: Sequence[Any]) -> None:
+        for line in list(self.lines):
+            self._take(line)
+        for value in values:
+            self._add().show(value)
+
+    def offer(self, **lists: Mapping[str, str]) -> None:
+        if any(list(self._offers[name].items()) != list(items.items()) for name, items in lists.items()):
+            self._offers.update(lists)
+            for line in self.lines:
+                line.offer(self._offers)
+
+    def _add(self) -> Any:
+        line = self._line(self._name, self._changed)
+        line.offer(self._offers)
+        line.remove.connect("clicked", lambda button: self._take(line))
+        self.lines.append(line)
+        self.box.pack_start(line.box, False, False, 0)
+        line.box.show_all()
+        self._changed()
+        return line
+
+    def _take(self, line: Any) -> None:
+        self.lines.remove(line)
+        line.box.destroy()
+        self._changed()

@@ -1,0 +1,86 @@
+"""What the panel's buttons ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scumble.client.document import Edges
+from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import EditRequest, LoraUse
+from scumble_gimp.asked import Asked, Upscaling, generating, mode_of, removing, shown_again, upscaling
+
+SETTINGS = EditSettings(
+    prompt="a door",
+    model="sd-1",
+    count=3,
+    seed=5,
+    loras=(LoraUse("ink"),),
+    controls=(ControlLayer("edges", "7"),),
+    references=(ReferenceLayer("look", "8"),),
+    regions=(RegionLayer("a barn", "9"),),
+    transparent=True,
+)
+SHOWN = Asked(SETTINGS, None, True, True)
+
+
+def mode(asked: Asked, selected: bool = True, has_image: bool = True) -> str:
+    return mode_of(asked, selected, has_image, "diffusion")
+
+
+def meaning(intent: Any, edges: Edges | None = None) -> Asked:
+    return SHOWN._replace(settings=replace(SETTINGS, intent=intent), edges=edges)
+
+
+def test_generate_does_what_is_shown() -> None:
+    for intent in ("fill", "add"):
+        assert generating(meaning(intent), anew=False) == meaning(intent)
+        assert mode(meaning(intent)) == "fill"
+    assert mode(SHOWN, selected=False) == "txt2img"
+    assert mode(SHOWN, has_image=False) == "txt2img"
+    assert mode(meaning("fill", Edges(left=5))) == "outpaint"
+
+
+def test_a_removal_needs_a_selection_and_is_one_picture() -> None:
+    for asked in (generating(meaning("remove"), anew=False), removing(meaning("add")), removing(SHOWN)):
+        assert (asked.settings.intent, asked.settings.count, asked.settings.seed) == ("remove", 1, None)
+        assert asked[1:] == (None, True, True)
+        assert mode(asked) == mode(asked, selected=False) == "remove"
+
+
+def test_what_becomes_of_a_selection_is_of_no_matter_elsewhere() -> None:
+    for intent in ("add", "remove"):
+        wider = generating(meaning(intent, Edges(left=5)), anew=False)
+        assert (wider.settings.intent, wider.edges, mode(wider)) == ("fill", Edges(left=5), "outpaint")
+        new = generating(meaning(intent, Edges(left=5)), anew=True)
+        assert (new.settings.intent, new.edges, mode(new)) == ("fill", None, "txt2img")
+
+
+def test_upscaling() -> None:
+    asked = upscaling(replace(SETTINGS, intent="remove"), Upscaling(4, "", 0.5))
+    assert asked == Asked(
+        replace(SETTINGS, mode="upscale", factor=4, model=None, strength=0.5, transparent=False),
+    )
+    assert mode(asked) == "upscale"
+    assert upscaling(SETTINGS, Upscaling(2, "photo", 0.5)).settings.model == "photo"
+
+
+@pytest.mark.parametrize(
+    ("how", "intent"),
+    [({}, "fill"), ({"prefill": "neutral"}, "add"), ({"mode": "remove", "prompt": ""}, "remove")],
+)
+def test_an_edit_is_shown_again(how: dict[str, Any], intent: str) -> None:
+    request = EditRequest(
+        **{"mode": "fill", "canvas": Size(9, 9), "image": Bounds(0, 0, 9, 9), "mask": Bounds(0, 0, 9, 9), **how}
+    )
+    values, upscaling = shown_again(replace(request, transparent=True))
+    assert (values["intent"], values["transparent"], upscaling) == (intent, True, None)
+
+
+def test_an_upscaling_is_shown_again() -> None:
+    request = EditRequest("upscale", Size(9, 9), Bounds(0, 0, 9, 9), model="photo", strength=0.5, factor=3)
+    values, upscaling = shown_again(request)
+    assert upscaling == Upscaling(3, "photo", 0.5)
+    assert not {"model", "strength"} & set(values)
