@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,10 +21,11 @@ from scumble.home import Home
 
 from tests.conftest import REPOSITORY
 from tests.diffusion.tiny import make_sd1_folder
-from tests.diffusion.tiny_adapters import make_control, write_control
+from tests.diffusion.tiny_adapters import make_control, make_vision, reference_tensors, write_adapter, write_control
+from tests.nano.painting import MODELS as NANO
 
 from ..driver import wait_for
-from ..gimp_host import GimpHost
+from ..gimp_host import GimpConsole, GimpHost
 from ..host import started
 from ..installs import Install
 from .window import CLOSE_ALL, Backend, runs
@@ -51,21 +53,38 @@ def build_zip(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def backend_home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator[Home]:
-    """A home whose backend runs, with the fill model, a small random Stable Diffusion model, "tiny", and a control network
-    for that, "edges"."""
+    """A home whose backend runs, with the fill model, a small random Stable Diffusion model, "tiny", and for that a control
+    network, "edges", and an IP-Adapter, "look"."""
     home = Home(tmp_path_factory.mktemp("scumble-home"))
     (home.models / "fill").mkdir(parents=True)
     shutil.copyfile(fill_model, home.models / "fill" / fill_model.name)
     make_sd1_folder(home.models / "tiny")
-    write_control(
-        home.models / "edges", make_control(UNet2DConditionModel.from_pretrained(home.models / "tiny" / "unet"))
-    )
+    unet = UNet2DConditionModel.from_pretrained(home.models / "tiny" / "unet")
+    write_control(home.models / "edges", make_control(unet))
+    write_adapter(home.models / "look.safetensors", reference_tensors(unet), "reference")
+    make_vision(home.models / "image_encoder")
+    with served(home):
+        yield home
+
+
+@pytest.fixture(scope="session")
+def nano_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """One with a model on which prompts work (tests/nano)."""
+    home = Home(tmp_path_factory.mktemp("nano-home"))
+    shutil.copytree(NANO / "nano-sd", home.models / "nano-sd")
+    with served(home):
+        yield home
+
+
+@contextlib.contextmanager
+def served(home: Home) -> Iterator[None]:
+    """A backend as users have it runs for this home."""
     environment = {**os.environ, "SCUMBLE_HOME": str(home.root), "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "scumble", "serve", "--port", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: find_backend(home), 60, "the backend")
-        yield home
+        yield
     finally:
         process.terminate()
         process.wait(30)
@@ -78,6 +97,32 @@ def picture() -> np.ndarray:
     noise = np.random.default_rng(7).integers(0, 8, (256, 320))
     planes = [60 + x // 2 + noise, 220 - y // 2 - noise, 90 + (x + y) // 5, np.full_like(x, 255)]
     return np.dstack(planes).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def console(
+    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: Path, backend_home: Home
+) -> Iterator[GimpConsole]:
+    with scripting(gimp_install, tmp_path_factory.mktemp("gimp"), plugin_zip, backend_home) as gimp:
+        yield gimp
+
+
+@contextlib.contextmanager
+def scripting(install: Install, work: Path, plugin: Path, home: Home) -> Iterator[GimpConsole]:
+    """A GIMP without a window that has `call` (`in_scripts`)."""
+    with GimpConsole(install, work, plugins=[plugin], environment={"SCUMBLE_HOME": str(home.root)}) as gimp:
+        in_scripts(gimp)
+        yield gimp
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """60 x 80, soft at its edges, with a hole."""
+    y, x = np.mgrid[:60, :80]
+    distance = np.minimum(np.minimum(x, 79 - x), np.minimum(y, 59 - y))
+    soft = np.clip(distance * 40 + 20, 0, 255).astype(np.uint8)
+    soft[25:30, 30:40] = 0
+    return soft
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +10,11 @@ import pytest
 from scumble.editing.plan import Source
 from scumble.editing.planner import plan_edit
 from scumble.fill.migan import TRAITS as FILL
-from scumble.home import Home
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest
 from scumble_gimp.commands import COMMANDS
 
 from ..gimp_host import GimpConsole
-from ..installs import Install
-from .conftest import in_scripts
 
 WIDTH, HEIGHT = 320, 256
 AT = (90, 60)
@@ -63,27 +59,6 @@ TARGETS = {
     "ratio='3:2', anchor='left'": ((384, 256), [320, 0, 64, 256], (0, 0)),
     "width=340, height=276, anchor='bottom-right'": ((340, 276), [0, 0, 340, 276], (20, 20)),
 }
-
-
-@pytest.fixture(scope="module")
-def console(
-    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: object, backend_home: Home
-) -> Iterator[GimpConsole]:
-    work = tmp_path_factory.mktemp("gimp")
-    environment = {"SCUMBLE_HOME": str(backend_home.root)}
-    with GimpConsole(gimp_install, work, plugins=[plugin_zip], environment=environment) as gimp:
-        in_scripts(gimp)
-        yield gimp
-
-
-@pytest.fixture
-def mask() -> np.ndarray:
-    """60 x 80, soft at its edges, with a hole."""
-    y, x = np.mgrid[:60, :80]
-    distance = np.minimum(np.minimum(x, 79 - x), np.minimum(y, 59 - y))
-    soft = np.clip(distance * 40 + 20, 0, 255).astype(np.uint8)
-    soft[25:30, 30:40] = 0
-    return soft
 
 
 def merged(gimp: GimpConsole, x: int = 0, y: int = 0) -> np.ndarray:
@@ -233,34 +208,6 @@ def test_refine_and_generate(console: GimpConsole, picture: np.ndarray, mask: np
     console.run("image.delete()")
 
 
-def test_control_follows_a_layer(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
-    """What is on the layer makes a difference to what is painted; where it is gone, that is said."""
-    console.new_image(picture)
-    console.select(mask, *AT)
-    console.run(
-        "sketch = Gimp.Layer.new(image, 'sketch', 320, 256, Gimp.ImageType.RGBA_IMAGE, 100, Gimp.LayerMode.NORMAL)\n"
-        "image.insert_layer(sketch, None, 0); sketch.set_visible(False)\n"
-        "image.set_selected_layers([layer])"
-    )
-    fill = "call('scumble-fill-selection', image, model='tiny', prompt='x', steps=2, seed=3, {})"
-    control = "control_model='Edges', control=sketch, control_preprocessor='none', control_weight=2.0"
-    painted = []
-    for paint, arguments in (("", "control_weight=2.0"), ("", control), ("sketch.fill(Gimp.FillType.WHITE)", control)):
-        console.run(paint)
-        done = console.get(fill.format(arguments), timeout=120)
-        assert done.get("bounds") == [*AT, 80, 60], done
-        painted.append(console.pixels("image.get_layers()[0]", 0, 0, 80, 60))
-        console.run("image.remove_layer(image.get_layers()[0])")
-    assert not np.array_equal(painted[0], painted[1])
-    assert not np.array_equal(painted[1], painted[2])
-    for arguments, words in (
-        ("control=sketch", "No control network follows the layer."),
-        ("control_model='Depth'", "There is no control network Depth."),
-    ):
-        assert words in console.get(fill.format(arguments)).get("error", ""), arguments
-    console.run("image.delete()")
-
-
 def test_upscale(console: GimpConsole, picture: np.ndarray) -> None:
     """A picture that is larger, and still the same one."""
     console.new_image(picture[:96, :128])
@@ -318,6 +265,11 @@ def test_procedures_are_described(console: GimpConsole) -> None:
         "anchor": "gchararray",
         "control": "GimpLayer",
         "control-weight": "gdouble",
+        "reference": "GimpLayer",
+        "region": "GimpLayer",
+        "region-prompt": "gchararray",
+        "intent": "gchararray",
+        "transparent": "gboolean",
     }
     assert {name: kinds[name] for name in wanted_kinds} == wanted_kinds
 

@@ -10,6 +10,7 @@ from ..driver import wait_for
 from ..gimp_host import GimpHost
 from .window import (
     CLOSE_ALL,
+    REQUEST_OF,
     Backend,
     click,
     edit_elsewhere,
@@ -104,6 +105,36 @@ assert answer.index(0) == Gimp.PDBStatusType.SUCCESS, Gimp.get_pdb().get_last_er
 """
     )
     assert [name.rpartition(" ")[0] for name in layers(gimp)] == ["a blue door", "a blue door", ""]
+
+
+def test_dialog_asks_what_becomes_of_the_selection(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    gimp.run(REQUEST_OF)
+    with open_dialog(gimp, "Fill Selection") as dialog:
+        assert not dialog.get("says('Control') or says('IP-Adapter') or says('Region')")
+        if dialog.get("any(isinstance(w, Gtk.RadioButton) and w.get_mapped() for w in widgets())"):
+            click(gimp, dialog, "labelled('Add something')")
+        else:  # a list in GIMP 3.0
+            dialog.run(
+                "combo, = [\n"
+                "    w for w in widgets() if isinstance(w, Gtk.ComboBox) and w.get_mapped()\n"
+                "    and any('Add something' in list(row) for row in w.get_model())\n"
+                "]\n"
+                "combo.set_active('add')"
+            )
+        click(gimp, dialog, "labelled('Cut out of its _background')")
+        gimp.display.point(5, 990)  # no tool tip
+        gimp.screenshot("dialog-fill")
+        dialog.run("entries[0].set_text('a gate')")
+        click(gimp, dialog, "labelled('_Fill')")
+    gimp.wait_until("len(image.get_layers()) == 2", 60)
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+    request = gimp.get("request_of(image.get_layers()[0])")
+    assert (request["mode"], request["prefill"], request["transparent"]) == ("fill", "neutral", True)
+    with open_dialog(gimp, "Generate Layer") as dialog:
+        assert dialog.get("labelled('Cut out of its _background').get_mapped()")
+        click(gimp, dialog, "labelled('_Cancel')")
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
 
 
 def test_indexed_image_is_named(gimp: GimpHost, picture: np.ndarray) -> None:

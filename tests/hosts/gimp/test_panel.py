@@ -17,20 +17,12 @@ from tests.conftest import REPOSITORY
 from ..driver import wait_for
 from ..gimp_host import IMAGE_WINDOW, GimpHost
 from ..installs import Install
-from .window import NAMED, PLUGIN, Backend, click, layers, open_panel, prepare, runs, write
+from .window import NAMED, PLUGIN, REQUEST_OF, Backend, click, layers, open_panel, prepare, reach, runs, write
 
 SAMPLE = REPOSITORY / "packaging" / "sample.py"
-REQUEST_OF = """
-import json
-def request_of(layer):
-    note = layer.get_parasite("scumble")
-    return json.loads(bytes(note.get_data()).decode())["request"] if note else {}
-def mode_of(layer):
-    return request_of(layer).get("mode", "")
-"""
 WATCHED = """
 import threading, time
-from scumble_gimp import document
+from scumble_gimp import document, pixels as reading
 from scumble_gimp.panel.window import Panel
 threads, busy, pixels = set(), [], [0.0]
 def watch(owner, name, after):
@@ -45,7 +37,7 @@ def watch(owner, name, after):
     setattr(owner, name, watched)
 def add_pixels(seconds, inner):
     pixels[0] += seconds - inner
-for owner, name in ((document, "_read"), (document.GimpDocument, "insert_layer")):
+for owner, name in ((reading, "read"), (document.GimpDocument, "insert_layer")):
     watch(owner, name, add_pixels)
 for name in ("_start", "_listen", "look"):
     watch(Panel, name, lambda seconds, inner: busy.append(seconds - inner))
@@ -124,65 +116,6 @@ def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
         keys += ["f", "r", "e"]  # what the button that says Generate here says otherwise
         assert len(keys) > 15
         assert sorted(set(keys)) == sorted(keys)
-
-
-def test_loras_and_layers_that_are_followed_reach_the_backend(gimp: GimpHost, picture: np.ndarray) -> None:
-    prepare(gimp, picture)
-    gimp.run(
-        "sketch = Gimp.Layer.new(image, 'Sketch', 30, 20, Gimp.ImageType.RGBA_IMAGE, 100, Gimp.LayerMode.NORMAL)\n"
-        "sketch.fill(Gimp.FillType.WHITE); sketch.set_offsets(110, 80); image.insert_layer(sketch, None, 0)\n"
-        "image.set_selected_layers([layer])"
-    )
-    gimp.run(REQUEST_OF)
-    with open_panel(gimp) as panel:
-        panel.run(
-            "def pick(name, text):\n"
-            "    combo = named(name)\n"
-            "    texts = [row[0] for row in combo.get_model()]\n"
-            "    combo.set_active(texts.index(text))\n"
-            "named('added').set_expanded(True)"
-        )
-        for kind in ("lora", "control"):
-            click(gimp, panel, f"named('{kind}-add')")
-            panel.wait_until(f"any(widget.get_name() == '{kind}-weight' for widget in widgets())", 10)
-        panel.run(
-            "pick('lora', 'Ink (sd1)'); named('lora-weight').set_value(0.35)\n"
-            "pick('control', 'Edges (sd1)'); pick('control-layer', 'Sketch')\n"
-            "pick('control-preprocessor', 'Black strokes'); named('control-end').set_value(60)"
-        )
-        gimp.display.point(5, 990)  # no tool tip
-        gimp.screenshot("panel-loras-and-controls")
-        write(panel, "a gate", steps=2)
-        click(gimp, panel, "named('generate')")
-        gimp.wait_until("len(image.get_layers()) == 3", 30)
-        request = gimp.get("request_of(image.get_layers()[0])")
-        assert request["loras"] == [{"id": "lora-1", "weight": 0.35}]
-        control = {"id": "control-1", "preprocessor": "invert", "weight": 1.0, "start": 0.0, "end": 0.6}
-        assert request["controls"] == [{**control, "image": request["image"]}]
-        read = panel.run(
-            "from scumble_gimp.document import GimpDocument\n"
-            "from scumble.protocol.geometry import Bounds\n"
-            "document = GimpDocument(Gimp.get_images()[0])\n"
-            "sketch = next(id for id, name in document.layer_names().items() if name == 'Sketch')\n"
-            "result = document.read_layer(sketch, Bounds(139, 80, 2, 1))"
-        )
-        assert read == bytes([255, 255, 255, 255, 0, 0, 0, 0])
-
-        # A layer that is gone is told before anything is sent.
-        gimp.run("image.remove_layer(sketch)")
-        panel.wait_until("named('control-layer').get_active_text() == 'Not in this image'", 10)
-        click(gimp, panel, "named('generate')")
-        panel.wait_until("'is not in this image' in named('notice-words').get_text()", 10)
-        click(gimp, panel, "named('control-remove')")
-        click(gimp, panel, "named('generate')")
-        gimp.wait_until("len(image.get_layers()) == 3", 30)
-        assert gimp.get("request_of(image.get_layers()[0])['controls']") == []
-    # What was added to the model is remembered.
-    with open_panel(gimp) as panel:
-        panel.wait_until("named('lora').get_active_id() == 'lora-1'", 10)
-        click(gimp, panel, "named('lora-remove')")
-        click(gimp, panel, "named('generate')")
-        gimp.wait_until("len(image.get_layers()) == 4", 30)
 
 
 def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.ndarray) -> None:
@@ -283,10 +216,10 @@ def test_upscale(gimp: GimpHost, picture: np.ndarray) -> None:
     gimp.run(REQUEST_OF)
     with open_panel(gimp) as panel:
         gimp.menu("Filters", "Scumble", "Upscale Image...")
-        panel.wait_until("named('enlarge').get_expanded()", 10)
+        panel.wait_until("named('upscale-fold').get_expanded()", 10)
         panel.run("named('factor').set_active_id('2')")
         write(panel, "slow gate", steps=20)
-        click(gimp, panel, "named('upscale')")
+        reach(gimp, panel, "named('upscale')")
         write(panel, "quick gate", steps=1)
         panel.run("named('generate').clicked()")
         panel.wait_until("named('progress').get_text().endswith('(1 more waiting)')", 20)
@@ -295,7 +228,7 @@ def test_upscale(gimp: GimpHost, picture: np.ndarray) -> None:
         assert gimp.get("[mode_of(layer) for layer in image.get_layers()]") == ["fill", "upscale", ""]
         places = "[[*l.get_offsets()[1:], l.get_width(), l.get_height()] for l in image.get_layers()]"
         gimp.wait_until(f"{places} == [[200, 140, 160, 120], [0, 0, 640, 512], [0, 0, 640, 512]]", 10)
-        panel.run("named('enlarge').set_expanded(False)")
+        panel.run("named('upscale-fold').set_expanded(False)")
 
 
 def test_backend_that_is_killed(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:

@@ -6,13 +6,15 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from scumble.client.client import Client
 from scumble.client.launcher import find_backend
 from scumble.home import Home
+from scumble.protocol.frames import decode, unpack
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest
+from scumble.protocol.messages import EditRequest, Submit
 
 from tests.server.process import Process
 
@@ -30,8 +32,20 @@ def labelled(label):
     found = [w for w in widgets() if isinstance(w, Gtk.Button) and w.get_label() == label]
     assert len(found) == 1, (label, found)
     return found[0]
+def pick(name, text):
+    combo = named(name)
+    texts = [row[0] for row in combo.get_model()]
+    combo.set_active(texts.index(text))
 def says(words):
     return any(isinstance(w, Gtk.Label) and words in w.get_text() for w in widgets())
+"""
+REQUEST_OF = """
+import json
+def request_of(layer):
+    note = layer.get_parasite("scumble")
+    return json.loads(bytes(note.get_data()).decode())["request"] if note else {}
+def mode_of(layer):
+    return request_of(layer).get("mode", "")
 """
 CLOSE_ALL = """
 for number in range(1, 100):
@@ -56,9 +70,19 @@ class Backend:
     def kill(self) -> None:
         self._process.end(signal.SIGKILL)
 
-    def wait_for_job(self) -> None:
-        """Until an edit has been accepted: from there on nothing may be lost."""
-        wait_for(lambda: list(self.home.jobs.glob("*.submit")), 30, "an edit to be accepted")
+    def wait_for_job(self) -> Path:
+        """Until an edit has been accepted: from there on nothing may be lost. Its file."""
+        return wait_for(lambda: list(self.home.jobs.glob("*.submit")), 30, "an edit to be accepted")[0]
+
+    def sent(self) -> tuple[EditRequest, dict[str, list[np.ndarray]]]:
+        """The edit that is running, and the pictures that came with it by their roles: height x width (x RGBA)."""
+        submit, buffers = decode(self.wait_for_job().read_bytes())
+        assert isinstance(submit, Submit)
+        pictures: dict[str, list[np.ndarray]] = {}
+        for buffer in buffers:
+            shape = (buffer.height, buffer.width, *((4,) if buffer.format == "rgba8" else ()))
+            pictures.setdefault(buffer.role, []).append(np.frombuffer(unpack(buffer), np.uint8).reshape(shape))
+        return submit.request, pictures
 
 
 def prepare(gimp: GimpHost, picture: np.ndarray) -> None:
@@ -108,14 +132,32 @@ def write(panel: Driver, prompt: str, **numbers: float) -> None:
 
 
 def click(gimp: GimpHost, plugin: Driver, widget: str) -> None:
-    """A click once the widget has stopped moving: what has just been shown or unfolded pushes others around."""
+    """A click once the widget has stopped moving."""
+    settle(plugin, widget)
+    gimp.click(plugin, widget)
+
+
+def settle(plugin: Driver, widget: str) -> None:
+    """Until a widget stays where it is: what has just been shown or unfolded pushes others around."""
     place = f"list({widget}.translate_coordinates({widget}.get_toplevel(), 0, 0) or [])"
     places: list[object] = []
     while len(places) < 3 or places[-1] == [] or any(other != places[-1] for other in places[-3:]):
         places.append(plugin.get(place))
         time.sleep(0.1)
         assert len(places) < 100, places
-    gimp.click(plugin, widget)
+
+
+def reach(gimp: GimpHost, plugin: Driver, widget: str) -> None:
+    """A click on what may have to be scrolled to."""
+    settle(plugin, widget)
+    plugin.run(f"{widget}.grab_focus()")
+    click(gimp, plugin, widget)
+
+
+def add(gimp: GimpHost, panel: Driver, kind: str) -> None:
+    """A line in the panel for one more LoRA, control, reference or region."""
+    reach(gimp, panel, f"named('{kind}-add')")
+    panel.wait_until(f"any(widget.get_name() == '{kind}-remove' for widget in widgets())", 10)
 
 
 def said(gimp: GimpHost) -> str:
