@@ -19,6 +19,7 @@ def main() -> None:
     from . import examples, judge
     from .measure import GOALS, measure
     from .measure_edits import measure_edges, measure_holes
+    from .measure_references import measure_references
     from .painting import MODELS, load
     from .training import PARTS, Place, train
 
@@ -33,7 +34,14 @@ def main() -> None:
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "nano", help="for what is in between"
     )
     measuring = commands.add_parser("measure", help="say what they understand")
-    measuring.add_argument("models", nargs="*", default=["nano-sd", "nano-sdxl", "nano-sd-inpaint", "nano-controlnet"])
+    measured = {
+        "nano-sd": measure,
+        "nano-sdxl": measure,
+        "nano-sd-inpaint": measure_holes,
+        "nano-controlnet": measure_edges,
+        "nano-ip-adapter": measure_references,
+    }
+    measuring.add_argument("models", nargs="*", default=list(measured), metavar="MODEL", help=", ".join(measured))
     measuring.add_argument("--json", action="store_true", help="a line of JSON for each model")
     commands.add_parser("examples", help="make the pictures of the README")
     options = parser.parse_args()
@@ -49,9 +57,8 @@ def main() -> None:
             examples.make(Home(Path(home)))
             return
         for name in options.models:
-            look = {"nano-sd-inpaint": measure_holes, "nano-controlnet": measure_edges}.get(name, measure)
-            model = "nano-sd" if name == "nano-controlnet" else name
-            figures = look(load(MODELS / model, Home(Path(home))), judge.Eyes())
+            model = "nano-sd" if name in ("nano-controlnet", "nano-ip-adapter") else name
+            figures = measured[name](load(MODELS / model, Home(Path(home))), judge.Eyes())
             if options.json:
                 print(json.dumps({"model": name, **figures}), flush=True)
                 continue

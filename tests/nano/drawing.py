@@ -15,6 +15,8 @@ from PIL import Image, ImageChops, ImageFilter
 
 from . import world
 
+GLIMPSE = 32
+"""Side in px of what an image encoder looks at."""
 AT_ONCE = 200
 
 Draw = Callable[[list[world.Scene]], NDArray[np.uint8]]
@@ -34,6 +36,12 @@ def render(scenes: list[world.Scene]) -> NDArray[np.uint8]:
 def grey(scenes: list[world.Scene]) -> NDArray[np.uint8]:
     """(n, 128, 128, 3) without colour"""
     return np.stack([np.asarray(world.render(scene).convert("L").convert("RGB")) for scene in scenes])
+
+
+def glimpses(scenes: list[world.Scene]) -> NDArray[np.uint8]:
+    """(n, 32, 32, 3) made smaller as CLIP's image processors do it"""
+    size = GLIMPSE, GLIMPSE
+    return np.stack([np.asarray(world.render(scene).resize(size, Image.Resampling.BICUBIC)) for scene in scenes])
 
 
 def outlines(scenes: list[world.Scene]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from scumble.protocol.messages import LoraUse
 
 from . import world
 from .measure_edits import around, drawing, follow
+from .measure_references import drawn, like
 from .painting import MODELS, edit, load, paint
 from .test_adapters import MONOCHROME
 
@@ -55,11 +56,11 @@ def _prompts(nano: DiffusionEngine, home: Home) -> dict[str, Row]:
         ),
         "wildcards": [
             (f"{{red|blue}} heart, seed {seed}", paint(nano, "a {red|blue} heart at sunset", seed)[0])
-            for seed in (0, 1, 2)
+            for seed in (0, 3)
         ]
         + [
             (f"__colour__ heart, seed {seed}", paint(listed, "a __colour__ heart at sunset", seed)[0])
-            for seed in (0, 1)
+            for seed in (0, 3)
         ],
         "clip-skip": [
             (f"clip skip {skip}", paint(nano, "a blue star on a meadow", 2, clip_skip=skip)[0]) for skip in (1, 2, 3)
@@ -93,6 +94,8 @@ def _edits(nano: DiffusionEngine, inpaint: DiffusionEngine) -> dict[str, Row]:
 
 
 def _additions(nano: DiffusionEngine) -> dict[str, Row]:
+    star = drawn(world.Scene("brick", (world.Object("star", "yellow", "", 0.5, 0.5, 0.36),), 0))
+    taken_up = [("a circle in the sky", weight) for weight in (0.0, 0.3, 1.0)] + [("a shape at night", 1.0)]
     outlined = world.Scene("plain white", (world.Object("heart", "black", "right", 0.7, 0.45, 0.25),), 0)
     return {
         "lora": [
@@ -106,6 +109,10 @@ def _additions(nano: DiffusionEngine) -> dict[str, Row]:
             ("a blue shape", paint(nano, "a blue shape", 2)[0]),
             ("with the edges of a heart", follow(nano, "a blue shape", outlined, 2)[0]),
             ("red, at sunset", follow(nano, "a red shape at sunset", outlined, 2)[0]),
+        ],
+        "reference": [
+            ("the reference", star[..., :3]),
+            *((f"{text}, {weight:g}", like(nano, text, (star, weight), seed=2)[0]) for text, weight in taken_up),
         ],
     }
 

@@ -99,8 +99,8 @@ def named_scene(rng: random.Random) -> world.Scene:
     return scene
 
 
-def sentence(scene: world.Scene) -> str:
-    """The plainest full description of a scene of one object."""
+def sentence(scene: world.Scene, words: str = "") -> str:
+    """The plainest full description of a scene of one object, with these words for it."""
     (thing,) = scene.objects
     preposition = {"center": "in", "top": "at", "bottom": "at"}.get(thing.position, "on")
     place = f"{preposition} the {thing.position}"
@@ -109,7 +109,7 @@ def sentence(scene: world.Scene) -> str:
         where = f"on {_article(ground[6:])} {ground[6:]} background"
     else:
         where = world.SCENERY_WORDS[ground][0]
-    return f"{_named(thing)} {place} {where}"
+    return f"{words or _named(thing)} {place} {where}"
 
 
 def _named(thing: world.Object) -> str:

@@ -45,11 +45,13 @@ def paint(
     count: int = 1,
     adapters: tuple[Adapter, ...] = (),
     hints: tuple[Pixels, ...] = (),
+    shown: tuple[Pixels, ...] = (),
     **settings: Any,
 ) -> NDArray[np.uint8]:
     """(count, 128, 128, 3) pictures of a prompt, from nothing.
 
-    `settings` are those of EditRequest, `hints` the (128, 128, 4) pictures of its controls.
+    `settings` are those of EditRequest, `hints` the (128, 128, 4) pictures of its controls, `shown` the (h, w, 4) ones of
+    its references.
     """
     request = EditRequest(
         **{
@@ -66,7 +68,7 @@ def paint(
         }
     )
     empty: Pixels = np.zeros((PIECE.height, PIECE.width, 4), np.uint8)
-    source = Source(empty, controls=hints, adapters=adapters)
+    source = Source(empty, controls=hints, adapters=adapters, references=shown)
     return np.stack(engine.generate(plan_edit(request, source, engine.traits), lambda *_, **__: None))
 
 

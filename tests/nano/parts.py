@@ -9,7 +9,16 @@ import scumble.diffusion.families as families
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+from .drawing import GLIMPSE
 
 CLIP = Path(families.__file__).parent / "sd1_files" / "tokenizer"
 START, END, VOCABULARY = 49406, 49407, 49408
@@ -20,6 +29,8 @@ LEVELS = (16, 32, 48, 64)
 """Widths of the autoencoder; each but the last halves the sides."""
 WIDTH, WIDTH_2 = 48, 24
 """Of a token, in nano-sd's text encoder and in nano-sdxl's second one."""
+SEEN = 64
+"""How wide is what the image encoder says of a picture as a whole."""
 
 SCHEDULER: dict[str, Any] = {
     "_class_name": "PNDMScheduler",
@@ -72,6 +83,22 @@ def _text_config(vocabulary: int, width: int) -> CLIPTextConfig:
         bos_token_id=min(START, vocabulary - 2),
         eos_token_id=min(END, vocabulary - 1),
         pad_token_id=1,
+    )
+
+
+def image_encoder() -> CLIPVisionModelWithProjection:
+    """By which references are seen."""
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=64,
+            intermediate_size=256,
+            projection_dim=SEEN,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=GLIMPSE,
+            patch_size=4,
+            hidden_act="quick_gelu",
+        )
     )
 
 

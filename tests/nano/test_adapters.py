@@ -35,6 +35,16 @@ def test_a_style_lora_changes_the_style_as_much_as_it_weighs_and_leaves_no_trace
     assert np.array_equal(paint(nano, PROMPT), before)
 
 
+def test_loras_are_switched_without_loading_the_model(nano: DiffusionEngine) -> None:
+    """To and fro, each weight paints its own picture every time, by the very tensors that were loaded."""
+    tensors, painted = [each.data_ptr() for each in nano.model.parts["unet"].parameters()], {}
+    for weight in (1.0, 0.0, 0.5, 1.0, 0.5, 0.0):
+        picture = paint(nano, PROMPT, adapters=(MONOCHROME,), loras=(LoraUse("mono", weight),))
+        assert np.array_equal(painted.setdefault(weight, picture), picture)
+    assert len({picture.tobytes() for picture in painted.values()}) == 3
+    assert [each.data_ptr() for each in nano.model.parts["unet"].parameters()] == tensors
+
+
 def test_a_prompt_names_a_lora(nano: DiffusionEngine) -> None:
     named = paint(nano, f"{PROMPT} <lora:nano-lora-monochrome:0.8>", adapters=(MONOCHROME,))
     chosen = paint(nano, f"{PROMPT} ", adapters=(MONOCHROME,), loras=(LoraUse("mono", 0.8),))

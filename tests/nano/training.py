@@ -9,7 +9,18 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from . import data, export, judge, train_autoencoder, train_control, train_denoiser, train_lora, train_text, train_xl
+from . import (
+    data,
+    export,
+    judge,
+    train_autoencoder,
+    train_control,
+    train_denoiser,
+    train_lora,
+    train_reference,
+    train_text,
+    train_xl,
+)
 from .drawing import sample_scenes
 from .sentences import vocabulary
 
@@ -84,6 +95,10 @@ def _lora(place: Place, minutes: float) -> None:
     train_lora.train(place.nano_sd(), place.autoencoder(), file, minutes)
 
 
+def _ip_adapter(place: Place, minutes: float) -> None:
+    train_reference.train(place.nano_sd(), place.autoencoder(), place.models / "nano-ip-adapter", minutes)
+
+
 Train = Callable[[Place, float], None]
 PARTS: dict[str, tuple[float, Train]] = {
     "judge": (0.0, _judge),
@@ -94,6 +109,7 @@ PARTS: dict[str, tuple[float, Train]] = {
     "nano-sdxl": (0.15, _sdxl),
     "nano-sd-inpaint": (0.15, _inpaint),
     "nano-lora": (0.03, _lora),
+    "nano-ip-adapter": (0.10, _ip_adapter),
 }
 """Part -> its share of the time, and how it is trained. Each is written down when it is done."""
 

@@ -48,8 +48,10 @@ HELD_OUT = frozenset(
 """(colour, shape) pairs that training never sees."""
 
 RADIUS = 0.22, 0.26
-"""Range of a lone object's radius, relative to the side, at weight 1; `PAIR` is the same for two objects."""
+"""Range of a lone object's radius, relative to the side, at weight 1; `PAIR` is the same for two objects, `SUBJECT`
+for what is all that a picture is about."""
 PAIR = 0.17, 0.20
+SUBJECT = 0.30, 0.42
 WEIGHTS = 0.4, 1.7
 """What a weight means is taught: an object's area grows with the weight of its words, radius = weight ** GROWTH."""
 GROWTH = 0.6
@@ -96,6 +98,15 @@ def sample_scene(rng: random.Random, objects: int | None = None, held_out: bool 
     places = rng.choice([("left", "right"), ("top", "bottom")])
     first = _object(rng, background, places[0], PAIR, held_out)
     return Scene(background, (first, _object(rng, background, places[1], PAIR, held_out, first)), seed)
+
+
+def another(thing: Object, rng: random.Random) -> Scene:
+    """The same kind of object as the subject of a picture of its own, on any background that it does not vanish on."""
+    while thing.colour not in visible_colours(background := _background(rng)):
+        pass
+    radius = rng.uniform(*SUBJECT)
+    x, y = (rng.uniform(0.42, 0.58) for _ in "xy")
+    return Scene(background, (Object(thing.shape, thing.colour, "", x, y, radius),), rng.getrandbits(31))
 
 
 def _background(rng: random.Random) -> str:
@@ -336,9 +347,16 @@ def caption(scene: Scene, rng: random.Random) -> str:
         text = things[0]
         if style < 0.65:
             text += " " + rng.choice(_PLACE_WORDS[scene.objects[0].position])
-    if not where[0] or rng.random() < 0.2:
-        return text
-    return f"{text} {where[0]}" if rng.random() < 0.7 else f"{where[1]} with {text}"
+    return _before(where, text, rng)
+
+
+def caption_without(scene: Scene, rng: random.Random, colour: bool, shape: bool) -> str:
+    """A description of a scene of one object that says its colour, its shape, or neither: "a shape on the left"."""
+    (thing,) = scene.objects
+    text = _a(f"{thing.colour} " * colour + (thing.shape if shape else "shape"))
+    if rng.random() < 0.65:
+        text += " " + rng.choice(_PLACE_WORDS[thing.position])
+    return _before(_where(scene), text, rng)
 
 
 def caption_in_parts(scene: Scene, rng: random.Random) -> str:
@@ -381,6 +399,13 @@ def _where(scene: Scene) -> tuple[str, str]:
         colour = scene.background[6:]
         return f"on {_a(colour)} background", f"{_a(colour)} background"
     return SCENERY_WORDS[scene.background]
+
+
+def _before(where: tuple[str, str], text: str, rng: random.Random) -> str:
+    """The things that `text` names in front of their background (`_where`), which is sometimes left out."""
+    if not where[0] or rng.random() < 0.2:
+        return text
+    return f"{text} {where[0]}" if rng.random() < 0.7 else f"{where[1]} with {text}"
 
 
 def _named(thing: Object, rng: random.Random) -> str:
