@@ -94,8 +94,8 @@ def _edits(nano: DiffusionEngine, inpaint: DiffusionEngine) -> dict[str, Row]:
 
 
 def _additions(nano: DiffusionEngine) -> dict[str, Row]:
-    star = drawn(world.Scene("brick", (world.Object("star", "yellow", "", 0.5, 0.5, 0.36),), 0))
-    taken_up = [("a circle in the sky", weight) for weight in (0.0, 0.3, 1.0)] + [("a shape at night", 1.0)]
+    star = drawn(world.Scene("brick", (world.Object("star", "purple", "", 0.5, 0.5, 0.36),), 0))
+    taken_up = [("a circle in the sky", weight) for weight in (0.0, 0.2, 1.0)] + [("a shape on a meadow", 1.0)]
     outlined = world.Scene("plain white", (world.Object("heart", "black", "right", 0.7, 0.45, 0.25),), 0)
     return {
         "lora": [
