@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,13 @@ from .judge import Eyes
 from .measure import named_scene, sentence
 from .painting import MODELS, paint, tensor
 
+FOLDER = MODELS / "nano-ip-adapter"
 
-def adapters(folder: Path = MODELS / "nano-ip-adapter") -> tuple[Adapter, ...]:
+
+def adapters() -> tuple[Adapter, ...]:
     """The adapter and its image encoder, as Scumble recognises them."""
     found = []
-    for path in (folder / "ip-adapter.safetensors", folder / "image_encoder" / "model.safetensors"):
+    for path in (FOLDER / "ip-adapter.safetensors", FOLDER / "image_encoder" / "model.safetensors"):
         kind = adapter(read_contents(path))
         assert kind is not None
         found.append(Adapter(AdapterInfo(path.stem, path.stem, *kind, path.stat().st_size), path))

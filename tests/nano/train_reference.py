@@ -21,7 +21,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from . import parts, sentences, world
 from .data import SAID, Data, prepare
 from .drawing import drawn, glimpses
-from .fitting import fit
+from .fitting import Loss, fit
 from .train_denoiser import Nano, Noiser, Reader, use_quick_attention
 
 BATCH = {"cpu": 32, "cuda": 256}
@@ -119,7 +119,7 @@ def train(model: Nano, vae: AutoencoderKL, folder: Path, minutes: float, seed: i
     fit(referring, _paint(model, shown), (1 - LOOKING) * minutes, RATE).save(folder)
 
 
-def _look(shown: Shown) -> Any:
+def _look(shown: Shown) -> Loss:
     def loss(referring: Any) -> tuple[Tensor, Tensor]:
         device = shown.references.device
         picked = shown.data.pick(2 * BATCH[device.type])
@@ -132,7 +132,7 @@ def _look(shown: Shown) -> Any:
     return loss
 
 
-def _paint(model: Nano, shown: Shown) -> Any:
+def _paint(model: Nano, shown: Shown) -> Loss:
     data, device = shown.data, shown.references.device
     reader, noiser = Reader(device), Noiser(device)
 

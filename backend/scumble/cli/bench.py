@@ -1,6 +1,6 @@
 """`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios.
 `scumble bench memory`: what pictures take on a GPU (`diffusion/footprint.py`).
-`scumble bench semantic`: what prompts, holes, edges and references do, seen in the pictures of small models (`tests/nano`)."""
+`scumble bench semantic`: what prompts, holes, edges and references do, seen in pictures of small models (`tests/nano`)."""
 
 from __future__ import annotations
 
