@@ -49,6 +49,25 @@ def single(shapes: Shapes, **metadata: str) -> Contents:
             id="FLUX.2",
         ),
         pytest.param(
+            {
+                "model.diffusion_model.cap_embedder.1.weight": (3840, 2560),
+                "model.diffusion_model.noise_refiner.0.attention.qkv.weight": (11520, 3840),
+                "model.diffusion_model.layers.0.attention.qkv.weight": (11520, 3840),
+            },
+            Kind("model", "Z-Image"),
+            id="Z-Image of ComfyUI",
+        ),
+        pytest.param(
+            {"cap_embedder.1.weight": (2304, 2304), "noise_refiner.0.attention.qkv.weight": (3840, 2304)},
+            Kind("model", "Lumina 2"),
+            id="Lumina 2",
+        ),
+        pytest.param(
+            {"txt_norm.weight": (3584,), "transformer_blocks.0.attn.add_q_proj.weight": (3072, 3072)},
+            Kind("model", "Qwen-Image"),
+            id="Qwen-Image",
+        ),
+        pytest.param(
             {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (1, 1)},
             Kind("model", "Stable Diffusion 3"),
             id="SD 3",
@@ -225,7 +244,9 @@ def test_a_glance_leaves_damaged_files_alone(tmp_path: Path) -> None:
         ("StableDiffusion3Pipeline", None, Kind("model", "Stable Diffusion 3")),
         ("FluxPipeline", None, Kind("model", "FLUX.1")),
         ("Flux2KleinPipeline", None, Kind("model", "FLUX.2")),
-        ("ZImagePipeline", None, Kind("model", "ZImage")),
+        ("ZImagePipeline", None, Kind("model", "Z-Image")),
+        ("QwenImageEditPipeline", None, Kind("model", "Qwen-Image")),
+        ("SanaPipeline", None, Kind("model", "Sana")),
         ("\x1b[2J not a name Pipeline", None, None),
         ("", None, None),
     ],
@@ -245,8 +266,14 @@ def gguf(architecture: bytes) -> bytes:
 
 def test_gguf(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
-    file.write_bytes(gguf(b"flux"))
-    assert str(recognise_gguf(file)) == "GGUF FLUX.1 model"
+    for name, kind in (
+        (b"flux", "GGUF FLUX.1 model"),
+        (b"lumina2", "GGUF Z-Image or Lumina 2 model"),
+        (b"qwen_image", "GGUF Qwen-Image model"),
+        (b"wan", "GGUF Wan model"),
+    ):
+        file.write_bytes(gguf(name))
+        assert str(recognise_gguf(file)) == kind
     for data in (gguf(b"llama"), gguf(b"flux")[:30], b"", b"GGUF" + bytes(200), gguf(b"x" * 200)):
         file.write_bytes(data)
         with pytest.raises(ModelUnreadable):

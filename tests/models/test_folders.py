@@ -16,7 +16,7 @@ from scumble.protocol.errors import ModelUnreadable
 
 from tests.diffusion.test_kinds import gguf
 
-from .files import write_lora, write_single_file
+from .files import write_control, write_lora, write_single_file
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 links = pytest.mark.skipif(os.name == "nt", reason="Links need rights that Windows users lack.")
@@ -95,8 +95,18 @@ def test_the_folders_of_invokeai(store: ModelStore, mine: Path) -> None:
     write_diffusers(mine / "models" / "0f7a1e52-0c1d-4a53-9c4f-8d2a6ee54f11")
     (mine / "models" / "1b2c3d4e-0c1d-4a53-9c4f-8d2a6ee54f12").mkdir()
     write_single_file(mine / "models" / "1b2c3d4e-0c1d-4a53-9c4f-8d2a6ee54f12" / "Photo.safetensors")
+    for number, width in ((3, 768), (4, 1024), (5, 2048)):
+        folder = mine / "models" / f"{number}b2c3d4e-0c1d-4a53-9c4f-8d2a6ee54f12"
+        write_control(folder / "diffusion_pytorch_model.safetensors", width)
+        if number == 3:
+            (folder / "config.json").write_text('{"_name_or_path": "lllyasviel/control_v11p_sd15_canny"}')
+        if number == 5:
+            (folder / "config.json").unlink()
     store.add(mine)
     assert names(store) == ["dream-8", "Photo"]
+    assert [each.info.name for each in store.adapters()] == [
+        "control_v11p_sd15_canny", "ControlNet sd2 4b2c3d4e", "ControlNet sdxl 5b2c3d4e"
+    ]  # fmt: skip
 
 
 def as_hub_cache(plain: Path, hub: Path, repository: str) -> Path:
@@ -149,6 +159,26 @@ def test_a_model_with_parts_elsewhere_is_left_out(part: str, store: ModelStore, 
 
 
 # ---- by themselves ---------------------------------------------------------------------------------------------------
+
+
+@links
+def test_links_are_not_followed_and_named(store: ModelStore, mine: Path, tmp_path: Path) -> None:
+    comfy, disk = mine / "comfy", tmp_path / "disk"
+    disk.mkdir()
+    comfy.mkdir()
+    write_single_file(disk / "one.safetensors")
+    (comfy / "checkpoints").symlink_to(disk)
+    (comfy / "two.safetensors").symlink_to(disk / "one.safetensors")
+    with pytest.raises(ModelUnreadable, match=r"checkpoints, two\.safetensors: links to folders") as told:
+        store.add(comfy)
+    assert "by its own path" in told.value.hint
+    write_single_file(comfy / "three.safetensors", seed=3)
+    store.add(comfy)
+    assert names(store) == ["three"]
+    assert [name for name, _ in store.problems()] == ["checkpoints", "two.safetensors"]
+    assert all("not followed" in why.message and "own path" in why.hint for _, why in store.problems())
+    store.add(comfy / "checkpoints")  # its own path: what it leads to
+    assert names(store) == ["one", "three"]
 
 
 def test_what_comes_and_goes_shows_without_refresh(store: ModelStore, home: Home, mine: Path) -> None:
@@ -246,6 +276,11 @@ def test_adding_what_cannot_be_used_yet_says_what_it_is(store: ModelStore, mine:
         (mine / f"{name}.gguf").write_bytes(gguf(name.encode()))
     with pytest.raises(ModelUnreadable, match=r"flux\.gguf is of the kind GGUF FLUX\.1 model, which"):
         store.add(mine / "flux.gguf")
+    (mine / "turbo.gguf").write_bytes(gguf(b"lumina2"))
+    with pytest.raises(ModelUnreadable, match="Z-Image") as told:
+        store.add(mine / "turbo.gguf")
+    assert "folder" in told.value.hint
+    (mine / "turbo.gguf").unlink()
     with pytest.raises(ModelUnreadable, match=r"nothing that Scumble can use yet: 1 GGUF .*, 1 GGUF "):
         store.add(mine)
     assert store.list() == ()

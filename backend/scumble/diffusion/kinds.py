@@ -25,6 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
 SD3, FLUX1, FLUX2 = "Stable Diffusion 3", "FLUX.1", "FLUX.2"
+LUMINA2, Z_IMAGE, QWEN_IMAGE = "Lumina 2", "Z-Image", "Qwen-Image"
 
 
 class Kind(NamedTuple):
@@ -66,12 +67,23 @@ _NOT_PLAIN = re.compile(rb"\.(?:dora_|lora_magnitude_|hada_|lokr_|oft_|w_norm)")
 """What is in the names of _DORA and _LYCORIS."""
 _WIDTH = re.compile(rb':\{"dtype":"\w+","shape":\[\d+,(\d+)[,\]]')
 _LAST_END = re.compile(rb'"data_offsets":\[\d+,(\d+)\]\}\} *\Z')
+_Z_IMAGE_WIDTH = 3840
+"""What its layers take; those of Lumina 2, which have the same names, take 2304."""
+_GGUF = {
+    "sd1": SD1, "sdxl": SDXL, "sd3": SD3, "flux": FLUX1, "flux2": FLUX2, "lumina2": f"{Z_IMAGE} or {LUMINA2}",
+    "qwen_image": QWEN_IMAGE, "aura": "AuraFlow", "hidream": "HiDream", "cosmos": "Cosmos", "wan": "Wan",
+    "hyvid": "HunyuanVideo", "ltxv": "LTX-Video",
+}  # fmt: skip
+"""What a GGUF file calls its architecture, by the list of the loader that wrote most of them (ComfyUI-GGUF)."""
 _PIPELINES = (
     ("StableDiffusionXL", SDXL),
     ("StableDiffusion3", SD3),
     ("StableDiffusion", SD1),  # 2.x by its width
     ("Flux2", FLUX2),
     ("Flux", FLUX1),
+    ("ZImage", Z_IMAGE),
+    ("QwenImage", QWEN_IMAGE),
+    ("Lumina2", LUMINA2),
 )
 _CLAIMS = (
     ("stable-diffusion-xl", SDXL), ("sdxl", SDXL), ("stable-diffusion-v2", SD2), ("sd_v2", SD2), ("sd_2", SD2),
@@ -154,9 +166,11 @@ def recognise_gguf(path: Path) -> Kind:
     if not named or length > 64:
         raise ModelUnreadable("This is not a model file that Scumble knows, or it is damaged.")
     name = start[64 : 64 + length].decode("ascii", "replace")
-    base = {"sd1": SD1, "sdxl": SDXL, "sd3": SD3, "flux": FLUX1, "flux2": FLUX2}.get(name)
+    base = _GGUF.get(name)
     if base is None:
-        raise ModelUnreadable("This GGUF file is no image model that Scumble knows.")
+        raise ModelUnreadable(
+            "This GGUF file is no image model that Scumble knows.", "It may be a text encoder, or of another program."
+        )
     return Kind("model", f"GGUF {base}")
 
 
@@ -214,7 +228,10 @@ def _transformer(shapes: Shapes) -> str:
         ("double_blocks", FLUX1),
         ("single_blocks", FLUX1),
         ("single_transformer_blocks", FLUX1),
+        ("txt_norm.weight", QWEN_IMAGE),
     )
+    if "noise_refiner." in names:
+        return Z_IMAGE if any(shape[-1:] == (_Z_IMAGE_WIDTH,) for shape in shapes.values()) else LUMINA2
     return next((base for mark, base in marks if mark in names), "")
 
 

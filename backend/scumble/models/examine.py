@@ -13,7 +13,7 @@ from ..diffusion.contents import read_contents, read_json, read_raw_header
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
 from ..diffusion.kinds import Kind, adapter, glance, recognise, recognise_gguf
-from ..editing.adapters import Adapter
+from ..editing.adapters import WORDS, Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
 from .download import FILL_MODEL, is_complete
@@ -65,7 +65,7 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
         return _other(path, recognise_gguf(path), {})
     if suffix == ".safetensors" and (family := _plain_lora(path)):
         return _adapter(path, "lora", family, {})
-    contents = replace(read_contents(path), name=readable_name(path))
+    contents = replace(read_contents(path), name=_told_name(path))
     identity = identify(contents)
     if identity is not None:
         return _model(path, identity, contents.metadata)
@@ -88,7 +88,7 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
     defaults = identity.suits or family.defaults
     info = ModelInfo(
         id=content_id(path),
-        name=readable_name(path),
+        name=readable_name(path, f"{identity.family} model"),
         kind="diffusion",
         family=identity.family,
         inpaint=identity.inpaint,
@@ -113,7 +113,7 @@ def _plain_lora(path: Path) -> str | None:
 def _upscaler(path: Path, network: str, metadata: Mapping[str, str]) -> ModelFile:
     info = ModelInfo(
         id=content_id(path),
-        name=readable_name(path),
+        name=readable_name(path, f"{network} upscaler"),
         kind="upscaler",
         family=network.lower(),
         inpaint=False,
@@ -126,11 +126,12 @@ def _upscaler(path: Path, network: str, metadata: Mapping[str, str]) -> ModelFil
 
 def _adapter(path: Path, kind: AdapterKind, family: str, metadata: Mapping[str, str]) -> Adapter:
     id = content_id(path, _SMALL_SAMPLE)
-    return Adapter(AdapterInfo(id, readable_name(path), kind, family, _size(path), _licence(path, metadata)), path)
+    name = readable_name(path, f"{WORDS[kind]} {family}".strip())
+    return Adapter(AdapterInfo(id, name, kind, family, _size(path), _licence(path, metadata)), path)
 
 
 def _other(path: Path, kind: Kind, metadata: Mapping[str, str]) -> OtherFile:
-    return OtherFile(readable_name(path), path, kind, _size(path), _licence(path, metadata))
+    return OtherFile(readable_name(path, str(kind)), path, kind, _size(path), _licence(path, metadata))
 
 
 def content_id(path: Path, sample: int = _SAMPLE) -> str:
@@ -150,18 +151,28 @@ def content_id(path: Path, sample: int = _SAMPLE) -> str:
     return digest.hexdigest()[:16]
 
 
-def readable_name(path: Path) -> str:
-    """The name that its user knows it by. The hub's cache names its folders by commits, InvokeAI by random numbers, and
-    many files are only called what they all are."""
-    name = path.name if path.is_dir() else path.stem
-    if (repository := repository_of(path.parent)) and (path.is_dir() or ANY_NAME.match(name)):
-        name = repository.name.rpartition("--")[2]
-    elif path.is_dir() and _UUID.fullmatch(name):
-        called = str(read_json(path / "model_index.json").get("_name_or_path", ""))
-        name = re.split(r"[/\\]", called)[-1] or name
-    elif not path.is_dir() and ANY_NAME.match(name):
-        name = path.parent.name
-    return printable(name)
+def readable_name(path: Path, what: str) -> str:
+    """The name that its user knows it by; where nothing tells one, `what` it is and the beginning of InvokeAI's number."""
+    return _told_name(path) or f"{what} {_folder(path).name[:8]}"
+
+
+def _told_name(path: Path) -> str:
+    """The hub's cache names its folders by commits, InvokeAI by random numbers, and many files are only called what they
+    all are. "" where only a number tells them apart."""
+    if not path.is_dir() and not ANY_NAME.match(path.stem):
+        return printable(path.stem)
+    if repository := repository_of(path.parent):
+        return printable(repository.name.rpartition("--")[2])
+    folder = _folder(path)
+    if not _UUID.fullmatch(folder.name):
+        return printable(folder.name)
+    described = folder / ("model_index.json" if path.is_dir() else "config.json")
+    called = str(read_json(described).get("_name_or_path", "")) if described.is_file() else ""
+    return printable(re.split(r"[/\\]", called)[-1])
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _size(path: Path) -> int:
@@ -170,7 +181,7 @@ def _size(path: Path) -> int:
 
 def _licence(path: Path, metadata: Mapping[str, str]) -> str:
     """As far as it is told: by us when we fetched it, by the file itself (ModelSpec), or by the card beside it."""
-    folder = path if path.is_dir() else path.parent
+    folder = _folder(path)
     if source := read_source(folder):
         return source.licence
     if claimed := metadata.get("modelspec.license"):

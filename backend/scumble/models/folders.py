@@ -24,10 +24,11 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 
 @dataclass
 class Survey:
-    """Files and folders that may be models, in the order of their names, and when each folder on the way last changed
-    (in ns; None: it is not there)."""
+    """Files and folders that may be models, in the order of their names; links to folders and to models elsewhere, which
+    are not followed; and when each folder on the way last changed (in ns; None: it is not there)."""
 
     candidates: list[Path] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
     changed: dict[Path, int | None] = field(default_factory=dict)
 
     def is_current(self) -> bool:
@@ -82,13 +83,14 @@ def _look(root: Path, found: Survey) -> None:
         found.changed[here] = _changed(here)
         if "model_index.json" in files:
             subfolders.clear()
-            if _stays_inside(here, inside):
-                found.candidates.append(here)
+            (found.candidates if _stays_inside(here, inside) else found.links).append(here)
             continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in _NO_MODELS)
+        found.links += (here / name for name in subfolders if os.path.islink(f"{folder}{os.sep}{name}"))
         for name in sorted(files):
-            if name.lower().endswith(_WEIGHTS + _PICKLES) and _link_stays_inside(f"{folder}{os.sep}{name}", inside):
-                found.candidates.append(here / name)
+            if name.lower().endswith(_WEIGHTS + _PICKLES):
+                stays = _link_stays_inside(f"{folder}{os.sep}{name}", inside)
+                (found.candidates if stays else found.links).append(here / name)
     found.changed.setdefault(root, None)
 
 

@@ -22,8 +22,10 @@ from .folders import Fingerprint
 Outcome = ModelFile | Adapter | OtherFile | ModelUnreadable
 Seen = dict[Path, tuple[Fingerprint, Outcome]]
 
+_RULES = 2  # counted up whenever a file may turn out to be something else than before
 _KNOWLEDGE = [
     __version__,
+    _RULES,
     *get_args(AdapterKind),
     *(field.name for field in dataclasses.fields(ModelInfo)),
     *(family.name for family in FAMILIES),

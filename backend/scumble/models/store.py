@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..diffusion.kinds import FLUX2, Z_IMAGE
 from ..editing.adapters import Adapter
 from ..home import Home
 from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
@@ -92,7 +93,8 @@ class ModelStore:
                 for path in self._read().paths
                 if not Path(path).exists()
             ]
-            return (*gone, *((printable(path.name), why) for path, why in self._unreadable()))
+            links = [(printable(path.name), _not_followed()) for path in self._survey.links]
+            return (*gone, *((printable(path.name), why) for path, why in self._unreadable()), *links)
 
     def add(self, path: Path) -> ModelFile | Adapter:
         """Makes the file or folder of a model or an adapter, or all of them in a folder, part of the list; nothing is
@@ -104,10 +106,13 @@ class ModelStore:
         is_one = path.is_file() or is_model_folder(path)
         with self._lock:
             try:
-                found = [examine(path)] if is_one or not path.is_dir() else self._examine_all(survey([path]))
+                inside = Survey() if is_one or not path.is_dir() else survey([path])
+                found = self._examine_all(inside) if inside.changed else [examine(path)]
             except OSError as error:
                 raise ModelUnreadable(f"{path.name} cannot be read: {error.strerror}.", "Check its name.") from error
             usable = [outcome for outcome in found if isinstance(outcome, (ModelFile, Adapter))]
+            if not usable and inside.links:
+                raise _not_followed(", ".join(link.name for link in inside.links))
             if not usable:
                 raise _nothing_usable(path.name, [other for other in found if isinstance(other, OtherFile)])
             added = {each.info.id for each in usable}
@@ -239,6 +244,15 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_mtime_ns, stat.st_ino
 
 
+def _not_followed(links: str = "") -> ModelUnreadable:
+    return ModelUnreadable(
+        f"{printable(links)}: links to folders, and to files elsewhere, are not followed."
+        if links
+        else "Links to folders, and to files elsewhere, are not followed.",
+        "Add what they lead to by its own path: scumble models add",
+    )
+
+
 def _nothing_usable(name: str, others: Sequence[OtherFile]) -> ModelUnreadable:
     if not others:
         return ModelUnreadable(
@@ -246,7 +260,9 @@ def _nothing_usable(name: str, others: Sequence[OtherFile]) -> ModelUnreadable:
             "Name a folder with Stable Diffusion models, in diffusers' layout or as .safetensors files.",
         )
     if len(others) == 1:
-        return ModelUnreadable(f"{name} is of the kind {others[0].kind}, which Scumble cannot use yet.", _WHICH)
+        as_folder = any(base in others[0].kind.base for base in (FLUX2, Z_IMAGE))
+        hint = "FLUX.2 klein and Z-Image run as diffusers folders." if as_folder else _WHICH
+        return ModelUnreadable(f"{name} is of the kind {others[0].kind}, which Scumble cannot use yet.", hint)
     kinds = Counter(str(other.kind) for other in others).most_common(3)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds)
     return ModelUnreadable(f"In {name} is nothing that Scumble can use yet: {told}.", _WHICH)
