@@ -60,7 +60,8 @@ def test_depth_is_the_euclidean_distance_to_the_outside(mask, limit):
 def test_a_feather_never_rises_above_the_mask_and_keeps_its_core(mask, width):
     share = feathered(mask, width)
     assert (share <= mask / 255 + 1e-6).all()
-    deep = depth(mask > 0, width + 1) >= width + 1
+    way = depth(mask > 0, width + 1)
+    deep = way == way.max()  # nowhere fainter than the mask where it is deepest, however wide the feather
     np.testing.assert_allclose(share[deep], mask[deep] / 255, atol=1e-6)
     if width == 0:
         np.testing.assert_allclose(share, mask / 255, atol=1e-6)
@@ -72,6 +73,16 @@ def test_a_feather_is_a_smoothstep_of_the_distance():
     way = np.arange(1, 9) / 9
     np.testing.assert_allclose(feathered(mask, 8)[0, 10:18], 3 * way**2 - 2 * way**3, atol=1e-6)
     assert feathered(mask, 8)[0, 39] == 1, "the picture's edge is no edge of the selection"
+
+
+def test_a_feather_wider_than_the_selection_leaves_its_middle():
+    mask = np.zeros((220, 220), np.uint8)
+    mask[10:210, 10:210] = 255
+    share = feathered(mask, 400)
+    assert share[110, 110] == 1
+    assert share.mean() > 0.25
+    assert share[10, 110] < 0.001
+    assert (np.diff(share[110, 9:110]) >= 0).all()
 
 
 @given(masks(), st.integers(1, 60), st.integers(1, 60))

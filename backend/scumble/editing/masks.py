@@ -77,10 +77,12 @@ def depth(inside: NDArray[np.bool_], limit: int) -> Field:
 
 
 def feathered(mask: Pixels, width: int) -> Field:
-    """The mask as 0..1, faded by a smoothstep over `width` px inside its edge; never above the mask itself (C1)."""
+    """The mask as 0..1, faded by a smoothstep over `width` px inside its edge; never above the mask itself (C1). In a mask
+    that is not that deep anywhere it fades up to where it is deepest, so that something of it is left."""
     share: Field = mask.astype(np.float32) / np.float32(255)
-    if width > 0:
-        way = depth(mask > 0, width + 1) / np.float32(width + 1)
+    if width > 0 and mask.any():
+        way = depth(mask > 0, width + 1)
+        way /= way.max()
         share *= way * way * (3 - 2 * way)
     return share
 
