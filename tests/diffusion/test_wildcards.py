@@ -109,12 +109,33 @@ def test_lists_are_text_files_of_a_folder(tmp_path: Path) -> None:
     assert read("colour") == ["green"]
 
 
+def test_lists_may_lie_in_folders(tmp_path: Path) -> None:
+    """As with the web UI's extension: by their way from the folder of wildcards, and by no other."""
+    for name in ("colour", "clothes/hat", "clothes/winter/hat-2"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.txt").write_text(f"a {name.replace('/', ' ')}")
+    read = read_lists(tmp_path)
+    text = "__clothes/hat__, __clothes/winter/hat-2__, __colour__"
+    assert draw(text, Random(0), read) == "a clothes hat, a clothes winter hat-2, a colour"
+    for text in (
+        "__hat__",
+        "__/clothes/hat__",
+        "__clothes/__",
+        "__clothes//hat__",
+        "__winter/hat-2__",
+        "__clothes/hat/__",
+    ):
+        assert draw(text, Random(0), read) == text
+
+
 def test_names_lead_nowhere_else(tmp_path: Path) -> None:
     folder = tmp_path / "wildcards"
     folder.mkdir()
     (tmp_path / "secret.txt").write_text("secret")
     read = read_lists(folder)
-    assert all(read(name) == () for name in ("../secret", str(tmp_path / "secret"), "*", "..", ""))
+    assert all(
+        read(name) == () for name in ("../secret", "wildcards/../../secret", str(tmp_path / "secret"), "*", "..", "")
+    )
 
 
 def test_without_a_folder_all_lists_are_empty(tmp_path: Path) -> None:

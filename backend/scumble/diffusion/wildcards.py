@@ -1,4 +1,5 @@
-"""Wildcards in prompts: `{red|green|blue}` stands for one of its options, `__name__` for one line of the file NAME.txt.
+"""Wildcards in prompts: `{red|green|blue}` stands for one of its options, `__name__` for one line of the file NAME.txt,
+`__folder/name__` for one of a file in a folder.
 
 Options and lines may hold wildcards again. Pure but for `read_lists`; imports no torch.
 """
@@ -15,7 +16,7 @@ from .prompts import ESCAPE, without_comments
 Lists = Callable[[str], Sequence[str]]
 """The lines that a name stands for; none for an unknown name."""
 
-_MARK = re.compile(rf"{ESCAPE}|[{{|}}]|__([\w-]+?)__")
+_MARK = re.compile(rf"{ESCAPE}|[{{|}}]|__((?:[\w-]+/)*[\w-]+?)__")
 _DEPTH = 16  # of lists that name lists: more is a mistake, or meant to fill the memory
 
 
@@ -29,18 +30,18 @@ def draw(text: str, random: Random, lists: Lists = lambda name: ()) -> str:
 
 
 def read_lists(folder: Path | None) -> Lists:
-    """The lists of a folder, one option a line; empty lines and comments are none. A file that cannot be read is empty."""
+    """The lists of a folder and of those in it, one option a line; empty lines and comments are none. A file that cannot be
+    read is empty."""
 
     def read(name: str) -> Sequence[str]:
         # The folder is asked, not the name: a name comes over the wire and must not lead elsewhere.
-        for path in folder.glob("*.txt") if folder else ():
-            if path.stem == name:
-                try:
-                    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-                except OSError:
-                    return ()
-                return [line for line in (without_comments(line).strip() for line in lines) if line]
-        return ()
+        paths = folder.rglob("*.txt") if folder else ()
+        files = {path.relative_to(folder or path).with_suffix("").as_posix(): path for path in paths}
+        try:
+            lines = files[name].read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        except (KeyError, OSError):
+            return ()
+        return [line for line in (without_comments(line).strip() for line in lines) if line]
 
     return read
 
