@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from scumble.diffusion.families import find_family, identify
 from scumble.diffusion.families.base import Contents, Defaults, Identity
+from scumble.diffusion.families.variants import hastened
 from scumble.protocol.errors import ModelUnreadable
 
 Shapes = dict[str, tuple[int, ...]]
@@ -178,10 +179,25 @@ def test_relatives_are_not_taken(contents: Contents) -> None:
         pytest.param(single(SDXL, "DreamShaperXL_Turbo_v2_1"), True, FEW, id="Turbo by name"),
         pytest.param(single(SDXL, "dreamshaperXL_v21TurboDPMSDE"), True, FEW, id="no sign between words"),
         pytest.param(single(SDXL, "Hyper-SDXL-4steps"), True, FEW, id="Hyper"),
+        pytest.param(single(SDXL, "turbovisionxlSuperFast"), True, FEW, id="Turbo in a longer word"),
+        pytest.param(single(SDXL, "realisticVisionV60B1_v51HyperVAE"), True, FEW, id="Hyper at the end"),
+        pytest.param(single(SDXL, "dmd2_sdxl_4step"), False, Defaults(4, 1.0, "lcm"), id="DMD2"),
         pytest.param(single(SDXL, "my-lcm-mix"), False, Defaults(4, 1.0, "lcm"), id="LCM by name"),
         pytest.param(single(SDXL, "illustriousXL_v01"), False, Defaults(24, 5.0, "euler_a"), id="Illustrious"),
         pytest.param(single(SDXL, "ponyDiffusionV6XL"), False, None, id="Pony"),
-        pytest.param(single(SDXL, "hyperrealism_v3"), False, None, id="only a part of a word"),
+        *(
+            pytest.param(single(SDXL, name), False, None, id=name)  # full steps: the word is a part of another
+            for name in (
+                "hyperrealism_v3",
+                "hyperRealism_30",
+                "hyper_realistic_v2",
+                "HyperRealistic",
+                "photon_hyperReal",
+                "hyper3d_render",
+                "hyper_3d",
+                "LightningArt",
+            )
+        ),
         pytest.param(single(SDXL, "portraits-30steps"), False, None, id="steps alone say nothing"),
     ],
 )
@@ -189,6 +205,28 @@ def test_the_settings_that_a_variant_asks_for(contents: Contents, trailing: bool
     identity = identify(contents)
     assert identity is not None
     assert (identity.trailing, identity.zero_snr, identity.suits) == (trailing, False, suits)
+
+
+@pytest.mark.parametrize(
+    ("name", "suits"),
+    [
+        ("Hyper-SDXL-8steps-lora", Defaults(8, 1.0, "euler")),
+        ("Hyper-SD15-12steps-CFG-lora", Defaults(12, 6.5, "euler")),
+        ("sdxl_lightning_2step_lora", Defaults(2, 1.0, "euler")),
+        ("sd_xl_turbo_lora_v1", FEW),
+        ("lcm-lora-sdxl", Defaults(4, 1.0, "lcm")),
+        ("LCM_LoRA_Weights_SD15", Defaults(4, 1.0, "lcm")),
+        ("dmd2_sdxl_4step_lora_fp16", Defaults(4, 1.0, "lcm")),
+        ("black_lightning_effect", None),
+        ("Lightning_Bolts_v2", None),
+        ("turbo_car", None),
+        ("hyper_detail_xl", None),
+        ("ink", None),
+    ],
+)
+def test_loras_that_make_models_paint_in_few_steps(name: str, suits: Defaults | None) -> None:
+    assert hastened(name, 1.0, 6.5) == hastened(name, 0.5, 6.5) == suits
+    assert hastened(name, 0.4, 6.5) is hastened(name, -1.0, 6.5) is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,17 @@ _SAMPLERS = {
 }
 """The samplers that few-step models are published with; others run as Euler."""
 _FEW_STEPS = 4
-_FAST = re.compile(r"(?<![a-z])(lcm|turbo|lightning|hyper(?:sd|xl)?|dmd2?)(?![a-z])")
+_HASTENS = 0.5
+_MADE_FOR = r"(?=[ _-]*(?:sd|xl|\d+[ _-]?steps?))"
+_FAST = re.compile(
+    r"(?<![a-z])(?:(?P<lcm>lcm|dmd2?)(?![a-z])|turbo(?:vision)?(?:xl)?(?![a-z])"
+    # "Lightning Art" and "hyperrealism" are styles: at the end of a name the words are meant.
+    rf"|lightning{_MADE_FOR}|(?<=.)lightning(?![a-z])"
+    rf"|hyper{_MADE_FOR}|(?<=.)hyper(?=[ _-]*(?:vae|baked|fp\d|v?\d+(?![a-z\d])|$)))"
+)
+"""What models of few steps are called: Latent Consistency, Distribution Matching Distillation, ADD (Turbo), ..."""
+_LORA = re.compile(rf"(?<![a-z])(?:(?:lcm|dmd2?)(?![a-z])|hyper{_MADE_FOR}|turbo[ _-]*(?:sd|xl)|(?:sd|xl)[ _-]*turbo)")
+"""Of LoRAs, which are named for what they show more often, only these or a number of steps beside."""
 _STEPS = re.compile(r"(?<!\d)([1-9]|1[0-6])[ _-]?steps?(?![a-z])")
 _ANIME = re.compile("illustrious|noobai")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -44,7 +54,7 @@ class Variant(NamedTuple):
 def variant(contents: Contents, family: Defaults) -> Variant:
     """How the model differs from its family."""
     scheduler, unet = contents.configs.get("scheduler", {}), contents.configs.get("unet", {})
-    name = _CAPITAL.sub("_", contents.name).lower()
+    name = _words(contents.name)
     if unet.get("time_cond_proj_dim"):  # a consistency model that is told its guidance
         return Variant(suits=Defaults(_FEW_STEPS, _TOLD_GUIDANCE, "lcm"))
     if _is_zero_snr(contents):
@@ -54,11 +64,27 @@ def variant(contents: Contents, family: Defaults) -> Variant:
     fast = _FAST.search(name)
     if kind == "lcm" or trailing or fast:
         steps = _STEPS.search(name)
-        sampler = kind if kind == "lcm" or trailing else "lcm" if fast and fast[1] == "lcm" else "euler"
+        sampler = kind if kind == "lcm" or trailing else "lcm" if fast and fast["lcm"] else "euler"
         return Variant(trailing=sampler != "lcm", suits=Defaults(int(steps[1]) if steps else _FEW_STEPS, 1.0, sampler))
     if _ANIME.search(contents.name.lower()) and family.guidance > _ANIME_SUITS.guidance:
         return Variant(suits=_ANIME_SUITS)
     return Variant()
+
+
+def hastened(lora: str, weight: float, guidance: float) -> Defaults | None:
+    """The settings that a LoRA asks for which makes models paint in few steps. Its name tells it, as nothing else does.
+    None for any other, and for one with less than half of its strength.
+
+    guidance  that of the model, which some (Hyper-SD's "CFG") leave as it is
+    """
+    if weight < _HASTENS:
+        return None
+    name = _words(lora)
+    fast, steps = _FAST.search(name), _STEPS.search(name)
+    if fast is None or not (steps or _LORA.search(name)):
+        return None
+    kept = guidance if re.search("(?<![a-z])cfg(?![a-z])", name) else 1.0
+    return Defaults(int(steps[1]) if steps else _FEW_STEPS, kept, "lcm" if fast["lcm"] else "euler")
 
 
 def prediction(contents: Contents) -> str | None:
@@ -76,6 +102,11 @@ def resolution(contents: Contents) -> int | None:
     """The side in px that a single file names in its metadata (ModelSpec); None where it says nothing."""
     said = _RESOLUTION.fullmatch(contents.metadata.get("modelspec.resolution", ""))
     return round((int(said[1]) * int(said[2])) ** 0.5 / 64) * 64 if said else None
+
+
+def _words(name: str) -> str:
+    """In small letters, with a sign between all words."""
+    return _CAPITAL.sub("_", name).lower()
 
 
 def _is_zero_snr(contents: Contents) -> bool:
