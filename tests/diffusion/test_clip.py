@@ -17,8 +17,10 @@ from scumble.diffusion.families import identify
 from scumble.diffusion.families.clip import Token, chunked, emphasised
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.prompts import Prompt, parse
+from scumble.editing.adapters import Adapter
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, ModelUnreadable
+from scumble.protocol.messages import AdapterInfo
 from torch import Tensor
 
 from .test_engine import run
@@ -265,8 +267,6 @@ def test_a_file_that_changed_is_read_again(home: Home, engine: DiffusionEngine) 
 
 
 def test_what_cannot_be_used_is_named(home: Home, engine: DiffusionEngine) -> None:
-    save(home.embeddings / "sdxl.safetensors", clip_l=torch.ones(1, WIDTH), clip_g=torch.ones(1, 2 * WIDTH))
-    save(home.embeddings / "wide.safetensors", emb_params=torch.ones(1, 2 * WIDTH))
     save(home.embeddings / "long.safetensors", emb_params=torch.ones(76, WIDTH))
     save(home.embeddings / "unet.safetensors", weight=torch.ones(4, 4, 3, 3))
     save(home.embeddings / "both.safetensors", emb_params=torch.ones(1, WIDTH))
@@ -274,8 +274,6 @@ def test_what_cannot_be_used_is_named(home: Home, engine: DiffusionEngine) -> No
         (home.embeddings / name).write_bytes(b"PK\x03\x04")
     (home.embeddings / "broken.safetensors").write_bytes(b"nothing")
     for word, error, what in (
-        ("sdxl", BadRequest, "another kind"),
-        ("wide", BadRequest, "another kind"),
         ("long", BadRequest, "75 tokens"),
         ("unet", ModelUnreadable, "no textual inversion"),
         ("old", ModelUnreadable, "pickle"),
@@ -286,6 +284,23 @@ def test_what_cannot_be_used_is_named(home: Home, engine: DiffusionEngine) -> No
         assert str(home.root) not in caught.value.message + caught.value.hint
         run(engine, prompt=f"a {word}-x boat", steps=1)  # another word
     run(engine, prompt="both", steps=1)
+
+
+def test_what_is_made_for_another_kind_of_model_is_a_word_like_others(
+    model: Any, home: Home, engine: DiffusionEngine, tmp_path: Path
+) -> None:
+    """In the folder, and in one that the user named; nor does it hide a shorter one that fits."""
+    text = "a red star and a moon"
+    plain = encode(model, text)
+    save(home.embeddings / "red star.safetensors", clip_l=torch.ones(1, 768), clip_g=torch.ones(1, 1280))
+    save(home.embeddings / "moon.safetensors", emb_params=torch.ones(1, WIDTH + 8))  # nobody knows what for
+    save(home.embeddings / "and.safetensors", emb_params=torch.ones(1, 1024))
+    red = Adapter(AdapterInfo("1", "red", "embedding", "sd2", 1), tmp_path / "elsewhere.safetensors")
+    (ours,) = engine.encode_prompts([parse(text)], adapters=(red,))
+    assert equal(ours.tokens, plain)
+    save(home.embeddings / "star.safetensors", emb_params=torch.ones(1, WIDTH))
+    (ours,) = engine.encode_prompts([parse(text)], adapters=(red,))
+    assert not equal(ours.tokens, plain)
 
 
 def test_without_the_folder_all_words_are_plain(tmp_path: Path) -> None:

@@ -202,15 +202,20 @@ def test_it_is_capable_of_what_it_says_and_no_more(family: str, engines: Any) ->
         np.testing.assert_array_equal(run(engines[family], **settings | change)[0], plain)
 
 
-def test_other_samplers_and_embeddings_are_refused_in_plain_words(engines: Any, tmp_path: Path) -> None:
+def test_other_samplers_are_refused_in_plain_words(engines: Any) -> None:
     with pytest.raises(BadRequest, match="only one sampler"):
         run(engines["flux2"], sampler="dpmpp_2m_karras")
+
+
+@every_family
+def test_the_names_of_textual_inversions_are_words_like_others(family: str, engines: Any, tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.embeddings.mkdir(parents=True)
     save(home.embeddings / "style.safetensors", emb_params=torch.ones(1, 16))
-    engine = DiffusionEngine(engines["flux2"].model, find_family("flux2"), home)
-    with pytest.raises(BadRequest, match="another kind"):
-        run(engine, prompt="a style", sampler="euler")
+    (home.embeddings / "old.pt").write_bytes(b"PK\x03\x04")
+    engine = DiffusionEngine(engines[family].model, find_family(family), home)
+    (ours,) = engine.encode_prompts([parse("an old style")])
+    assert torch.equal(ours.tokens, engines[family].model.encode_prompt(parse("an old style")).tokens)
 
 
 def test_the_schedule_leans_towards_noise_for_larger_pictures(engines: Any) -> None:

@@ -20,6 +20,7 @@ from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.families.sdxl import SDXL
 from scumble.diffusion.lora import read_lora
 from scumble.diffusion.prompts import parse
+from scumble.diffusion.samplers import make_schedule
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels
 from scumble.protocol.errors import BadRequest, ModelMissing, ModelUnreadable
@@ -363,6 +364,40 @@ def test_the_part_for_the_text_encoder_changes_the_picture(
     # What was encoded with it is not taken for what is encoded without it, be it the same prompt.
     np.testing.assert_array_equal(paint(engine), plain)
     np.testing.assert_array_equal(paint(engine, (words,), loras=use), changed)
+
+
+def test_text_encoders_and_denoiser_may_have_weights_of_their_own(
+    engine: DiffusionEngine, parts: Mapping[str, nn.Module], style: Adapter, tmp_path: Path
+) -> None:
+    halves = [
+        write_adapter(tmp_path / f"{part}.safetensors", {k: v for k, v in lora_tensors(parts).items() if mark in k})
+        for part, mark in (("unet", "lora_unet_"), ("text", "lora_te"))
+    ]
+    both = paint(engine, (style,), prompt="a boat<lora:style:0.3:0.7>")
+    apart = paint(engine, tuple(halves), prompt="a boat<lora:unet:0.7><lora:text:0.3>")
+    np.testing.assert_array_equal(both, apart)
+    for text, half in (("0:0.7", "<lora:unet:0.7>"), ("0.3:0", "<lora:text:0.3>")):
+        alone = paint(engine, tuple(halves), prompt=f"a boat{half}")
+        assert not np.array_equal(alone, both)
+        np.testing.assert_array_equal(paint(engine, (style,), prompt=f"a boat<lora:style:{text}>"), alone)
+
+
+def test_one_of_few_steps_is_given_the_noisiest_first(
+    engine: DiffusionEngine, style: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was distilled to see these timesteps; the model's own are others."""
+    seen = []
+    monkeypatch.setattr(
+        "scumble.diffusion.picture.make_schedule",
+        lambda *told, real=make_schedule: seen.append(made := real(*told)) or made,
+    )
+    fast = replace(style, info=replace(style.info, name="Hyper-SD15-4steps-lora"))
+    settings = {"mode": "txt2img", "sampler": "euler", "steps": 4, "guidance": 1.0}
+    paint(engine, (fast,), loras=(LoraUse(fast.info.id),), **settings)
+    paint(engine, (style,), loras=(LoraUse(style.info.id),), **settings)
+    paint(engine, (fast,), prompt="a boat<lora:hyper-sd15-4steps-lora:0.2>", **settings)
+    timesteps = [schedule.timesteps.round().tolist() for schedule in seen]
+    assert timesteps == [[999, 749, 499, 249], [999, 666, 333, 0], [999, 666, 333, 0]]
 
 
 def test_a_lora_is_never_passed_over(engine: DiffusionEngine, style: Adapter) -> None:

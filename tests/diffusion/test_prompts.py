@@ -8,7 +8,9 @@ import math
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scumble.diffusion.prompts import MAX_WEIGHT, Fragment, Lora, Prompt, parse
+from scumble.diffusion.prompts import MAX_LORA, MAX_WEIGHT, Fragment, Lora, Prompt, parse
+from scumble.protocol.errors import BadRequest
+from scumble.protocol.messages import LoraUse
 
 GRAMMAR = "\\()[]{}|<>#:_"
 written = st.lists(
@@ -91,10 +93,43 @@ def test_break_begins_a_section(text: str, sections: list[list[tuple[str, float]
 
 def test_loras_are_taken_out_of_the_text() -> None:
     prompt = parse(r"a <lora:Some Style (v1.0)-x:0.8>cat <lora:b> (<lora:c:-1.5>dog:1.2) \<lora:d:1> # <lora:e:1>")
-    assert prompt.loras == (Lora("Some Style (v1.0)-x", 0.8), Lora("b", 1.0), Lora("c", -1.5))
+    assert prompt.loras == (Lora("Some Style (v1.0)-x", 0.8, 0.8), Lora("b", 1.0, 1.0), Lora("c", -1.5, -1.5))
     assert prompt.sections == (
         (Fragment("a cat  "), Fragment("dog", 1.2), Fragment(" <lora:d:1> ")),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "weight", "text"),
+    [
+        ("<lora:x:0.8:0.6>", 0.6, 0.8),
+        ("<lora:x:0:1>", 1.0, 0.0),
+        ("<lora:x:te=0.8:unet=0.6>", 0.6, 0.8),
+        ("<lora:x:0.8:unet=0.6>", 0.6, 0.8),
+        ("<lora:x:unet=0.6>", 0.6, 1.0),
+        # what extensions write
+        ("<lora:x:0.8:lbw=IN02>", 0.8, 0.8),
+        ("<lora:x:0.8:0.6:lbw=1,0,0.5,1:stop=10>", 0.6, 0.8),
+        ("<lora:x:0.8:0.6:8>", 0.6, 0.8),
+        ("<lora:x:0.8:IN02>", 0.8, 0.8),
+        ("<lora:x:lbw=IN02>", 1.0, 1.0),
+        ("<lora:x:400>", 10.0, 10.0),
+        ("<lora:x:-400:20>", 10.0, -10.0),
+    ],
+)
+def test_weights_of_a_lora(written: str, weight: float, text: str) -> None:
+    assert parse(f"a cat{written}") == Prompt(((Fragment("a cat"),),), (Lora("x", weight, text),))
+
+
+@pytest.mark.parametrize("text", ["<lora:x:strong>", "<lora: :1>", "<lora:>", "<lora:x:>", "<lora:x:0.8:>"])
+def test_what_only_looks_like_a_lora_is_text(text: str) -> None:
+    assert parse(text) == Prompt(((Fragment(text),),))
+
+
+def test_a_prompt_may_ask_for_as_much_of_a_lora_as_a_request() -> None:
+    LoraUse("x", MAX_LORA)
+    with pytest.raises(BadRequest):
+        LoraUse("x", MAX_LORA + 0.1)
 
 
 def check(text: str) -> None:

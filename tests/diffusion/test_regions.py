@@ -146,5 +146,8 @@ def test_what_is_to_stand_alone_is_asked_for_on_a_plain_background() -> None:
         request = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), prompt=prompt, transparent=True)
         text = parse(texts_of(request, 1)[0][0])
         assert "".join(fragment.text for section in text.sections for fragment in section).split() == asked.split()
+    for mode in ("outpaint", "upscale", "remove"):  # these cut nothing out
+        whole = EditRequest(mode, CANVAS, RIGHT, RIGHT, prompt="a cat", transparent=True)
+        assert texts_of(whole, 1)[0][0] == "a cat"
     plain = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), prompt="a cat")
     assert texts_of(plain, 1)[0][0] == "a cat"

@@ -149,6 +149,36 @@ def test_a_control_asks_for_a_model_that_follows_it() -> None:
     assert complete(edit("", "remove", loras=(LoraUse("gone"),)), ALL, ADAPTERS)[1] is FILL
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"loras": (LoraUse("lora-1"),)},
+        {"controls": controlled("control-1")},
+        {"references": (Reference("reference-1", Size(1, 1)),)},
+        {"regions": (Region("a star", Bounds(0, 0, 4, 4)),)},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_what_is_asked_for_counts_like_a_prompt(told: Any) -> None:
+    """Neither is it refused, nor passed over without a word."""
+    for mode, models, chosen in (
+        ("fill", ALL, INPAINT),
+        ("outpaint", ALL, INPAINT),
+        ("upscale", (*ALL, UPSCALER), PLAIN),
+        ("remove", ALL, FILL if "loras" in told else INPAINT),
+    ):
+        assert complete(edit("", mode, **told), models, ADAPTERS)[1] is chosen
+    with pytest.raises(ModelMissing, match="controls, regions and references need") as missing:
+        complete(edit("", **told), (FILL,), ADAPTERS)
+    assert "take them off" in missing.value.hint
+
+
+def test_a_lora_at_0_asks_for_nothing() -> None:
+    off = (LoraUse("lora-1", 0.0),)
+    assert complete(edit("", loras=off), ALL, ADAPTERS)[1] is FILL
+    assert complete(edit("", "upscale", loras=off), (*ALL, UPSCALER), ADAPTERS)[1] is UPSCALER
+
+
 def test_clients_are_told_of_as_many_adapters_as_fit() -> None:
     assert listed(ADAPTERS) == tuple(adapter.info for adapter in ADAPTERS)
     many = [replace(LORA, info=replace(LORA.info, name="x" * 80)) for _ in range(10_000)]
@@ -176,10 +206,37 @@ def test_open_settings_come_from_the_model() -> None:
     assert (request.steps, request.guidance, request.sampler, request.seed) == (25, 6.0, "euler", 99)
 
 
+def test_a_lora_of_few_steps_decides_about_open_settings() -> None:
+    fast = replace(LORA, info=replace(LORA.info, id="fast", name="Hyper-SD15-8steps-lora"))
+    adapters = (LORA, fast)
+    for asked in (
+        edit("a cat", loras=(LoraUse("lora-1"), LoraUse("fast"))),
+        edit("a cat <lora:Hyper-SD15-8steps-lora:0.8>", loras=(LoraUse("lora-1"),)),
+    ):
+        request, _ = complete(asked, ALL, adapters)
+        assert (request.steps, request.guidance, request.sampler) == (8, 1.0, "euler")
+        request, _ = complete(replace(asked, steps=12, guidance=2.0, sampler="ddim"), ALL, adapters)
+        assert (request.steps, request.guidance, request.sampler) == (12, 2.0, "ddim")
+    for asked in (edit("a cat", loras=(LoraUse("fast", 0.0),)), edit("a cat", loras=(LoraUse("lora-1"),))):
+        request, _ = complete(asked, ALL, adapters)
+        assert (request.steps, request.guidance) == (25, 6.0)
+
+
 def test_chosen_settings_stay() -> None:
     chosen: dict[str, Any] = {"steps": 3, "guidance": 1.0, "sampler": "lcm", "seed": 0, "model": "sd-1"}
     asked = edit("a cat", **chosen)
     assert complete(asked, ALL)[0] == asked
+
+
+@pytest.mark.parametrize("mode", ["fill", "refine", "img2img", "outpaint", "upscale"])
+def test_a_strength_of_0_paints_nothing_and_says_so(mode: str) -> None:
+    with pytest.raises(BadRequest, match="nothing changes"):
+        complete(edit("a cat", mode, strength=0.0), ALL)
+    complete(edit("a cat", mode, strength=0.01), ALL)
+    # These do not ask for it.
+    complete(edit("a cat", "txt2img", strength=0.0), ALL)
+    complete(edit("", "upscale", strength=0.0), (*ALL, UPSCALER))
+    complete(edit("", "remove", strength=0.0), ALL)
 
 
 def test_completing_twice_changes_nothing() -> None:

@@ -256,7 +256,8 @@ class Editor:
         for model in models:
             if model.id == settings.model:
                 return model.kind
-        told = settings.prompt.strip() or settings.controls or settings.regions or settings.references
+        shown = settings.controls or settings.regions or settings.references
+        told = settings.prompt.strip() or any(use.weight for use in settings.loras) or shown
         plain = settings.model is None and settings.strength >= 1 and not told
         return "fill" if plain and any(model.kind == "fill" for model in models) else "diffusion"
 

@@ -27,10 +27,11 @@ _KEPT = 16
 
 
 class Use(NamedTuple):
-    """A LoRA's file at one moment, and how strong it is."""
+    """A LoRA's file at one moment, and how strong it is in the denoiser and in the text encoders."""
 
     adapter: Adapter
     weight: float
+    text: float
     modified: int
 
 
@@ -61,22 +62,22 @@ class Loras:
         """What those in use take on the device."""
         return sum(branch.bytes for branch in self._branches)
 
-    def use(self, wanted: Sequence[tuple[Adapter, float]]) -> None:
+    def use(self, wanted: Sequence[tuple[Adapter, float]], text: Sequence[tuple[Adapter, float]] | None = None) -> None:
         """From now on the model paints with these LoRAs and no others; a weight of 0 is none. The weights of one that is
-        named more than once are added.
+        named more than once are added. `text`: their weights in the text encoders, where these are others.
 
         Raises BadRequest (made for another kind of model), ModelMissing, ModelUnreadable; then everything stays as it was.
         """
-        weights: dict[Adapter, float] = {}
-        for adapter, weight in wanted:
-            weights[adapter] = weights.get(adapter, 0.0) + weight
-        uses = tuple(Use(adapter, weight, _modified(adapter)) for adapter, weight in weights.items() if weight)
+        weights, texts = _added(wanted), _added(wanted if text is None else text)
+        both = ((adapter, weight, texts.get(adapter, 0.0)) for adapter, weight in weights.items())
+        uses = tuple(Use(*each, _modified(each[0])) for each in both if any(each[1:]))
         if uses == self.active:
             return
         sides: dict[Place, list[tuple[LowRank, float]]] = {}
         for use in uses:
             for place, low_rank in self._placed(use).items():
-                sides.setdefault(place, []).append((low_rank, use.weight))
+                if weight := use.weight if place.part == "unet" else use.text:
+                    sides.setdefault(place, []).append((low_rank, weight))
         branches = {place: _Branch(self._layers[place], found, self._device) for place, found in sides.items()}
         for hook in self._hooks:
             hook.remove()
@@ -119,6 +120,13 @@ class _Branch:
             return output + F.linear(F.linear(inputs[0], down), up)
         narrow = F.conv2d(inputs[0], down, None, layer.stride, layer.padding, layer.dilation)
         return output + F.conv2d(narrow, up)
+
+
+def _added(wanted: Sequence[tuple[Adapter, float]]) -> dict[Adapter, float]:
+    weights: dict[Adapter, float] = {}
+    for adapter, weight in wanted:
+        weights[adapter] = weights.get(adapter, 0.0) + weight
+    return weights
 
 
 def _fitted(low_rank: LowRank, layer: Any) -> LowRank | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..editing.adapters import Adapter
 from ..protocol.errors import ModelMissing, ModelUnreadable
-from .contents import read_header
+from .contents import read_contents, read_header
+from .kinds import adapter
 from .prompts import Prompt
 
 if TYPE_CHECKING:
@@ -38,26 +39,41 @@ class Embedding:
 def find_embeddings(
     folder: Path | None, prompt: Prompt, adapters: Iterable[Adapter] = (), family: str = ""
 ) -> tuple[Embedding, ...]:
-    """The files whose words the prompt uses, by word: all in the folder, and what there is elsewhere among the adapters.
-    Where several have one name, one that is made for this family of models counts.
+    """The files whose words the prompt uses, by word: those in the folder, and what there is elsewhere among the adapters.
+    The name of one that is made for another family of models is a word like others. Where several have one name, one that
+    says that it is made for this family counts.
 
     Raises ModelMissing.
     """
+    listed = [each for each in adapters if each.info.kind == "embedding"]
+    families = {each.path: each.info.family for each in listed}
+    named = [(each.info.name, each.path) for each in listed]
+    named += [(path.stem, path) for path in _files(folder.resolve())] if folder else []
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*"), reverse=True) if folder else ():
-        suffix = path.suffix.lower()
-        if suffix in _SUFFIXES and path.is_file() and (suffix == ".safetensors" or path.stem.lower() not in found):
-            found[path.stem.lower()] = path
-    listed: dict[str, Adapter] = {}
-    for adapter in sorted(adapters, key=lambda each: (each.info.family != family, each.info.family != "")):
-        if adapter.info.kind == "embedding":
-            listed.setdefault(adapter.info.name.lower(), adapter)
-    found |= {
-        word: adapter.path for word, adapter in listed.items() if adapter.info.family == family or word not in found
-    }
+    for wanted in (family, ""):
+        for name, path in named:
+            if path not in families:
+                families[path] = _family_of(path)
+            if families[path] == wanted:
+                found.setdefault(name.lower(), path)
     texts = [fragment.text for section in prompt.sections for fragment in section]
     used = {name for text in texts for _, name in split_words(text, found) if name}
     return tuple(_as_it_is(word, found[word]) for word in sorted(used))
+
+
+def _files(folder: Path) -> list[Path]:
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    return sorted(files, key=lambda path: path.suffix.lower() != ".safetensors")
+
+
+def _family_of(path: Path) -> str:
+    """The name of the family of models that a file is made for; "" where it does not say it. Of one that is no textual
+    inversion, too: whoever uses it is told so when it is read."""
+    try:
+        found = adapter(read_contents(path))
+    except ModelUnreadable:
+        return ""
+    return found[1] if found and found[0] == "embedding" else ""
 
 
 def _as_it_is(word: str, path: Path) -> Embedding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -26,9 +26,10 @@ from .conditioning import Conditioning
 from .controls import ControlNets, Guide
 from .depth import estimate_depth
 from .device import choose_device
-from .embeddings import find_embeddings, read_embedding
+from .embeddings import Embedding, find_embeddings, read_embedding
 from .families import find_family
 from .families.base import Family, Identity, Model
+from .families.variants import hastened
 from .latents import pixels
 from .memory import Memory, autoencoder_area, batch_size, memory_errors, read_memory, release
 from .picture import Pictures, seed_of, texts_of
@@ -144,8 +145,19 @@ class DiffusionEngine:
         """
         family = self.family.name
         chosen = [(by_id(plan.adapters, "lora", use.id, family), use.weight) for use in plan.request.loras]
-        named = [(by_name(plan.adapters, "lora", lora.name, family), lora.weight) for lora in prompt.loras]
-        self._loras.use([*chosen, *named])
+        named = [(by_name(plan.adapters, "lora", lora.name, family), lora) for lora in prompt.loras]
+        self._loras.use(
+            [*chosen, *((adapter, lora.weight) for adapter, lora in named)],
+            [*chosen, *((adapter, lora.text) for adapter, lora in named)],
+        )
+
+    @property
+    def scheduler_config(self) -> Mapping[str, Any]:
+        """The model's; with a LoRA that makes it paint in few steps, these are counted from the noisiest, which it was
+        distilled to see."""
+        uses = self._loras.active
+        hasty = any(hastened(use.adapter.info.name, use.weight, 1.0) for use in uses)
+        return {**self.model.scheduler_config, **({"timestep_spacing": "trailing"} if hasty else {})}
 
     def use_references(self, plan: Plan) -> AbstractContextManager[list[Glance]]:
         """Has the model attend to the request's references in this context. Raises as `use_loras`."""
@@ -185,7 +197,9 @@ class DiffusionEngine:
         return [self._prolonged(each, filler, length, clip_skip) for each, filler in zip(encoded, fillers, strict=True)]
 
     def _encode_prompt(self, prompt: Prompt, clip_skip: int, adapters: Sequence[Adapter] = ()) -> Conditioning:
-        used = find_embeddings(self._embeddings, prompt, adapters, self.family.name)
+        used: tuple[Embedding, ...] = ()
+        if "embeddings" in self.family.capabilities:
+            used = find_embeddings(self._embeddings, prompt, adapters, self.family.name)
 
         def encode() -> Conditioning:
             embeddings = {embedding.word: read_embedding(embedding.path) for embedding in used}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..editing.compositor import cuts_out
 from ..editing.passes import OVERLAP, enlarged
 from ..editing.plan import Pixels, Plan, Refinement, Report
 from ..protocol.errors import BadRequest
@@ -109,7 +110,7 @@ class Pictures:
         height, width = work.mask.shape
         seen = max(work.tiles, key=lambda tile: tile.area)
         shift = model.time_shift(seen.height // model.scale, seen.width // model.scale, self.steps)
-        schedule = make_schedule(self.sampler, model.scheduler_config, self.steps, work.strength, shift)
+        schedule = make_schedule(self.sampler, self.engine.scheduler_config, self.steps, work.strength, shift)
         predict = self._predict(work, self.engine.guides(self.plan, Size(width, height)), schedule.timesteps)
         shape = (1, model.latent_channels, height // model.scale, width // model.scale)
         noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators]).to(model.device)
@@ -226,7 +227,7 @@ def texts_of(request: EditRequest, seed: int) -> list[tuple[str, str]]:
     seed. Each has a draw of its own: what is drawn for one must not follow from the other's options."""
     regions = [(region.prompt, f"{seed} {index}") for index, region in enumerate(request.regions, start=1)]
     prompt = request.prompt
-    if request.transparent and "background" not in prompt.lower():
+    if cuts_out(request) and "background" not in prompt.lower():
         prompt += PLAIN
     return [(prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
 

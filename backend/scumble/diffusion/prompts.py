@@ -4,7 +4,9 @@ r"""The grammar of prompts, as artists know it from Stable Diffusion web UI (AUT
     [word]          weight 1 / 1.1            nested brackets multiply
     BREAK           what follows starts a new chunk of 75 tokens
     # words         a comment, to the end of the line
-    <lora:name:0.8> an adapter with its weight (1 where none is named); taken out of the text
+    <lora:name:0.8> an adapter with its weight (1 where none is named); taken out of the text. <lora:name:0.8:0.6>, or
+                    <lora:name:te=0.8:unet=0.6>: one for the text encoders, another for the denoiser. What else stands
+                    there (weights of blocks, of extensions) goes with it
     \( \) \[ ...    the character itself; so before any of \ ( ) [ ] { } | < > # : _
 
 Wildcards (`wildcards.draw`) are drawn before. Whatever is not of this grammar is text: a bracket without its partner, too
@@ -20,13 +22,16 @@ from dataclasses import dataclass
 ROUND, SQUARE = 1.1, 1 / 1.1
 MAX_WEIGHT = 100.0
 """Weights are cut here, so that no number of brackets leaves the range of any number format."""
+MAX_LORA = 10.0
+"""Those of LoRAs here, as in requests (`messages.LoraUse`)."""
 
 ESCAPE = r"\\[\\()\[\]{}|<>#:_]"
 """A regular expression for a character that stands for itself."""
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _COMMENT = re.compile(rf"({ESCAPE})|#[^\n]*")
-_LORA = re.compile(rf"({ESCAPE})|<lora:([^<>:\n]+)(?::({_NUMBER}))?>")
+_LORA = re.compile(rf"({ESCAPE})|<lora:([^<>:\n]+)((?::[^<>:\n]+)*)>")
+_WEIGHT = re.compile(rf"(?:(te|unet)=)?({_NUMBER})")
 _MARK = re.compile(rf"(?P<escape>{ESCAPE})|(?P<open>[(\[])|:\s*(?P<weight>{_NUMBER})\s*\)|[)\]]|\b(?P<section>BREAK)\b")
 
 
@@ -40,10 +45,12 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Lora:
-    """An adapter that the prompt asks for, by the name of its file."""
+    """An adapter that the prompt asks for, by the name of its file. `text` is its weight in the text encoders, `weight` in
+    the denoiser."""
 
     name: str
     weight: float = 1.0
+    text: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,10 @@ def parse(text: str) -> Prompt:
     loras: list[Lora] = []
 
     def take(match: re.Match[str]) -> str:
-        if match[1] or not match[2].strip():
+        lora = None if match[1] else _lora(match[2].strip(), match[3].split(":")[1:])
+        if lora is None:
             return match[0]
-        loras.append(Lora(match[2].strip(), _limited(float(match[3] or 1))))
+        loras.append(lora)
         return ""
 
     text = _LORA.sub(take, without_comments(text))
@@ -80,6 +88,19 @@ def parse(text: str) -> Prompt:
     # An empty chunk would only thin the others out.
     said = tuple(tuple(section) for section in sections if any(fragment.text.strip() for fragment in section))
     return Prompt(said or ((),), tuple(loras))
+
+
+def _lora(name: str, arguments: list[str]) -> Lora | None:
+    """None where the name is empty, or what follows is no weight: text."""
+    weights: dict[str, float] = {}
+    for place, argument in enumerate(arguments):
+        if number := _WEIGHT.fullmatch(argument.strip()):
+            if part := number[1] or ("te", "unet", "")[min(place, 2)]:
+                weights[part] = _limited(float(number[2]), MAX_LORA)
+        elif place == 0 and "=" not in argument:
+            return None
+    text = weights.get("te", 1.0)
+    return Lora(name, weights.get("unet", text), text) if name else None
 
 
 def without_comments(text: str) -> str:
@@ -140,5 +161,5 @@ def _factors(marks: list[re.Match[str]]) -> dict[int, float]:
     return factors
 
 
-def _limited(weight: float) -> float:
-    return max(-MAX_WEIGHT, min(MAX_WEIGHT, weight))
+def _limited(weight: float, most: float = MAX_WEIGHT) -> float:
+    return max(-most, min(most, weight))

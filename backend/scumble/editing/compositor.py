@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..protocol.geometry import Bounds
-from ..protocol.messages import MAX_SEED
+from ..protocol.messages import MAX_SEED, EditRequest
 from .colour import match_colours
 from .masks import feathered, tight_bounds
 from .membrane import RIM, fit_seam
@@ -16,9 +16,7 @@ from .plan import Pixels, Plan
 
 WIDEST_RING = 64
 """Px around the selection from which colours are taken at most: further away, other things have other colours."""
-
-
-OF_THINGS = ("fill", "refine", "img2img", "txt2img")
+_OF_THINGS = ("fill", "refine", "img2img", "txt2img")
 """The modes that may show a thing before a background; the others only continue what is there."""
 
 
@@ -28,6 +26,11 @@ class CompositedLayer(NamedTuple):
     bounds: Bounds
     rgba: Pixels
     seed: int
+
+
+def cuts_out(request: EditRequest) -> bool:
+    """Whether the edit is to show a thing alone, cut out of a plain background."""
+    return request.transparent and request.mode in _OF_THINGS
 
 
 def composite(plan: Plan, images: list[Pixels]) -> list[CompositedLayer]:
@@ -46,8 +49,7 @@ def composite(plan: Plan, images: list[Pixels]) -> list[CompositedLayer]:
 
 
 def _layer(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
-    wanted = plan.request.transparent and plan.request.mode in OF_THINGS
-    cutout = _cut_out(plan, image, selected) if wanted else None
+    cutout = _cut_out(plan, image, selected) if cuts_out(plan.request) else None
     return _fitted(plan, image, selected) if cutout is None else cutout
 
 

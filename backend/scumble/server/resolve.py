@@ -7,6 +7,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..diffusion.families.base import Defaults
+from ..diffusion.families.variants import hastened
+from ..diffusion.prompts import parse
 from ..diffusion.samplers import SAMPLERS
 from ..editing.adapters import Adapter, by_id
 from ..protocol.errors import BadRequest, ModelMissing
@@ -53,14 +56,15 @@ def complete(
     adapters: Sequence[Adapter] = (),
     new_seed: Callable[[], int] = draw_seed,
 ) -> tuple[EditRequest, ModelFile]:
-    """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model.
+    """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model. These
+    follow the model, or a LoRA that makes it paint in few steps, in whichever wildcard of the prompt it stands.
 
     Without a named model: the fill model to remove, and to fill or extend where nothing says what is to be there; to
-    upscale without a prompt an upscaler; else the first diffusion model, for a fill or outpaint preferably one made for
+    upscale an upscaler where nothing does; else the first diffusion model, for a fill or outpaint preferably one made for
     inpainting, for anything else preferably one that is not.
 
-    Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, a model that cannot, or an
-    adapter that is made for another).
+    Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, a model that cannot, a strength
+    of 0, or an adapter that is made for another).
     """
     if request.sampler is not None and request.sampler not in SAMPLERS:
         raise BadRequest("This sampler is unknown.", f"Choose one of {', '.join(SAMPLERS)}.")
@@ -73,12 +77,24 @@ def complete(
     _check_adapters(request, info, adapters)
     if info.kind != "diffusion":
         return replace(request, model=info.id, seed=seed), model
+    if request.strength == 0 and request.mode != "txt2img":
+        raise BadRequest("With a strength of 0 nothing changes.", "Choose a higher one.")
+    suits = _suits(request, info, adapters)
     settings = {
-        "steps": info.steps if request.steps is None else request.steps,
-        "guidance": info.guidance if request.guidance is None else request.guidance,
-        "sampler": info.sampler if request.sampler is None else request.sampler,
+        "steps": suits.steps if request.steps is None else request.steps,
+        "guidance": suits.guidance if request.guidance is None else request.guidance,
+        "sampler": suits.sampler if request.sampler is None else request.sampler,
     }
     return replace(request, model=info.id, seed=seed, **settings), model
+
+
+def _suits(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -> Defaults:
+    """The model's settings, or those of a LoRA in use that makes it paint in few steps."""
+    names = {adapter.info.id: adapter.info.name for adapter in adapters if adapter.info.kind == "lora"}
+    chosen = [(names[use.id], use.weight) for use in request.loras]
+    named = [(lora.name, lora.weight) for lora in parse(request.prompt).loras]
+    found = (hastened(name, weight, info.guidance) for name, weight in (*chosen, *named))
+    return next(filter(None, found), Defaults(info.steps, info.guidance, info.sampler))
 
 
 def _check_adapters(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -> None:
@@ -119,29 +135,40 @@ def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
     diffusion = [model for model in models if model.info.kind == "diffusion"]
     if request.mode == "upscale":
         return _choose_upscaler(request, models)
-    told = request.prompt.strip() or request.controls or request.regions or request.references
-    speechless = request.mode in FILL_MODES and not told
-    if fill is not None and (request.mode == "remove" or speechless):
+    told = _is_shown(request) if request.mode == "remove" else _is_told(request)
+    if fill is not None and request.mode in FILL_MODES and not told:
         return fill
     if diffusion:
         if request.mode in FILL_MODES:
             return next((model for model in diffusion if model.info.inpaint), diffusion[0])
         return next((model for model in diffusion if not model.info.inpaint), diffusion[0])
     if fill is not None:
+        if request.mode not in FILL_MODES:
+            what, instead = f"The mode {request.mode} needs", ""
+        elif request.prompt.strip() and request.mode != "remove":
+            what, instead = "A prompt needs", ", or clear the prompt to fill without one."
+        else:
+            what, instead = "LoRAs, controls, regions and references need", ", or take them off to fill without one."
         raise ModelMissing(
-            "A prompt needs a Stable Diffusion model, and none is installed."
-            if request.mode in FILL_MODES
-            else f"The mode {request.mode} needs a Stable Diffusion model, and none is installed.",
-            "Add one with: scumble models add"
-            + (", or clear the prompt to fill without one." if request.mode in FILL_MODES else ""),
+            f"{what} a Stable Diffusion model, and none is installed.", f"Add one with: scumble models add{instead}"
         )
     raise ModelMissing("No model is installed.", "Add one with: scumble models add, or run the installer again.")
+
+
+def _is_told(request: EditRequest) -> bool:
+    """Whether it asks for what only a diffusion model can give."""
+    return bool(request.prompt.strip() or any(use.weight for use in request.loras) or _is_shown(request))
+
+
+def _is_shown(request: EditRequest) -> bool:
+    """The part of it that counts in a removal too; a prompt or a LoRA may be left over there from before."""
+    return bool(request.controls or request.regions or request.references)
 
 
 def _choose_upscaler(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
     upscalers = [model for model in models if model.info.kind == "upscaler"]
     diffusion = sorted((m for m in models if m.info.kind == "diffusion"), key=lambda model: model.info.inpaint)
-    order = [*diffusion, *upscalers] if request.prompt.strip() else [*upscalers, *diffusion]
+    order = [*diffusion, *upscalers] if _is_told(request) else [*upscalers, *diffusion]
     if not order:
         raise ModelMissing(
             "Upscaling needs an upscaler or a Stable Diffusion model, and none is installed.",

@@ -109,9 +109,10 @@ class Model(Protocol):
         clip_skip   which of the text encoder's layers to take, counted from the end; 1 = the last. A denoiser that was
                     trained on an earlier one gets that one at least: as prompts are passed around, "clip skip 2" is
                     the usual layer of SDXL, not one further
-        embeddings  the words of the prompt that are textual inversions -> the tensors of their files
+        embeddings  the words of the prompt that are textual inversions -> the tensors of their files; those that are made
+                    for another kind of model are words like others
 
-        Raises BadRequest.
+        Raises BadRequest, ModelUnreadable.
         """
         ...
 

@@ -55,13 +55,17 @@ class ClipText:
         self._encoder, self._tokenizer, self._device = encoder, tokenizer, device
         self._layer, self._cut, self._normed = layer, cut, normed
 
+    def fits(self, vectors: Tensor) -> bool:
+        """Whether a textual inversion's (n, width) vectors are made for an encoder of this width."""
+        return bool(vectors.shape[1] == self._encoder.config.hidden_size)
+
     @torch.no_grad()
     def encode(self, prompt: Prompt, clip_skip: int, embeddings: Mapping[str, Tensor]) -> Conditioning:
         """Hidden states (1, chunks * tokens of a chunk, width), and the prompt as a whole where the encoder gives it.
 
-        embeddings  the words of the prompt that are textual inversions -> their (n, width) vectors
+        embeddings  the words of the prompt that are textual inversions -> their (n, width) vectors, which fit
 
-        Raises BadRequest (fewer layers than are to be skipped, a textual inversion that does not fit this encoder).
+        Raises BadRequest (fewer layers than are to be skipped, a textual inversion that is longer than a chunk).
         """
         layers = self._encoder.config.num_hidden_layers + self._cut
         if clip_skip > layers:
@@ -69,20 +73,15 @@ class ClipText:
         layer = max(clip_skip, self._layer) - self._cut
         size = self._encoder.config.max_position_embeddings - 2
         comma = self._tokenizer.convert_tokens_to_ids(",</w>")
-        self._check(embeddings, size)
+        for name, vectors in embeddings.items():
+            if len(vectors) > size:
+                raise BadRequest(f"The embedding {name} is longer than {size} tokens.", "Take it out of the prompt.")
         chunks = []
         for section in prompt.sections:
             units = (unit for words in section for unit in self._units(words, embeddings))
             chunks += chunked(units, size, comma)
         first, *rest = [self._encode(chunk, size, layer) for chunk in chunks]
         return reduce(Conditioning.followed_by, rest, first)
-
-    def _check(self, embeddings: Mapping[str, Tensor], size: int) -> None:
-        for name, vectors in embeddings.items():
-            if vectors.shape[1] != self._encoder.config.hidden_size:
-                raise other_kind(name)
-            if len(vectors) > size:
-                raise BadRequest(f"The embedding {name} is longer than {size} tokens.", "Take it out of the prompt.")
 
     def _units(self, fragment: Fragment, embeddings: Mapping[str, Tensor]) -> Iterator[list[Token]]:
         """Tokens, those together that must not be torn apart."""
@@ -119,13 +118,6 @@ class ClipText:
         if set(weights) != {1.0}:
             states = emphasised(states, torch.tensor([weights], device=device))
         return Conditioning(states, output.get("text_embeds"))
-
-
-def other_kind(name: str) -> BadRequest:
-    return BadRequest(
-        f"The embedding {name} is made for another kind of model.",
-        "Take it out of the prompt, or choose a model that it is made for.",
-    )
 
 
 def chunked(units: Iterable[Sequence[Token]], size: int, comma: int) -> list[list[Token]]:

@@ -23,7 +23,6 @@ from ..memory import TRANSFORMER, autoencoder_bytes, denoiser_bytes, memory_erro
 from ..prompts import Prompt
 from ..residents import Residents
 from .base import NO_EMBEDDINGS, Identity
-from .clip import other_kind
 from .modules import fill, in_range, silence_libraries
 
 _COMPONENTS = ("transformer", "vae", "text_encoder")
@@ -69,8 +68,6 @@ class FlowModel:
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
     ) -> Conditioning:
-        for word in embeddings:
-            raise other_kind(word)
         words = " ".join("".join(fragment.text for fragment in section).strip() for section in prompt.sections)
         read = self._tokenizer(
             _TURN.format(words) + self.answer,

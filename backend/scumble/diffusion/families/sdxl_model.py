@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ...protocol.errors import ModelUnreadable
 from ..conditioning import Conditioning
 from ..prompts import Prompt
 from ..recent import Recent
 from .base import NO_EMBEDDINGS
-from .clip import ClipText, other_kind
+from .clip import ClipText
 from .unet_model import Colours, UNetModel
 
 
@@ -44,13 +45,22 @@ class SdxlModel(UNetModel):
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
     ) -> Conditioning:
-        vectors = {word: _vectors(word, tensors) for word, tensors in embeddings.items()}
+        pairs = {word: pair for word, tensors in embeddings.items() if (pair := self._pair(word, tensors))}
         self.residents.bring(self._text_encoder)
-        first = self._text.encode(prompt, clip_skip, {word: pair[0] for word, pair in vectors.items()})
+        first = self._text.encode(prompt, clip_skip, {word: pair[0] for word, pair in pairs.items()})
         self.residents.bring(self._text_encoder_2)
-        second = self._text_2.encode(prompt, clip_skip, {word: pair[1] for word, pair in vectors.items()})
+        second = self._text_2.encode(prompt, clip_skip, {word: pair[1] for word, pair in pairs.items()})
         both = Conditioning(torch.cat([first.tokens, second.tokens], dim=2), second.pooled)
         return both.zeroed() if self._zeros and not any(prompt.sections) else both
+
+    def _pair(self, word: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """A textual inversion's vectors for each of the text encoders; None where it is made for another kind of model."""
+        if set(tensors) != {"clip_l", "clip_g"}:
+            return None
+        first, second = tensors["clip_l"], tensors["clip_g"]
+        if len(first) != len(second):
+            raise ModelUnreadable(f"The embedding {word} is damaged.", "Take it out of the prompt, or get it again.")
+        return (first, second) if self._text.fits(first) and self._text_2.fits(second) else None
 
     def told(self, latents: Tensor, conditioning: Conditioning) -> Mapping[str, Any]:
         height, width = (side * self.scale for side in latents.shape[-2:])
@@ -61,10 +71,3 @@ class SdxlModel(UNetModel):
         )
         added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
         return {**super().told(latents, conditioning), "added_cond_kwargs": added}
-
-
-def _vectors(word: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Those of each text encoder."""
-    if set(tensors) != {"clip_l", "clip_g"} or len(tensors["clip_l"]) != len(tensors["clip_g"]):
-        raise other_kind(word)
-    return tensors["clip_l"], tensors["clip_g"]

@@ -25,7 +25,7 @@ from ..memory import UNET, autoencoder_bytes, denoiser_bytes, memory_errors
 from ..prompts import Prompt
 from ..residents import Residents
 from .base import NO_EMBEDDINGS, Identity, Prediction
-from .clip import ClipText, other_kind
+from .clip import ClipText
 from .modules import fill, in_range, silence_libraries
 from .variants import prediction
 
@@ -83,7 +83,9 @@ class UNetModel:
     def encode_prompt(
         self, prompt: Prompt, clip_skip: int = 1, embeddings: Mapping[str, Mapping[str, Tensor]] = NO_EMBEDDINGS
     ) -> Conditioning:
-        vectors = {word: _only(word, tensors) for word, tensors in embeddings.items()}
+        # Those of SDXL have two, one for each of its text encoders.
+        single = {word: next(iter(tensors.values())) for word, tensors in embeddings.items() if len(tensors) == 1}
+        vectors = {word: tensor for word, tensor in single.items() if self._text.fits(tensor)}
         self.residents.bring(self._text_encoder)
         return self._text.encode(prompt, clip_skip, vectors)
 
@@ -237,12 +239,6 @@ def measured_prediction(model: UNetModel) -> Prediction:
 def _latents(encoded: Any) -> Tensor:
     latents: Tensor = encoded.latents if "latents" in encoded else encoded.latent_dist.mean
     return latents
-
-
-def _only(word: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    if len(tensors) != 1:  # those of SDXL have one for each of its text encoders
-        raise other_kind(word)
-    return next(iter(tensors.values()))
 
 
 def _configs(path: Path, identity: Identity, components: tuple[str, ...], files: Path) -> dict[str, Mapping[str, Any]]:
