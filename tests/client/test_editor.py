@@ -162,6 +162,24 @@ def test_what_is_added_starts_from_grey_and_what_is_removed_from_no_words() -> N
         prepare(MemoryDocument(Size(30, 20)), EditSettings(intent="remove"))
 
 
+def test_the_kind_of_model_that_the_backend_would_choose(editor: Editor, client: QuietClient) -> None:
+    fill = ModelInfo("f", "MI-GAN", "fill", "migan", True, 512, 1)
+    client._welcome = Welcome(1, "", "", Limits(), (fill, replace(fill, id="d", kind="diffusion")), (), ())
+    ink = LoraUse("lora-1", 0.8)
+    for kind, settings in (
+        ("fill", EditSettings()),
+        ("fill", EditSettings(loras=(replace(ink, weight=0.0),))),
+        ("diffusion", EditSettings(prompt="a cat")),
+        ("diffusion", EditSettings(loras=(ink,))),
+        ("diffusion", EditSettings(controls=(ControlLayer("control-1", "layer"),))),
+        ("diffusion", EditSettings(regions=(RegionLayer("a barn", "layer"),))),
+        ("diffusion", EditSettings(references=(ReferenceLayer("reference-1", "layer"),))),
+        ("diffusion", EditSettings(strength=0.5)),
+        ("diffusion", EditSettings(model="d")),
+    ):
+        assert editor.model_kind(settings) == kind
+
+
 def test_an_upscale_takes_the_whole_picture_whatever_is_selected() -> None:
     document = MemoryDocument(Size(30, 20), selected=(Bounds(2, 3, 2, 2), b"\xff" * 4))
     edit = prepare(document, EditSettings(mode="upscale", factor=4))
