@@ -131,12 +131,14 @@ def test_a_reference_is_all_of_its_layer_wherever_the_selection_is() -> None:
         prepare(document, EditSettings(references=(ReferenceLayer("r1", "gone"),)))
 
 
-def test_a_layer_says_as_much_as_words(editor: Editor, client: QuietClient) -> None:
-    """As the server chooses: a fill model can neither follow a layer nor take one up."""
+def test_a_layer_or_a_lora_says_as_much_as_words(editor: Editor, client: QuietClient) -> None:
+    """As the server chooses: a fill model can neither follow a layer nor take one up, and has no use for a LoRA."""
     models = (ModelInfo("d", "", "diffusion", "", False, 512, 1), ModelInfo("f", "", "fill", "", False, 512, 1))
     client._welcome = Welcome(1, "", "", Limits(), models, (), ())
     assert editor.model_kind(EditSettings()) == "fill"
+    assert editor.model_kind(EditSettings(loras=(LoraUse("ink", 0.0),))) == "fill"
     for told in (
+        EditSettings(loras=(LoraUse("ink", 0.8),)),
         EditSettings(prompt="a cat"),
         EditSettings(controls=(ControlLayer("c"),)),
         EditSettings(references=(ReferenceLayer("r"),)),
@@ -160,24 +162,6 @@ def test_what_is_added_starts_from_grey_and_what_is_removed_from_no_words() -> N
     assert (request.controls, removed.controls, request.mask) == ((), (), filled.request.mask)
     with pytest.raises(BadRequest, match="needs a selection"):
         prepare(MemoryDocument(Size(30, 20)), EditSettings(intent="remove"))
-
-
-def test_the_kind_of_model_that_the_backend_would_choose(editor: Editor, client: QuietClient) -> None:
-    fill = ModelInfo("f", "MI-GAN", "fill", "migan", True, 512, 1)
-    client._welcome = Welcome(1, "", "", Limits(), (fill, replace(fill, id="d", kind="diffusion")), (), ())
-    ink = LoraUse("lora-1", 0.8)
-    for kind, settings in (
-        ("fill", EditSettings()),
-        ("fill", EditSettings(loras=(replace(ink, weight=0.0),))),
-        ("diffusion", EditSettings(prompt="a cat")),
-        ("diffusion", EditSettings(loras=(ink,))),
-        ("diffusion", EditSettings(controls=(ControlLayer("control-1", "layer"),))),
-        ("diffusion", EditSettings(regions=(RegionLayer("a barn", "layer"),))),
-        ("diffusion", EditSettings(references=(ReferenceLayer("reference-1", "layer"),))),
-        ("diffusion", EditSettings(strength=0.5)),
-        ("diffusion", EditSettings(model="d")),
-    ):
-        assert editor.model_kind(settings) == kind
 
 
 def test_an_upscale_takes_the_whole_picture_whatever_is_selected() -> None:
