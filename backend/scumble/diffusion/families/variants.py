@@ -20,7 +20,7 @@ _SAMPLERS = {
 }
 """The samplers that few-step models are published with; others run as Euler."""
 _FEW_STEPS = 4
-_HASTENS = 0.5
+_HASTENS = 0.5  # of a LoRA's strength: below, it is in use for something else
 _MADE_FOR = r"(?=[ _-]*(?:sd|xl|\d+[ _-]?steps?))"
 _FAST = re.compile(
     r"(?<![a-z])(?:(?P<lcm>lcm|dmd2?)(?![a-z])|turbo(?:vision)?(?:xl)?(?![a-z])"
