@@ -116,6 +116,30 @@ def test_into_a_selection(models: Any, family: str, inpaint: bool, strength: flo
     assert_same_picture(run(engine, mask=block(), strength=strength, negative="a red car")[0], theirs)
 
 
+@pytest.mark.parametrize(
+    ("family", "strength", "holes"),
+    [
+        ("sd1", 0.5, {1.0}),
+        ("sd1", 0.6, {0.0, 1.0}),
+        pytest.param("sd2", 0.5, {1.0}, marks=pytest.mark.slow),
+        pytest.param("sd2", 0.6, {0.0, 1.0}, marks=pytest.mark.slow),
+        ("sdxl", 0.8, {1.0}),
+        ("sdxl", 0.9, {0.0, 1.0}),
+    ],
+)
+def test_inpaint_weights_are_told_what_surrounds_a_hole_above_a_strength_of_their_family_only(
+    models: Any, family: str, strength: float, holes: set[float]
+) -> None:
+    """The fifth channel says where the hole is: up to that strength everywhere."""
+    _, engine = models(family, True)
+    told: set[float] = set()
+    layer = engine.model.parts["unet"].conv_in
+    hook = layer.register_forward_pre_hook(lambda _, seen: told.update(seen[0][:, 4].unique().tolist()))
+    run(engine, mask=block(), strength=strength, steps=5)
+    hook.remove()
+    assert told == holes
+
+
 def test_without_a_negative_prompt_sdxl_sees_zeros(models: Any) -> None:
     folder, engine = models("sdxl", False)
     assert_same_picture(run(engine, negative="")[0], painted(pipeline(StableDiffusionXLPipeline, folder)))
