@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from scumble.diffusion.engine import DiffusionEngine
@@ -42,11 +40,3 @@ def nano_xl(nano_home: Home) -> DiffusionEngine:
 @pytest.fixture(scope="session")
 def eyes() -> Eyes:
     return Eyes()
-
-
-@pytest.fixture(scope="session")
-def photo() -> Path:
-    """A photograph (CC0): a cat's face."""
-    import skimage
-
-    return Path(skimage.__file__).parent / "data" / "chelsea.png"

@@ -13,10 +13,10 @@ from scumble.protocol.geometry import Size
 from scumble.protocol.messages import LoraUse
 
 from . import world
+from .edits import MONOCHROME
 from .measure_edits import around, drawing, follow
 from .measure_references import drawn, like
 from .painting import MODELS, edit, load, paint
-from .test_adapters import MONOCHROME
 
 FOLDER = Path(__file__).parent / "examples"
 GAP, LINE = 8, 18  # px

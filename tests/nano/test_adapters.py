@@ -5,22 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scumble.diffusion.engine import DiffusionEngine
-from scumble.editing.adapters import Adapter
-from scumble.protocol.messages import AdapterInfo, LoraUse
+from scumble.protocol.messages import LoraUse
 
-from .painting import MODELS, paint
+from .edits import MONOCHROME, colourfulness
+from .painting import paint
 
 pytestmark = pytest.mark.slow
 
-MONOCHROME = Adapter(
-    AdapterInfo("mono", "nano-lora-monochrome", "lora", "sd1", 1), MODELS / "nano-lora-monochrome.safetensors"
-)
 PROMPT = "a red star in the sky"
-
-
-def colourfulness(picture: np.ndarray) -> float:
-    """Mean distance of the channels from grey, 0..255."""
-    return float(np.ptp(picture.astype(float), axis=-1).mean())
 
 
 def test_a_style_lora_changes_the_style_as_much_as_it_weighs_and_leaves_no_trace(nano: DiffusionEngine) -> None:

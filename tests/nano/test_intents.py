@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scumble.diffusion.engine import DiffusionEngine
 
+from . import world
+from .edits import square
 from .judge import share
+from .measure_edits import drawing
 from .painting import edit
-from .test_edits import drawing, square
 
 pytestmark = pytest.mark.slow
 SIDE = 72
@@ -19,7 +21,7 @@ def test_what_is_added_wins_against_its_surroundings(nano: DiffusionEngine) -> N
     mask, areas = square(128, SIDE), []
     for background, colour in (("plain blue", "yellow"), ("plain orange", "blue"), ("meadow", "red")):
         for seed in range(4):
-            before, words = drawing(seed, background), f"a {colour} square"
+            before, words = drawing(world.Scene(background, (), seed)), f"a {colour} square"
             pictures = [
                 edit(nano, before, mask, prompt=words, seed=seed, prefill=prefill).picture
                 for prefill in ("blur", "neutral")
