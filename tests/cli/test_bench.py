@@ -12,10 +12,13 @@ from scumble.cli import bench, main
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_semantic_suite_is_that_of_the_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_semantic_suite_is_that_of_the_clone_and_exits_as_it_does(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     calls: list[tuple[list[str], dict[str, Any]]] = []
-    monkeypatch.setattr(subprocess, "call", lambda command, **options: calls.append((command, options)) or 0)
-    assert main(["bench", "semantic", "--json"]) == 0
+    monkeypatch.setattr(subprocess, "call", lambda command, **options: calls.append((command, options)) or code)
+    assert main(["bench", "semantic", "--json"]) == code
     ((command, options),) = calls
     assert command[1:] == ["-m", "tests.nano", "measure", "--json"]
     assert options["cwd"] == ROOT

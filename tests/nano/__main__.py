@@ -1,5 +1,5 @@
 """python -m tests.nano train [PART ...] [--hours H]   the models anew, or those parts of them, into tests/nano/models
-python -m tests.nano measure [MODEL ...]            what they understand, in figures
+python -m tests.nano measure [MODEL ...]            what they understand and edits do, in figures; exits 1 below a goal
 python -m tests.nano examples                       the pictures of the README
 """
 
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 
-def main() -> None:
+def main() -> int:
     # Not above: the processes that draw import this file, too.
     import torch
     from scumble.home import Home
 
     from . import examples, judge
-    from .measure import GOALS, measure
+    from .edits import measure_edits
+    from .measure import goal_of, is_met, measure
     from .measure_edits import measure_edges, measure_holes
     from .measure_references import measure_references
     from .painting import MODELS, load
@@ -40,6 +42,7 @@ def main() -> None:
         "nano-sd-inpaint": measure_holes,
         "nano-controlnet": measure_edges,
         "nano-ip-adapter": measure_references,
+        "edits": measure_edits,
     }
     measuring.add_argument("models", nargs="*", default=list(measured), metavar="MODEL", help=", ".join(measured))
     measuring.add_argument("--json", action="store_true", help="a line of JSON for each model")
@@ -50,22 +53,25 @@ def main() -> None:
             parser.error(f"there is no part {', '.join(unknown)}")
         place = Place(options.models, options.work, torch.device(options.device))
         train(options.parts or list(PARTS), place, options.hours)
-        return
+        return 0
     torch.set_num_threads(1)  # models this small gain nothing from a second thread
     with tempfile.TemporaryDirectory() as home:
         if options.command == "examples":
             examples.make(Home(Path(home)))
-            return
+            return 0
+        all_met = True
         for name in options.models:
-            model = "nano-sd" if name in ("nano-controlnet", "nano-ip-adapter") else name
+            model = "nano-sd" if name in ("nano-controlnet", "nano-ip-adapter", "edits") else name
             figures = measured[name](load(MODELS / model, Home(Path(home))), judge.Eyes())
+            all_met &= all(is_met(*figure) for figure in figures.items())
             if options.json:
                 print(json.dumps({"model": name, **figures}), flush=True)
                 continue
             for figure, value in figures.items():
-                goal = f"goal {GOALS[figure]:.0%}" if figure in GOALS else ""
-                print(f"{name:16} {figure:24} {value:5.0%}   {goal}", flush=True)
+                missed = "" if is_met(figure, value) else "   MISSED"
+                print(f"{name:16} {figure:24} {value:5.0%}   goal {goal_of(figure)}{missed}", flush=True)
+    return 0 if all_met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -51,6 +51,7 @@ def test_refining_much_takes_up_the_prompt(nano: DiffusionEngine, eyes: Eyes) ->
 
 @pytest.mark.parametrize("background", ["meadow", "sunset", "night"])
 def test_an_outpainted_background_goes_on_across_the_edge(nano: DiffusionEngine, background: str) -> None:
+    """In a shade that nothing but the surroundings can say."""
     assert all(goes_on(outpainted(nano, background, seed)) for seed in range(2))
 
 

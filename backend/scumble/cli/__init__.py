@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
         "suite",
         choices=["edit", "memory", "semantic"],
         help="edit: speed, memory and loading, beside diffusers; memory: what pictures take on a GPU, beside diffusers; "
-        "semantic: what prompts do, seen in pictures (in a clone)",
+        "semantic: what prompts and edits do, seen in pictures; exits 1 below a goal (in a clone)",
     )
     bench.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")
     steps = _whole(2, 20)
