@@ -9,14 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.editing.plan import Pixels
 from scumble.home import Home
-from scumble.protocol.geometry import Size
-from scumble.protocol.messages import LoraUse
+from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.messages import LoraUse, Region
 
 from . import world
-from .edits import MONOCHROME
+from .edits import MONOCHROME, painted, planned
 from .measure_edits import around, drawing, follow
 from .measure_references import drawn, like
-from .painting import MODELS, edit, load, paint
+from .painting import MODELS, PIECE, edit, load, paint
 
 FOLDER = Path(__file__).parent / "examples"
 GAP, LINE = 8, 18  # px
@@ -46,6 +46,12 @@ def _prompts(nano: DiffusionEngine, home: Home) -> dict[str, Row]:
         "prompt": rows("a blue star on a meadow", "red heart, brick wall", "a white cross on the left at night"),
         "weights": rows(*(f"a (blue:{weight}) star on a meadow" for weight in (0.5, 1.0, 1.5))),
         "brackets": rows("a [[blue]] star on a meadow", "a blue star on a meadow", "a ((blue)) star on a meadow"),
+        "escapes": rows(r"a ((blue)) star on a meadow", r"a \(\(blue\)\) star on a meadow"),
+        "comments": rows("a red heart # on a meadow", "a red heart on a meadow"),
+        "long": [
+            (f"{first}, 80 times the word and, {last}", paint(nano, f"{first}, {'and ' * 80}, {last}", 2)[0])
+            for first, last in (("blue heart", "brick wall"), ("brick wall", "blue heart"))
+        ],
         "negative": [
             *rows(plain),
             *((f"negative: {negative}", paint(nano, plain, 2, negative=negative)[0]) for negative in (without,)),
@@ -89,8 +95,25 @@ def _edits(nano: DiffusionEngine, inpaint: DiffusionEngine) -> dict[str, Row]:
             (f"{words}, {strength:.0%}", edit(nano, picture, prompt=words, strength=strength).picture)
             for strength in (0.3, 0.6, 0.9)
         ],
+        "regions": _regions(nano),
         "outpaint": [("before", picture), ("64 px to the right", extended)],
     }
+
+
+def _regions(nano: DiffusionEngine) -> Row:
+    left = np.zeros((PIECE.height, PIECE.width), np.uint8)
+    left[:, : PIECE.width // 2] = 255
+    whole, ground = Bounds.of_size(PIECE), "on a plain white background"
+    words = (f"a red square on the left {ground}", f"a blue circle on the right {ground}")
+    regions = tuple(Region(text, whole) for text in words)
+    shown = [
+        (f"left half: {words[0]}", np.dstack([left] * 3)),
+        (f"right half: {words[1]}", np.dstack([255 - left] * 3)),
+    ]
+    return [
+        *shown,
+        (f"{ground}, with both", painted(nano, planned(nano, PIECE, ground, 2, left, 255 - left, regions=regions))),
+    ]
 
 
 def _additions(nano: DiffusionEngine) -> dict[str, Row]:
