@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from . import (
     test_inpaint,
     test_intents,
     test_prompts,
+    test_references,
     test_regions,
     test_samplers,
     test_transparent,
@@ -91,6 +93,13 @@ def in_windows_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DiffusionEngine, "generate", without_a_first_pass)
 
 
+def without_clip_skip(patch: pytest.MonkeyPatch) -> None:
+    encode = DiffusionEngine.encode_prompts
+    patch.setattr(
+        DiffusionEngine, "encode_prompts", lambda self, prompts, skip, adapters: encode(self, prompts, 1, adapters)
+    )
+
+
 def with_another_prediction(patch: pytest.MonkeyPatch) -> None:
     make = samplers.make_scheduler
     patch.setattr(samplers, "make_scheduler", lambda name, config: make(name, {**config, "prediction_type": "epsilon"}))
@@ -107,6 +116,7 @@ told_nothing = instead(
     "inpaint_condition",
     lambda image, mask, condition=picture.inpaint_condition: condition(image, np.full_like(mask, 255)),
 )
+without_references = instead(DiffusionEngine, "use_references", lambda *_: nullcontext([]))
 without_surroundings = together(
     instead(Pictures, "_held", lambda self, work, noise: None),
     instead(compositor, "match_colours", lambda painted, *_: painted),
@@ -227,6 +237,19 @@ CASES = (
         "control",
         instead(DiffusionEngine, "guides", lambda *_: []),
         test_control.test_the_shape_follows_the_edges_and_the_colour_the_prompt,
+    ),
+    case(
+        "references: colour",
+        without_references,
+        test_references.test_the_colour_that_the_prompt_does_not_say_is_that_of_the_reference,
+    ),
+    case(
+        "references: shape",
+        without_references,
+        test_references.test_the_shape_that_the_prompt_does_not_say_is_that_of_the_reference,
+    ),
+    case(
+        "clip skip", without_clip_skip, test_prompts.test_with_clip_skip_the_picture_is_another_one_of_the_same_prompt
     ),
     case(
         "LoRA",

@@ -1,7 +1,7 @@
 """`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios.
 `scumble bench memory`: what pictures take on a GPU (`diffusion/footprint.py`).
-`scumble bench semantic`: what prompts, controls, references and edits do, seen in pictures of small models (`tests/nano`); exits 1
-below a goal."""
+`scumble bench semantic`: what prompts, controls, references and edits do, seen in pictures of small models (`tests/nano`);
+exits 1 below a goal."""
 
 from __future__ import annotations
 
