@@ -110,7 +110,7 @@ def test_a_negative_prompt_takes_away_the_colour_that_it_names(
 
 def test_with_clip_skip_the_picture_is_another_one_of_the_same_prompt(nano: DiffusionEngine, eyes: Eyes) -> None:
     """What the last layer but one says is near to what the last one does, which the model was trained on."""
-    rng, right, other = random.Random(21), 0, 0
+    rng, right = random.Random(21), 0
     for seed in range(12):
         scene = named_scene(rng)
         (thing,) = scene.objects
@@ -118,9 +118,8 @@ def test_with_clip_skip_the_picture_is_another_one_of_the_same_prompt(nano: Diff
         seen = eyes.objects(tensor(picture), at_least=0)[0][0]
         right += (seen.colour, seen.shape) == (thing.colour, thing.shape)
         right += eyes.background(tensor(picture)) == [scene.background]
-        other += not np.array_equal(picture, paint(nano, sentence(scene), seed))
+        assert not np.array_equal(picture, paint(nano, sentence(scene), seed))
     assert right >= 21
-    assert other == 12
 
 
 def test_wildcards_are_drawn_by_the_seed(nano: DiffusionEngine) -> None:

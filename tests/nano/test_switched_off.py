@@ -70,12 +70,19 @@ def without_weights(prompt: Prompt) -> Prompt:
 
 
 def together(*offs: Off) -> Off:
-    return lambda patch: [off(patch) for off in offs] and None
+    def off(patch: pytest.MonkeyPatch) -> None:
+        for each in offs:
+            each(patch)
+
+    return off
 
 
 def steps(executed: Callable[[int], int]) -> Off:
     """As many of all steps, whatever the strength is."""
-    count = lambda steps, strength: executed(steps)  # noqa: E731
+
+    def count(steps: int, strength: float) -> int:
+        return executed(steps)
+
     return together(instead(picture, "executed_steps", count), instead(samplers, "executed_steps", count))
 
 
@@ -283,5 +290,6 @@ def test_fails_without(
     fixtures = {name: request.getfixturevalue(fixture) for name, fixture in names.items() if name not in given}
     with pytest.MonkeyPatch.context() as patch:
         off(patch)
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError) as failure:
             test(**fixtures, **given)
+    assert str(failure.traceback[-1].path) == inspect.getfile(test)  # it is the test that fails, not Scumble
