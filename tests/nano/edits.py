@@ -17,7 +17,7 @@ from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import AdapterInfo, EditRequest, LoraUse, Region
 
 from . import world
-from .judge import Eyes, share
+from .judge import Eyes, Seen, share
 from .measure import named_scene, sentence
 from .measure_edits import drawing
 from .painting import GUIDANCE, MODELS, PIECE, STEPS, Edited, edit, paint, tensor
@@ -25,7 +25,7 @@ from .painting import GUIDANCE, MODELS, PIECE, STEPS, Edited, edit, paint, tenso
 SCALES = ((128, 64), (160, 64), (256, 128), (512, 160), (900, 520))
 """Sides of a photograph and of a selection in it in px."""
 SMALL = (256, 32)
-"""These too, for a model that sees the selection enlarged; of 128 px it does so where little around it is shown."""
+"""The same for a selection that a model of 128 px sees enlarged, where little is shown to it of what lies around."""
 LARGE = Size(2 * PIECE.width, 2 * PIECE.height)
 MONOCHROME = Adapter(
     AdapterInfo("mono", "nano-lora-monochrome", "lora", "sd1", 1), MODELS / "nano-lora-monochrome.safetensors"
@@ -267,7 +267,7 @@ def beside_the_thing(picture: Pixels) -> Pixels:
     return picture[:, picture.shape[1] // 2 + 8 :]
 
 
-def _objects(eyes: Eyes, picture: Pixels) -> list[Any]:
+def _objects(eyes: Eyes, picture: Pixels) -> list[Seen]:
     """Those of a picture of any size, as the judge sees it at its own."""
     small = np.asarray(Image.fromarray(picture).resize(PIECE, Image.Resampling.LANCZOS))
     return eyes.objects(tensor(small[None].copy()))[0]
