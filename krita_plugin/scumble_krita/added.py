@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .lib.scumble.protocol.messages import EditRequest, LoraUse
 
 NOT_FOUND = "Not found"
-"""In place of a layer's id where nobody knows which one it was; the panel shows it as it is."""
+"""What the panel says of something that is chosen and not there; also in place of a layer's id where nobody knows which
+one it was."""
 PREPROCESSORS = {
     "none": "As it is",
     "canny": "Edges",

@@ -49,11 +49,11 @@ class Backstage(QtCore.QObject):
 
     def _open(self) -> None:
         self._thread = None
-        from . import document, preferences, workshop
+        from . import documents, preferences, workshop
 
         home = find_home()
         self.preferences = preferences.Preferences(home)
-        self.workshop = workshop.Workshop(home, self.preferences, document.Documents(), self._woken.emit)
+        self.workshop = workshop.Workshop(home, self.preferences, documents.Documents(), self._woken.emit)
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             try:

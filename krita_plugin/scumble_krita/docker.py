@@ -269,16 +269,7 @@ class ScumbleDocker(DockWidget):
         self._connection.show_link(workshop.link.state, workshop.link.words, workshop.link.detail)
         if (workshop.models, workshop.adapters, workshop.samplers) != self._seen_models:
             self._seen_models = workshop.models, workshop.adapters, workshop.samplers
-            self._settings.set_adapters(workshop.adapters)
-            self._settings.set_models(
-                [(model.id, model.name) for model in workshop.models if model.kind != "upscaler"],
-                [
-                    (model.id, words.upscaler(model.name, model.kind))
-                    for model in workshop.models
-                    if model.kind != "fill"
-                ],
-            )
-            self._settings.set_samplers(workshop.samplers)
+            self._settings.set_models(*self._seen_models)
         if workshop.notice is None:
             self._notice.hide()
         else:

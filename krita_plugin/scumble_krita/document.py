@@ -1,4 +1,4 @@
-"""Krita's documents as Scumble sees them: the only place that touches Krita's document API.
+"""Krita's documents as Scumble sees them: with `documents.py` the only place that touches Krita's document API.
 
 Pixels are as Krita keeps them, B G R A of 8 bits with straight alpha: the client's threads turn them round
 (`Client(order="bgra")`). What is not 8-bit sRGB goes through Krita's own conversion.
@@ -446,42 +446,6 @@ class KritaDocument(Document):
     def _annotate(self, **changes: Any) -> None:
         text = json.dumps({**self._annotation(), **changes}, ensure_ascii=False)
         self._open.setAnnotation(ANNOTATION, "Scumble", QtCore.QByteArray(text.encode("utf-8")))
-
-
-class Documents:
-    """Krita's open documents, the same object for each as long as it is open."""
-
-    def __init__(self) -> None:
-        self._known: list[KritaDocument] = []
-        self._count = 0
-
-    def of(self, handle: Any) -> KritaDocument | None:
-        """None for no document."""
-        if handle is None or not handle.width():
-            return None
-        for document in self._known:
-            if document.is_handle(handle):
-                return document
-        self._known = [document for document in self._known if document.is_open]
-        self._count += 1
-        document = KritaDocument(handle, str(self._count))
-        self._known.append(document)
-        return document
-
-    def active(self) -> KritaDocument | None:
-        return self.of(Krita.instance().activeDocument())
-
-    def create(self, size: Size) -> KritaDocument:
-        """A new empty document on view."""
-        application = Krita.instance()
-        handle = application.createDocument(size.width, size.height, "Scumble", *PLAIN, 300.0)
-        for node in handle.rootNode().childNodes():
-            node.remove()
-        application.activeWindow().addView(handle)
-        document = self.of(handle)
-        if document is None:
-            raise BadRequest("No document could be made.", "Make one with File > New.")
-        return document
 
 
 def _bounds_of(node: Any) -> Bounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+AUTOMATIC = "Automatic"
 MODES = {
     "fill": "Fill",
     "add": "Add",
@@ -13,6 +14,27 @@ MODES = {
     "upscale": "Upscale",
 }
 """Each mode, and what may be meant by a fill ("add"), by what the artist calls it: what the main button says."""
+
+FAMILIES = {
+    "sd1": "Stable Diffusion 1",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "Stable Diffusion XL",
+    "flux2": "FLUX.2 klein",
+    "z_image": "Z-Image",
+    "migan": "MI-GAN",
+}
+"""What the families of models are called; those that are not here by their own name."""
+
+TAKES = {
+    "negative": "This model takes no negative prompt.",
+    "clip_skip": "This model takes no clip skip.",
+    "embeddings": "This model takes no textual inversions.",
+    "loras": "This model takes no LoRAs.",
+    "controls": "This model takes no controls.",
+    "references": "This model takes no references.",
+    "regions": "This model takes no regions.",
+}
+"""Capabilities of models for which the panel has fields, and what is said of a model without."""
 
 STAGES = {
     "queued": "Waiting",
@@ -47,6 +69,29 @@ def progress(stage: str, step: int, steps: int, seconds_left: float | None, posi
     if seconds_left is not None and stage != "compositing":
         words += f", {duration(seconds_left)} left"
     return words
+
+
+def automatic(value: str | float = "") -> str:
+    """A choice that is left open, and what it will be where that is known ("", 0: it is not)."""
+    if not value:
+        return AUTOMATIC
+    return f"{AUTOMATIC} ({sampler(value) if isinstance(value, str) else format(value, 'g')})"
+
+
+def sampler(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def size(count: int) -> str:
+    """Of a file, from its bytes."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def about(family: str, count: int, licence: str) -> str:
+    """What a model is, how many bytes it takes, and under which licence it is ("": not known)."""
+    return ", ".join(filter(None, (FAMILIES.get(family, family), size(count), licence)))
 
 
 def upscaler(name: str, kind: str) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .document import Documents, KritaDocument
+from .document import KritaDocument
+from .documents import Documents
 from .form import Form
 from .lib.scumble.client.client import Client
 from .lib.scumble.client.connection import Address
@@ -35,6 +36,7 @@ from .lib.scumble.protocol.messages import (
     Progress,
     Queue,
 )
+from .models import find, sendable
 from .preferences import Preferences
 from .turns import Turns, in_turn
 
@@ -159,7 +161,7 @@ class Workshop:
             raise BadRequest("No picture is open.", "Open or create one.")
         self.notice = None
         document.from_layer = form.from_layer
-        settings = EditSettings(**form.to_settings())
+        settings = EditSettings(**sendable(form, find(self.models, form.model)).to_settings())
         if edges is not None:
             settings = replace(settings, mode=None, intent="fill", strength=1.0)
         mark = document.mark()
@@ -182,7 +184,7 @@ class Workshop:
     def predict_model(self, form: Form) -> tuple[str, str]:
         """Kind and name of the model that an edit with this form would use."""
         kind = self._editor.model_kind(EditSettings(**form.to_settings()))
-        named = next((model for model in self.models if model.id == form.model), None)
+        named = find(self.models, form.model)
         fitting = named or next((model for model in self.models if model.kind == kind), None)
         return kind, fitting.name if fitting else ""
 
@@ -287,9 +289,6 @@ class Workshop:
     def dismiss(self) -> None:
         self.notice = None
         self._tell()
-
-    def refresh_models(self) -> None:
-        self._client.models(refresh=True)
 
     # ---- what the client says ----------------------------------------------------------------------------------------
 

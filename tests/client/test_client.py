@@ -22,6 +22,7 @@ from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
     Accepted,
     Acknowledge,
+    AdapterInfo,
     Cancel,
     Cancelled,
     Control,
@@ -158,6 +159,20 @@ def test_wake_comes_with_every_event() -> None:
         assert woken.acquire(timeout=5)
         assert woken.acquire(timeout=5)
         assert [type(event) for event in client.events()] == [Connected, Received]
+
+
+def test_models_that_come_and_go_are_known_as_if_they_had_been_welcomed() -> None:
+    ink = AdapterInfo("l1", "Ink", "lora", "sd1", 1 << 20)
+
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        peer.say(ModelList((), (ink,)))
+        peer.wait_for_end()
+
+    with connected(script) as client:
+        wait_for(client, ModelList)
+        assert client.welcome is not None
+        assert (client.welcome.models, client.welcome.adapters, client.welcome.session) == ((), (ink,), "s1")
 
 
 def test_a_failing_wake_does_not_end_the_client() -> None:

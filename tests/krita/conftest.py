@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
 
@@ -43,3 +44,25 @@ def krita() -> Iterator[fakes.Krita]:
     fakes.Krita.running = application
     yield application
     fakes.Krita.running = None
+
+
+@pytest.fixture
+def flow() -> Any:
+    """Takes only a negative prompt and regions, and has one sampler."""
+    from scumble_krita.lib.scumble.protocol.messages import ModelInfo
+
+    return ModelInfo(
+        "f", "Klein", "diffusion", "flux2", False, 1024, 8 * 10**9, 4, 1.0, "euler", "Apache-2.0",
+        samplers=("euler",), capabilities=("negative", "regions"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def able() -> Any:
+    """Takes everything."""
+    from scumble_krita.lib.scumble.protocol.messages import Capability, ModelInfo
+
+    return ModelInfo(
+        "s", "Plain", "diffusion", "sd1", False, 512, 1, 20, 7.0, "dpmpp_2m_karras",
+        samplers=("dpmpp_2m_karras", "euler", "euler_a"), capabilities=get_args(Capability),
+    )  # fmt: skip

@@ -22,7 +22,7 @@ def handle(krita: fakes.Krita) -> fakes.Document:
 
 @pytest.fixture
 def document(handle: fakes.Document) -> Any:
-    from scumble_krita.document import Documents
+    from scumble_krita.documents import Documents
 
     return Documents().of(handle)
 
@@ -42,7 +42,7 @@ def names(handle: fakes.Document) -> list[str]:
 
 
 def test_one_object_for_a_document_as_long_as_it_is_open(krita: fakes.Krita, handle: fakes.Document) -> None:
-    from scumble_krita.document import Documents
+    from scumble_krita.documents import Documents
 
     documents = Documents()
     first = documents.of(handle)

@@ -39,7 +39,7 @@ class Desk:
 
     def __init__(self, home: Path, krita: fakes.Krita, monkeypatch: pytest.MonkeyPatch) -> None:
         from scumble_krita import workshop
-        from scumble_krita.document import Documents
+        from scumble_krita.documents import Documents
         from scumble_krita.lib.scumble.home import Home
         from scumble_krita.preferences import Preferences
 
@@ -78,6 +78,11 @@ class Desk:
         layers = tuple(Layer(bounds, 7 + index) for index in range(count))
         buffers = tuple(Buffer("layer", 5, 3, "rgba8", "raw", bytes([index, 0, 0, 255]) * 15) for index in range(count))
         self.hear(Finished(Result(job, request, layers, request.image, {}, 0.0), buffers))
+
+    @property
+    def submitted(self) -> list[Any]:
+        """The requests, oldest first."""
+        return [asked[1] for asked in self.client.asked if asked[0] == "submit"]
 
     @property
     def names(self) -> list[str]:
@@ -160,7 +165,7 @@ def test_a_layer_that_is_followed_goes_with_the_edit(desk: Desk) -> None:
 
     rows = (ControlRow("c"), ControlRow("d", desk.document.layers()[0][0], "invert"))
     desk.start(prompt="a cat", loras=(LoraRow("l", 0.5),), controls=rows)
-    (request,) = (asked[1] for asked in desk.client.asked if asked[0] == "submit")
+    (request,) = desk.submitted
     assert request.loras == (LoraUse("l", 0.5),)
     assert request.controls == (Control("c", request.image, "canny"), Control("d", request.image, "invert"))
 
@@ -174,6 +179,31 @@ def test_an_extension_is_none_of_the_intents(desk: Desk) -> None:
         desk.workshop.start(desk.document, Form(prompt="sky", mode=mode), Edges(left=8))
         request = desk.client.asked[-2][1]
         assert (request.mode, request.prompt, request.prefill) == ("outpaint", "sky", "auto")
+
+
+def test_what_is_sent_depends_on_the_model_that_is_chosen(desk: Desk, flow: Any, able: Any) -> None:
+    from scumble_krita.added import LoraRow
+    from scumble_krita.lib.scumble.protocol.messages import LoraUse, ModelList
+
+    desk.tell(ModelList((able, flow)))
+    for model in ("f", "s", ""):
+        desk.start(prompt="cat", model=model, sampler="euler_a", clip_skip=2, loras=(LoraRow("l"),))
+    assert [(request.sampler, request.clip_skip, request.loras) for request in desk.submitted] == [
+        (None, 1, ()),
+        *[("euler_a", 2, (LoraUse("l"),))] * 2,
+    ]
+
+
+def test_an_upscale_is_sent_what_its_own_model_takes(desk: Desk, flow: Any, able: Any) -> None:
+    from scumble_krita.added import LoraRow
+    from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.protocol.messages import ModelList
+
+    desk.tell(ModelList((able, flow)))
+    form = Form(prompt="cat", model="s", upscale_model="f", sampler="euler_a", loras=(LoraRow("l"),))
+    desk.workshop.start(desk.document, form.upscaling)
+    (request,) = desk.submitted
+    assert (request.mode, request.model, request.sampler, request.loras) == ("upscale", "f", None, ())
 
 
 def test_progress_queue_and_cancel(desk: Desk) -> None:
@@ -242,7 +272,7 @@ def test_failures_have_one_button_that_helps(desk: Desk, code: str, button: str)
     assert desk.workshop.jobs == {}
     if button == "Try again":
         desk.workshop.notice.act()
-        submitted = [asked[1] for asked in desk.client.asked if asked[0] == "submit"]
+        submitted = desk.submitted
         assert len(submitted) == 2
         assert submitted[0] == submitted[1]
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import uvicorn
 from scumble.diffusion.families.base import Identity
+from scumble.diffusion.samplers import SAMPLERS
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Cancelled
 from scumble.home import Home
@@ -26,6 +27,7 @@ from scumble.protocol.frames import decode, encode, pack
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
     AdapterInfo,
+    Capability,
     EditRequest,
     Hello,
     Layer,
@@ -46,7 +48,20 @@ from websockets.sync.client import ClientConnection, connect
 TOKEN = "ab" * 32
 FILL = ModelFile(ModelInfo("fill-1", "MI-GAN", "fill", "migan", True, 512, 28_000_000), Path("/nowhere/fill"), None)
 PLAIN = ModelFile(
-    ModelInfo("sd-1", "Plain", "diffusion", "sd1", False, 512, 1 << 31, 20, 7.0, "dpmpp_2m_karras"),
+    ModelInfo(
+        "sd-1",
+        "Plain",
+        "diffusion",
+        "sd1",
+        False,
+        512,
+        1 << 31,
+        20,
+        7.0,
+        "dpmpp_2m_karras",
+        samplers=SAMPLERS,
+        capabilities=get_args(Capability),
+    ),
     Path("/nowhere/plain"),
     Identity("sd1", "diffusers", False, "epsilon", 512),
 )

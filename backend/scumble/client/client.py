@@ -35,6 +35,7 @@ from ..protocol.messages import (
     Hello,
     History,
     Limits,
+    ModelList,
     Models,
     OnDisconnect,
     Progress,
@@ -101,7 +102,8 @@ class Client:
 
     @property
     def welcome(self) -> Optional[Welcome]:
-        """What the backend said when the present connection began; None without a connection."""
+        """What the backend said when the present connection began, with the models and adapters that it has told of since;
+        None without a connection."""
         return self._welcome
 
     def connect(self) -> None:
@@ -307,6 +309,8 @@ class Client:
                     refusal = error_from_code(message.code, message.message, message.hint)
                     break  # another program took over our session: connecting again would take it back, and so on
                 with self._lock:
+                    if isinstance(message, ModelList) and self._welcome is not None:
+                        self._welcome = replace(self._welcome, models=message.models, adapters=message.adapters)
                     told, answer = self._ledger.hear(message)
                     if answer is not None and self._outbox is not None:
                         self._outbox.put(answer)

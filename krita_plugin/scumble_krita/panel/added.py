@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import models
 from ..qt import QtWidgets, Signal
 from . import widgets
 from .rows import ControlLine, LoraLine, ReferenceLine, RegionLine, Rows
@@ -52,22 +53,23 @@ class AddedPanel(QtWidgets.QWidget):
         for name, rows in self._lists.items():
             rows.values = values[name]
 
-    def set_adapters(self, adapters: Sequence[Any]) -> None:
-        """The backend's AdapterInfos."""
+    def set_adapters(self, adapters: Sequence[Any], model: Any) -> None:
+        """Those of the backend's AdapterInfos that fit the model (a ModelInfo; None: any), and only what it takes."""
+        why_not = models.refusals(model)
+        for name, rows in self._lists.items():
+            rows.allow(why_not.get(name, ""))
         for name, kind in ADAPTERS.items():
-            named = [
-                (each.id, f"{each.name} ({each.family})" if each.family else each.name)
-                for each in adapters
-                if each.kind == kind
-            ]
-            self._lists[name].offer(adapters=named)
+            mine = [each for each in adapters if each.kind == kind]
+            fitting = [each for each in mine if models.fits(each, model)]
+            self._lists[name].offer(adapters=_named(fitting), others=_named(mine))
         families: dict[str, list[str]] = {}
         for each in adapters:
-            if each.kind == "embedding":
+            if each.kind == "embedding" and models.fits(each, model):
                 families.setdefault(each.name, []).extend([each.family] if each.family else [])
         listed = [(name, f"{name} ({', '.join(of)})" if of else name) for name, of in families.items()]
         widgets.fill(self._embeddings, [("", EMBEDDING), *listed])
-        self._embeddings.setVisible(bool(listed))
+        widgets.allow(self._embeddings, why_not.get("embeddings", ""))
+        self._embeddings.setVisible(any(each.kind == "embedding" for each in adapters))
 
     def _pick(self, index: int) -> None:
         if index > 0:
@@ -78,3 +80,7 @@ class AddedPanel(QtWidgets.QWidget):
         """Ids and names of the document's layers, the topmost first."""
         for rows in self._lists.values():
             rows.offer(layers=layers)
+
+
+def _named(adapters: Sequence[Any]) -> list[tuple[str, str]]:
+    return [(each.id, f"{each.name} ({each.family})" if each.family else each.name) for each in adapters]

@@ -13,7 +13,7 @@ from .prompt import PromptEdit
 CHOOSE = "Choose\u2026"
 VISIBLE = "Visible picture"
 Offers = dict[str, Sequence[tuple[str, str]]]
-"""What lines let choose from, "adapters" and "layers": ids and names."""
+"""What lines let choose from, "adapters" and "layers", and "others" that may have been chosen: ids and names."""
 
 
 class Rows(QtWidgets.QWidget):
@@ -26,7 +26,8 @@ class Rows(QtWidgets.QWidget):
         super().__init__()
         self._name, self._make = name, line
         self._lines: list[Any] = []
-        self._offers: Offers = {}
+        self._offers: Offers = {"adapters": (), "others": (), "layers": ()}
+        self._why_not = ""
         self._filling = False
         self._button = widgets.button(f"{name}_add", add)
         self._button.clicked.connect(lambda *_: self._add())
@@ -57,19 +58,25 @@ class Rows(QtWidgets.QWidget):
             line.offer(self._offers)
         self._filling = False
 
+    def allow(self, why_not: str) -> None:
+        """Insensitive as long as there is a reason."""
+        self._why_not = why_not
+        widgets.allow(self, why_not)
+
     def _add(self) -> None:
         self._put(self._make.empty)
         self._tell()
 
     def _put(self, row: Any) -> None:
         line = self._make(self._name)
-        line.offer(self._offers)
         line.row = row
+        line.offer(self._offers)
         line.remove.clicked.connect(lambda *_: self._remove(line))
         for signal in line.signals:
             signal.connect(lambda *_: self._tell())
         self._lines.append(line)
         self._column.insertWidget(len(self._lines) - 1, line)
+        widgets.allow(self, self._why_not)
         if hasattr(line, "prompt"):
             self.prompted.emit(line.prompt)
 
@@ -100,7 +107,7 @@ class LoraLine(QtWidgets.QWidget):
         widgets.vertical(self, widgets.row(self._adapter, self._weight, self.remove))
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._adapter, [("", CHOOSE), *items.get("adapters", ())])
+        widgets.fill(self._adapter, [("", CHOOSE), *items["adapters"]], items["others"])
 
     @property
     def row(self) -> LoraRow:
@@ -131,8 +138,8 @@ class ControlLine(QtWidgets.QWidget):
         )
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._adapter, [("", CHOOSE), *items.get("adapters", ())])
-        widgets.fill(self._layer, [("", VISIBLE), *items.get("layers", ())])
+        widgets.fill(self._adapter, [("", CHOOSE), *items["adapters"]], items["others"])
+        widgets.fill(self._layer, [("", VISIBLE), *items["layers"]])
 
     @property
     def row(self) -> ControlRow:
@@ -163,8 +170,8 @@ class ReferenceLine(QtWidgets.QWidget):
         widgets.vertical(self, widgets.row(self._adapter, self.remove), self._layer, self._share)
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._adapter, [("", CHOOSE), *items.get("adapters", ())])
-        widgets.fill(self._layer, [("", VISIBLE), *items.get("layers", ())])
+        widgets.fill(self._adapter, [("", CHOOSE), *items["adapters"]], items["others"])
+        widgets.fill(self._layer, [("", VISIBLE), *items["layers"]])
 
     @property
     def row(self) -> ReferenceRow:
@@ -189,7 +196,7 @@ class RegionLine(QtWidgets.QWidget):
         widgets.vertical(self, widgets.row(self._layer, self.remove), self.prompt)
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._layer, [("", CHOOSE), *items.get("layers", ())])
+        widgets.fill(self._layer, [("", CHOOSE), *items["layers"]])
 
     @property
     def row(self) -> RegionRow:

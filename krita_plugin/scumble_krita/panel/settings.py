@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .. import models, words
 from ..form import Form
 from ..qt import QtCore, QtWidgets, Signal, is_deleted
-from ..words import MODES
+from ..words import AUTOMATIC, MODES
 from . import widgets
 from .added import AddedPanel
 from .prompt import PromptEdit
 from .upscale import UpscalePanel
 
-AUTOMATIC = "Automatic"
+PAINTS = "The model that paints."
 
 
 class SettingsPanel(QtWidgets.QWidget):
@@ -26,6 +28,10 @@ class SettingsPanel(QtWidgets.QWidget):
     def __init__(self, below: QtWidgets.QWidget) -> None:
         super().__init__()
         self._filling = False
+        self._models: Sequence[Any] = ()
+        self._adapters: Sequence[Any] = ()
+        self._samplers: Sequence[str] = ()
+        self._wanted_sampler = ""
         self._prompt = PromptEdit("scumble_prompt", "What shall be there? (empty: what fits)", 4)
         self._negative = PromptEdit("scumble_negative", "What shall not be there?", 2)
         self._written = self._prompt
@@ -39,7 +45,7 @@ class SettingsPanel(QtWidgets.QWidget):
         for mode, text in MODES.items():
             if mode != "upscale":  # has its own panel
                 self._mode.addItem(text, mode)
-        self._model = widgets.combo("scumble_model", "The model that paints.")
+        self._model = widgets.combo("scumble_model", PAINTS)
         self._strength = widgets.unwheeled(QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal))
         self._strength.setObjectName("scumble_strength_slider")
         self._strength.setRange(1, 100)
@@ -74,8 +80,7 @@ class SettingsPanel(QtWidgets.QWidget):
         added = widgets.Fold("scumble_added", "LoRAs, controls, regions", self._added)
         widgets.vertical(self, self._prompt, self._negative, below, fields, self._transparent, added, advanced)
         self._connect()
-        self.set_models((), ())
-        self.set_samplers(())
+        self.set_models((), (), ())
         self.form = Form()
 
     def _make_advanced(self, page: QtWidgets.QWidget) -> QtWidgets.QFormLayout:
@@ -127,6 +132,8 @@ class SettingsPanel(QtWidgets.QWidget):
         self._strength.valueChanged.connect(self._percent.setValue)
         self._percent.valueChanged.connect(self._strength.setValue)
         self._lock.toggled.connect(self._seed.setEnabled)
+        self._model.currentIndexChanged.connect(lambda *_: self._filling or self._follow_model())
+        self._sampler.currentIndexChanged.connect(lambda *_: self._filling or self._want_sampler())
         for signal in (
             *(edit.textChanged for edit in (self._prompt, self._negative, self._seed)),
             *(box.currentIndexChanged for box in (self._mode, self._model, self._sampler, self._source)),
@@ -139,7 +146,7 @@ class SettingsPanel(QtWidgets.QWidget):
             self._added.changed,
             self.upscale.changed,
         ):  # fmt: skip
-            signal.connect(lambda *_: self._filling or self.changed.emit())
+            signal.connect(lambda *_: self._filling or self._edited())
         self._follow(self._prompt)
         self._follow(self._negative)
         self._added.prompted.connect(self._follow)
@@ -164,7 +171,7 @@ class SettingsPanel(QtWidgets.QWidget):
             from_layer=bool(self._source.currentData()),
             transparent=self._transparent.isChecked(),
             model=self._model.currentData() or "",
-            sampler=self._sampler.currentData() or "",
+            sampler=self._wanted_sampler,
             steps=self._steps.value(),
             guidance=self._guidance.value(),
             grow=self._grow.value(),
@@ -180,8 +187,7 @@ class SettingsPanel(QtWidgets.QWidget):
 
     @form.setter
     def form(self, form: Form) -> None:
-        self._filling = True
-        try:
+        with self._unheard():
             self._prompt.text, self._negative.text = form.prompt, form.negative
             self._percent.setValue(form.strength)
             self._count.setValue(form.count)
@@ -198,31 +204,59 @@ class SettingsPanel(QtWidgets.QWidget):
             self._transparent.setChecked(form.transparent)
             self._added.values = vars(form)
             self.upscale.values = form.factor, form.upscale_model, form.upscale_strength
-            for box, value in (
-                (self._mode, form.mode), (self._model, form.model), (self._sampler, form.sampler),
-                (self._source, form.from_layer),
-            ):  # fmt: skip
+            for box, value in ((self._mode, form.mode), (self._source, form.from_layer)):
                 widgets.choose(box, value)
-        finally:
-            self._filling = False
+            # Whether it is there is not known before there is a connection.
+            widgets.choose(self._model, form.model, () if self._models else [(form.model, "\u2026")])
+        self._wanted_sampler = form.sampler
+        self._follow_model()
 
-    def set_models(self, painters: Sequence[tuple[str, str]], upscalers: Sequence[tuple[str, str]]) -> None:
-        """Ids and names of those that edit, and of those that upscale."""
-        self._fill(self._model, painters)
-        self._filling = True
-        self.upscale.set_models([("", AUTOMATIC), *upscalers])
-        self._filling = False
+    def set_models(self, known: Sequence[Any], adapters: Sequence[Any], samplers: Sequence[str]) -> None:
+        """The backend's ModelInfos and AdapterInfos, and the names of its samplers."""
+        self._models, self._adapters, self._samplers = known, adapters, samplers
+        painters = [(model.id, model.name) for model in known if model.kind != "upscaler"]
+        upscalers = [(model.id, words.upscaler(model.name, model.kind)) for model in known if model.kind != "fill"]
+        tips = {model.id: words.about(model.family, model.bytes, model.licence) for model in known}
+        with self._unheard():
+            widgets.fill(self._model, [("", AUTOMATIC), *painters])
+            widgets.explain(self._model, tips)
+            self.upscale.set_models([("", AUTOMATIC), *upscalers], tips)
+        self._follow_model()
 
-    def set_adapters(self, adapters: Sequence[Any]) -> None:
-        """The backend's AdapterInfos."""
-        self._added.set_adapters(adapters)
+    def _follow_model(self) -> None:
+        """Shows what the chosen model is, and what it leaves to choose."""
+        model = models.find(self._models, self._model.currentData() or "")
+        self._model.setToolTip(words.about(model.family, model.bytes, model.licence) if model else PAINTS)
+        offered = [(name, words.sampler(name)) for name in models.samplers_of(model, self._samplers)]
+        with self._unheard():
+            self._sampler.setCurrentIndex(0)  # so that no other one is held on to
+            widgets.fill(self._sampler, [("", AUTOMATIC), *offered])
+            self._sampler.setCurrentIndex(max(self._sampler.findData(self._wanted_sampler), 0))
+        why_not = models.refusals(model)
+        widgets.allow(self._negative, why_not.get("negative", ""))
+        widgets.allow(self._clip_skip, why_not.get("clip_skip", ""))
+        self._added.set_adapters(self._adapters, model)
+        self._show_automatic()
+
+    def _show_automatic(self) -> None:
+        """Says what will be chosen where the artist does not."""
+        form = self.form
+        steps, guidance, sampler = models.settings_of(models.find(self._models, form.model), form)
+        self._steps.setSpecialValueText(words.automatic(steps))
+        self._guidance.setSpecialValueText(words.automatic(guidance))
+        self._sampler.setItemText(0, words.automatic(sampler))
+
+    def _edited(self) -> None:
+        self._show_automatic()
+        self.changed.emit()
+
+    def _want_sampler(self) -> None:
+        """It is remembered when a model is chosen that cannot be painted with it."""
+        self._wanted_sampler = self._sampler.currentData() or ""
 
     def set_layers(self, layers: Sequence[tuple[str, str]]) -> None:
         """Ids and names of the document's layers."""
         self._added.set_layers(layers)
-
-    def set_samplers(self, samplers: Sequence[str]) -> None:
-        self._fill(self._sampler, [(name, name.replace("_", " ")) for name in samplers])
 
     def set_automatic_mode(self, words: str) -> None:
         self._mode.setItemText(0, f"{AUTOMATIC}: {words}" if words else AUTOMATIC)
@@ -230,9 +264,8 @@ class SettingsPanel(QtWidgets.QWidget):
     def set_seed(self, seed: int) -> None:
         """Shows the seed of the latest result, ready to be locked."""
         if not self._lock.isChecked():
-            self._filling = True
-            self._seed.setText(str(seed))
-            self._filling = False
+            with self._unheard():
+                self._seed.setText(str(seed))
 
     def _put_in(self, word: str) -> None:
         """Into the prompt that the artist has written in last."""
@@ -248,7 +281,11 @@ class SettingsPanel(QtWidgets.QWidget):
     def focus_prompt(self) -> None:
         self._prompt.setFocus()
 
-    def _fill(self, box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]]) -> None:
-        self._filling = True
-        widgets.fill(box, [("", AUTOMATIC), *items])
-        self._filling = False
+    @contextlib.contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """What changes meanwhile was not changed by the artist."""
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..qt import QtWidgets, Signal
 from . import widgets
@@ -60,9 +60,10 @@ class UpscalePanel(QtWidgets.QWidget):
         widgets.choose(self._model, model)
         self._strength.setValue(strength)
 
-    def set_models(self, models: Sequence[tuple[str, str]]) -> None:
-        """Ids and names."""
+    def set_models(self, models: Sequence[tuple[str, str]], tips: Mapping[str, str]) -> None:
+        """Ids and names, and what is said of each."""
         widgets.fill(self._model, models)
+        widgets.explain(self._model, tips)
 
     def set_canvas(self, width: int, height: int) -> None:
         """Of the present picture; 0 without one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ..added import NOT_FOUND
 from ..qt import QtCore, QtGui, QtWidgets
 
 SPACING = 4
 THUMBNAIL = 72
+_USUAL_TIP = "scumble_tip"
 
 
 class Fold(QtWidgets.QWidget):
@@ -80,24 +82,39 @@ def combo(name: str, tip: str) -> QtWidgets.QComboBox:
     return unwheeled(box)
 
 
-def fill(box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]]) -> None:
-    """Offers these (value, text); what was chosen stays so."""
+def fill(box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]] = ()) -> None:
+    """Offers these (value, text); what was chosen stays so, also where it is only one of the others."""
     if [(box.itemData(index), box.itemText(index)) for index in range(box.count())] == list(items):
         return
     chosen = box.currentData() or ""
     box.clear()
     for value, text in items:
         box.addItem(text, value)
-    choose(box, chosen)
+    choose(box, chosen, others)
 
 
-def choose(box: QtWidgets.QComboBox, value: object) -> None:
-    """A value that is not on offer (yet) stays chosen under its own name."""
+def choose(box: QtWidgets.QComboBox, value: object, others: Sequence[tuple[str, str]] = ()) -> None:
+    """A value that is not on offer (yet) stays chosen, under its name where it is one of the others (value, text)."""
     index = box.findData(value)
     if index < 0 and isinstance(value, str):
-        box.addItem("Not found" if len(value) > 20 else value, value)
+        box.addItem(dict(others).get(value, NOT_FOUND), value)
         index = box.count() - 1
     box.setCurrentIndex(max(index, 0))
+
+
+def explain(box: QtWidgets.QComboBox, tips: Mapping[str, str]) -> None:
+    """Gives its entries tooltips, by their values."""
+    for index in range(box.count()):
+        box.setItemData(index, tips.get(box.itemData(index), ""), QtCore.Qt.ItemDataRole.ToolTipRole)
+
+
+def allow(widget: QtWidgets.QWidget, why_not: str = "") -> None:
+    """Insensitive as long as there is a reason against it, which then is the tooltip of all that is in it."""
+    widget.setEnabled(not why_not)
+    for part in (widget, *widget.findChildren(QtWidgets.QWidget)):
+        if part.property(_USUAL_TIP) is None:
+            part.setProperty(_USUAL_TIP, part.toolTip())
+        part.setToolTip(why_not or part.property(_USUAL_TIP))
 
 
 def spin(
