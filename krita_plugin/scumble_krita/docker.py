@@ -134,8 +134,8 @@ class ScumbleDocker(DockWidget):
         backstage.when_ready(lambda: self._start(wanted, edges, time.monotonic() + PATIENCE))
 
     def upscale(self) -> None:
-        """Upscales the whole picture."""
-        self.generate(form=self._settings.form.upscaling)
+        """Upscales the whole picture, with nothing of what the panel has greyed out."""
+        self.generate(form=self._settings.sensitive.upscaling)
 
     def _start(self, form: Form, edges: Any, until: float) -> None:
         from .lib.scumble.client.document import Edges

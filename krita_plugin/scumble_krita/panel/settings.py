@@ -211,6 +211,12 @@ class SettingsPanel(QtWidgets.QWidget):
         self._wanted_sampler = form.sampler
         self._follow_model()
 
+    @property
+    def sensitive(self) -> Form:
+        """The form without what the chosen model takes nothing of."""
+        form = self.form
+        return models.sendable(form, models.find(self._models, form.model))
+
     def set_models(self, known: Sequence[Any], adapters: Sequence[Any], samplers: Sequence[str]) -> None:
         """The backend's ModelInfos and AdapterInfos, and the names of its samplers."""
         self._models, self._adapters, self._samplers = known, adapters, samplers

@@ -161,6 +161,17 @@ def test_a_sampler_is_remembered_for_models_that_have_it(docker: Docker) -> None
     assert krita.get("part('scumble_sampler').currentText()") == "euler"  # chosen last
 
 
+def test_an_upscale_takes_nothing_that_is_grey(docker: Docker) -> None:
+    docker.krita.run("pick('scumble_model', 'tiny'); pick('scumble_sampler', 'euler a')")
+    add_lora(docker, "Ink (sd1)")
+    docker.krita.run("pick('scumble_model', 'klein'); part('scumble_steps').setValue(1)")
+    docker.upscale(2)  # by whichever model
+    docker.wait_layers(2)
+    request = docker.request_of_last_layer()
+    assert (request["mode"], request["prompt"], request["loras"]) == ("upscale", "a boat", [])
+    assert request["sampler"] != "euler_a"
+
+
 def test_a_model_is_described_where_it_is_chosen(docker: Docker) -> None:
     krita = docker.krita
     tip = "part('scumble_model').toolTip()"
