@@ -3,17 +3,19 @@ control network follows, pictures that it takes up, and regions that have a prom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gi.repository import Gtk
 from scumble.client.editor import ControlLayer, ReferenceLayer, RegionLayer
-from scumble.protocol.messages import AdapterInfo, AdapterKind, LoraUse
+from scumble.protocol.messages import AdapterInfo, AdapterKind, Capability, LoraUse, ModelInfo
 
+from ..models import fits, why_not
 from .lines import ControlLine, LoraLine, ReferenceLine, RegionLine
 from .rows import Rows
-from .widgets import GAP, column_of, combo_box, fill
+from .widgets import GAP, allow, column_of, combo_box, fill
 
 EMBEDDING = "Textual inversion\u2026"
+EMBEDDING_TIP = "A word that a model has learnt: it goes where the cursor is in the prompt"
 
 
 class AddedFold:
@@ -24,12 +26,16 @@ class AddedFold:
         self.box = Gtk.Expander(label="LoRAs, controls, regions")
         self.box.set_name("added")
         self._loras = Rows("lora", "Add a LoRA", LoraLine, changed)
-        tip = "A word that a model has learnt: it goes where the cursor is in the prompt"
-        self._embeddings = combo_box("embedding", tip, lambda: self._pick(picked))
+        self._embeddings = combo_box("embedding", EMBEDDING_TIP, lambda: self._pick(picked))
         self._embeddings.set_no_show_all(True)
         self._controls = Rows("control", "Add a control", ControlLine, changed)
         self._references = Rows("reference", "Add a reference", ReferenceLine, changed)
         self._regions = Rows("region", "Add a region", RegionLine, changed)
+        self._of_adapters: tuple[tuple[Rows, Capability, AdapterKind], ...] = (
+            (self._loras, "loras", "lora"),
+            (self._controls, "controls", "control"),
+            (self._references, "references", "reference"),
+        )
         self._of_layers = (self._controls, self._references, self._regions)
         column = column_of(self._loras.box, self._embeddings, *(rows.box for rows in self._of_layers))
         column.set_margin_start(12)
@@ -61,17 +67,21 @@ class AddedFold:
             self._loras.show(loras)
             self.box.set_expanded(bool(loras) or self.follows_layers)
 
-    def offer_adapters(self, adapters: Sequence[AdapterInfo]) -> None:
-        self._loras.offer(adapters=_named(adapters, "lora"))
-        self._controls.offer(adapters=_named(adapters, "control"))
-        self._references.offer(adapters=_named(adapters, "reference"))
+    def offer_adapters(self, adapters: Sequence[AdapterInfo], model: ModelInfo | None) -> None:
+        """Those that fit the model; and nothing of what it takes nothing of. None: any."""
+        for rows, capability, kind in self._of_adapters:
+            rows.allow(why_not(model, capability))
+            others = [adapter for adapter in adapters if adapter.kind == kind]
+            rows.offer(adapters=_named(each for each in others if fits(each, model)), others=_named(others))
+        self._regions.allow(why_not(model, "regions"))
+        allow(self._embeddings, why_not(model, "embeddings"), EMBEDDING_TIP)
         families: dict[str, list[str]] = {}
         for adapter in adapters:
-            if adapter.kind == "embedding":
+            if adapter.kind == "embedding" and fits(adapter, model):
                 families.setdefault(adapter.name, []).extend([adapter.family] if adapter.family else [])
         named = {word: f"{word} ({', '.join(of)})" if of else word for word, of in families.items()}
         fill(self._embeddings, {"": EMBEDDING, **named}, "")
-        self._embeddings.set_visible(bool(named))
+        self._embeddings.set_visible(any(adapter.kind == "embedding" for adapter in adapters))
 
     def offer_layers(self, layers: Mapping[str, str]) -> None:
         """Ids and names of the layers of the image that is worked on, topmost first."""
@@ -85,9 +95,7 @@ class AddedFold:
             self._embeddings.set_active_id("")
 
 
-def _named(adapters: Sequence[AdapterInfo], kind: AdapterKind) -> dict[str, str]:
+def _named(adapters: Iterable[AdapterInfo]) -> dict[str, str]:
     return {
-        adapter.id: f"{adapter.name} ({adapter.family})" if adapter.family else adapter.name
-        for adapter in adapters
-        if adapter.kind == kind
+        adapter.id: f"{adapter.name} ({adapter.family})" if adapter.family else adapter.name for adapter in adapters
     }

@@ -12,11 +12,12 @@ from scumble.protocol.messages import MAX_SEED, MAX_SIDE, AdapterInfo, ModelInfo
 
 from ..asked import Asked
 from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
+from ..models import samplers_of, suited, why_not
+from ..words import AUTOMATIC, automatic, model_words
 from .added import AddedFold
+from .choice import Choice
 from .prompt import Prompt
-from .widgets import GAP, combo_box, fill, new_grid, spin_button
-
-AUTOMATIC = "Automatic"
+from .widgets import GAP, allow, combo_box, fill, leave_open, new_grid, spin_button
 
 
 class Form:
@@ -27,11 +28,14 @@ class Form:
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
         self.prompt = Prompt(lambda: self._changed())
         self.box.pack_start(self.prompt.box, False, False, 0)
-        self._wanted_model = ""
+        self.models: dict[str, ModelInfo] = {}
+        """All that the backend has, by their ids."""
+        self._adapters: Sequence[AdapterInfo] = ()
+        self._samplers: Sequence[str] = ()
         grid = new_grid()
         self.box.pack_start(grid, False, False, 0)
         self._negative = self._entry(grid, 0, NEGATIVE, "negative")
-        self._model = self._combo(grid, 1, "_Model:", "model", {"": AUTOMATIC})
+        self._model = self._add_choice(grid, 1, "_Model:", "model", self._suit)
         self._strength = self._add_strength(grid, 2)
         self._intent = self._choice(grid, 3, INTENT)
         self._transparent = self._check(grid, 4, TRANSPARENT)
@@ -50,22 +54,28 @@ class Form:
 
     @property
     def asked(self) -> Asked:
-        """The edit of what is filled in."""
+        """The edit of what is filled in, and of which the chosen model takes something."""
         as_mask = self._mask.get_active_id() == "layer-mask"
-        return Asked(self.settings, self._shown_edges(), self._source.get_active_id() == "layer", as_mask)
+        return Asked(
+            suited(self.settings, self._chosen_model),
+            self._shown_edges(),
+            self._source.get_active_id() == "layer",
+            as_mask,
+        )
 
     @property
     def settings(self) -> EditSettings:
+        """All that is filled in."""
         return EditSettings(
             prompt=self.prompt.text,
             negative=self._negative.get_text(),
-            model=self._model.get_active_id() or None,
+            model=self._model.chosen or None,
             strength=self._strength.get_value() / 100,
             count=self._count.get_value_as_int(),
             seed=int(self._seed.get_value()) if self._keep.get_active() else None,
             steps=self._steps.get_value_as_int() or None,
             guidance=self._guidance.get_value() or None,
-            sampler=self._sampler.get_active_id() or None,
+            sampler=self._sampler.chosen or None,
             resolution=self._resolution.get_value_as_int() or None,
             clip_skip=self._clip_skip.get_value_as_int(),
             grow=self._grow.get_value_as_int(),
@@ -89,7 +99,7 @@ class Form:
         if "negative" in values:
             self._negative.set_text(str(values["negative"]))
         if "model" in values:
-            self._choose_model(values["model"] or "")
+            self._model.chosen = values["model"] or ""
         if "strength" in values:
             self._strength.set_value(float(values["strength"]) * 100)
         if "seed" in values:
@@ -107,13 +117,14 @@ class Form:
             if name in values:
                 spin.set_value(float(values[name] or 0))
         if "sampler" in values:
-            self._sampler.set_active_id(values["sampler"] or "")
+            self._sampler.chosen = values["sampler"] or ""
         if "intent" in values:
             self._intent.set_active_id(values["intent"])
         if "transparent" in values:
             self._transparent.set_active(bool(values["transparent"]))
         if "loras" in values:
             self.added.show_loras(values["loras"])
+        self._suit()
 
     def show_edges(self, edges: Edges) -> None:
         for spin, value in zip(self._edges, edges, strict=True):
@@ -125,12 +136,12 @@ class Form:
         self._edges[0].grab_focus()
 
     def offer(self, models: Sequence[ModelInfo], adapters: Sequence[AdapterInfo], samplers: Sequence[str]) -> None:
-        """Fills the lists of what the backend has; what was chosen stays chosen where it is still there."""
-        self.added.offer_adapters(adapters)
-        chosen, sampler = self._wanted_model or self._model.get_active_id() or "", self._sampler.get_active_id() or ""
+        """What the backend has. What was chosen stays chosen."""
+        self.models = {model.id: model for model in models}
+        self._adapters, self._samplers = adapters, samplers
         painters = {model.id: model.name for model in models if model.kind != "upscaler"}
-        fill(self._model, {"": AUTOMATIC, **painters}, chosen)
-        fill(self._sampler, {"": AUTOMATIC, **{name: name for name in samplers}}, sampler)
+        self._model.offer({"": AUTOMATIC, **painters}, {})
+        self._suit()
 
     # ---- how it is built ---------------------------------------------------------------------------------------------
 
@@ -139,9 +150,25 @@ class Form:
         edges = Edges(*(spin.get_value_as_int() for spin in self._edges))
         return edges if any(edges) else None
 
-    def _choose_model(self, model: str) -> None:
-        self._wanted_model = model
-        self._model.set_active_id(model)
+    @property
+    def _chosen_model(self) -> ModelInfo | None:
+        return self.models.get(self._model.chosen)
+
+    def _suit(self) -> None:
+        """Shows what the chosen model takes, and what it does where nothing is said."""
+        model = self._chosen_model
+        steps, guidance, sampler, native = (
+            (model.steps, model.guidance, model.sampler, model.native) if model else (0, 0.0, "", 0)
+        )
+        for spin, value in ((self._steps, steps), (self._guidance, guidance), (self._resolution, native)):
+            spin.set_placeholder_text(automatic(value))
+        samplers = {name: name for name in samplers_of(model, self._samplers)}
+        self._sampler.offer({"": automatic(sampler), **samplers})
+        self._model.combo.set_tooltip_text(model_words(model) if model else None)
+        allow(self._negative, why_not(model, "negative"), NEGATIVE.help)
+        allow(self._clip_skip, why_not(model, "clip_skip"), CLIP_SKIP.help)
+        self.added.offer_adapters(self._adapters, model)
+        self._changed()
 
     def _add_strength(self, grid: Any, row: int) -> Any:
         adjustment = Gtk.Adjustment(value=100, lower=1, upper=100, step_increment=1, page_increment=10)
@@ -190,9 +217,11 @@ class Form:
         grid = new_grid(left=12)
         self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200)
         self._guidance = self._spin(grid, 1, "G_uidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
-        self._sampler = self._combo(grid, 2, "Sampler:", "sampler", {"": AUTOMATIC})
+        self._sampler = self._add_choice(grid, 2, "Sampler:", "sampler", lambda: self._changed())
         tip = f"{RESOLUTION.help}, or 64 to 4096"
         self._resolution = self._spin(grid, 3, "Reso_lution (px):", "resolution", tip, 0, RESOLUTION.high, 64)
+        for spin in (self._steps, self._guidance, self._resolution):
+            leave_open(spin)
         self._clip_skip = self._spin(grid, 4, "Clip skip:", "clip-skip", CLIP_SKIP.help, CLIP_SKIP.low, CLIP_SKIP.high)
         self._grow = self._spin(grid, 5, "Gro_w (px):", "grow", "Pixels by which the selection is grown", 0, 4096)
         self._feather = self._spin(
@@ -236,15 +265,16 @@ class Form:
         return check
 
     def _combo(self, grid: Any, row: int, label: str, name: str, choices: Mapping[str, str]) -> Any:
-        combo = combo_box(name, "", lambda: self._model_chosen(combo))
+        combo = combo_box(name, "", lambda: self._changed())
         fill(combo, choices, "")
         self._attach(grid, row, label, combo, "")
         return combo
 
-    def _model_chosen(self, combo: Any) -> None:
-        if combo.get_name() == "model" and combo.get_active_id() is not None:
-            self._wanted_model = combo.get_active_id()
-        self._changed()
+    def _add_choice(self, grid: Any, row: int, label: str, name: str, changed: Callable[[], None]) -> Choice:
+        choice = Choice(name, "", changed)
+        choice.offer({"": AUTOMATIC})
+        self._attach(grid, row, label, choice.combo, "")
+        return choice
 
     def _attach(self, grid: Any, row: int, label: str, widget: Any, tip: str, focus: Any = None) -> None:
         words = Gtk.Label(label=label, use_underline=True, xalign=0)

@@ -10,39 +10,39 @@ from scumble.client.editor import ControlLayer, ReferenceLayer, RegionLayer
 from scumble.protocol.messages import LoraUse
 
 from ..commands import PREPROCESSORS
+from .choice import Choice
 from .widgets import column_of, combo_box, cross, fill, row_of, spin_button
 
 CHOOSE, VISIBLE, GONE = "Choose\u2026", "Visible picture", "Not in this image"
 Changed = Callable[[], None]
 Offers = Mapping[str, Mapping[str, str]]
-"""Ids and names of what the lines let choose from: "adapters" and "layers"."""
+"""Ids and names of what the lines let choose from: "adapters", the "others" that may have been chosen (missing: the backend
+has not said what there is) and "layers"."""
 
 
 class LoraLine:
     def __init__(self, name: str, changed: Changed) -> None:
-        self._wanted = ""
-        self._adapter = combo_box(name, "A LoRA changes how the model paints: a style, a person, a thing", changed)
+        self._adapter = Choice(name, "A LoRA changes how the model paints: a style, a person, a thing", changed)
         self._weight = _weight(name, "How strong it is; negative: away from it", -10, changed)
         self.remove = cross(f"{name}-remove")
-        self.box = row_of(self._adapter, self._weight, self.remove)
+        self.box = row_of(self._adapter.combo, self._weight, self.remove)
 
     @property
     def value(self) -> LoraUse | None:
-        chosen = self._adapter.get_active_id()
+        chosen = self._adapter.chosen
         return LoraUse(chosen, round(self._weight.get_value(), 2)) if chosen else None
 
     def show(self, value: LoraUse) -> None:
-        self._wanted = value.id  # the backend may not have said yet what there is
-        self._adapter.set_active_id(value.id)
+        self._adapter.chosen = value.id
         self._weight.set_value(value.weight)
 
     def offer(self, offers: Offers) -> None:
-        fill(self._adapter, {"": CHOOSE, **offers["adapters"]}, self._adapter.get_active_id() or self._wanted)
+        _offer_adapters(self._adapter, offers)
 
 
 class ControlLine:
     def __init__(self, name: str, changed: Changed) -> None:
-        self._adapter = combo_box(name, "The network that makes the model follow a layer", changed)
+        self._adapter = Choice(name, "The network that makes the model follow a layer", changed)
         self._layer = combo_box(f"{name}-layer", "What is followed", changed)
         self._preprocessor = combo_box(f"{name}-preprocessor", "What is made of the layer first", changed)
         fill(self._preprocessor, PREPROCESSORS, "canny")
@@ -50,39 +50,41 @@ class ControlLine:
         self._part = _Part(name, changed)
         self.remove = cross(f"{name}-remove")
         self.box = column_of(
-            row_of(self._adapter, self._weight, self.remove),
+            row_of(self._adapter.combo, self._weight, self.remove),
             row_of(self._layer, self._preprocessor),
             self._part.box,
         )
 
     @property
     def value(self) -> ControlLayer | None:
-        chosen, layer = self._adapter.get_active_id(), self._layer.get_active_id() or None
+        chosen, layer = self._adapter.chosen, self._layer.get_active_id() or None
         weight, preprocessor = round(self._weight.get_value(), 2), self._preprocessor.get_active_id()
         return ControlLayer(chosen, layer, preprocessor, weight, *self._part.value) if chosen else None
 
     def offer(self, offers: Offers) -> None:
-        fill(self._adapter, {"": CHOOSE, **offers["adapters"]}, self._adapter.get_active_id() or "")
+        _offer_adapters(self._adapter, offers)
         _fill_layers(self._layer, VISIBLE, offers)
 
 
 class ReferenceLine:
     def __init__(self, name: str, changed: Changed) -> None:
-        self._adapter = combo_box(name, "The IP-Adapter through which the model sees the picture", changed)
+        self._adapter = Choice(name, "The IP-Adapter through which the model sees the picture", changed)
         self._layer = combo_box(f"{name}-layer", "Whose subject, colours and style are taken up", changed)
         self._weight = _weight(name, "How much is taken from it", 0, changed)
         self._part = _Part(name, changed)
         self.remove = cross(f"{name}-remove")
-        self.box = column_of(row_of(self._adapter, self._weight, self.remove), row_of(self._layer), self._part.box)
+        self.box = column_of(
+            row_of(self._adapter.combo, self._weight, self.remove), row_of(self._layer), self._part.box
+        )
 
     @property
     def value(self) -> ReferenceLayer | None:
-        chosen, layer = self._adapter.get_active_id(), self._layer.get_active_id() or None
+        chosen, layer = self._adapter.chosen, self._layer.get_active_id() or None
         weight = round(self._weight.get_value(), 2)
         return ReferenceLayer(chosen, layer, weight, *self._part.value) if chosen else None
 
     def offer(self, offers: Offers) -> None:
-        fill(self._adapter, {"": CHOOSE, **offers["adapters"]}, self._adapter.get_active_id() or "")
+        _offer_adapters(self._adapter, offers)
         _fill_layers(self._layer, VISIBLE, offers)
 
 
@@ -121,6 +123,10 @@ class _Part:
     @property
     def value(self) -> tuple[float, float]:
         return self._start.get_value() / 100, self._end.get_value() / 100
+
+
+def _offer_adapters(choice: Choice, offers: Offers) -> None:
+    choice.offer({"": CHOOSE, **offers["adapters"]}, offers.get("others"))
 
 
 def _fill_layers(combo: Any, first: str, offers: Offers) -> None:

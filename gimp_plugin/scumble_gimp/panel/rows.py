@@ -7,7 +7,8 @@ from typing import Any
 
 from gi.repository import Gtk
 
-from .widgets import GAP
+from .lines import Offers
+from .widgets import GAP, allow
 
 
 class Rows:
@@ -15,7 +16,8 @@ class Rows:
 
     def __init__(self, name: str, add: str, line: Any, changed: Callable[[], None]) -> None:
         self._name, self._line, self._changed = name, line, changed
-        self._offers: dict[str, Mapping[str, str]] = {"adapters": {}, "layers": {}}
+        self._offers: Offers = {"adapters": {}, "layers": {}}
+        self._why_not = ""
         self.lines: list[Any] = []
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
         button = Gtk.Button(label=add, halign=Gtk.Align.START)
@@ -35,10 +37,16 @@ class Rows:
             self._add().show(value)
 
     def offer(self, **lists: Mapping[str, str]) -> None:
-        if any(list(self._offers[name].items()) != list(items.items()) for name, items in lists.items()):
-            self._offers.update(lists)
+        known = self._offers
+        if any(name not in known or list(known[name].items()) != list(items.items()) for name, items in lists.items()):
+            self._offers = {**self._offers, **lists}
             for line in self.lines:
                 line.offer(self._offers)
+
+    def allow(self, why_not: str) -> None:
+        """Insensitive as long as there is a reason; what is in the lines stays."""
+        self._why_not = why_not
+        allow(self.box, why_not)
 
     def _add(self) -> Any:
         line = self._line(self._name, self._changed)
@@ -47,6 +55,7 @@ class Rows:
         self.lines.append(line)
         self.box.pack_start(line.box, False, False, 0)
         line.box.show_all()
+        allow(self.box, self._why_not)
         self._changed()
         return line
 

@@ -9,9 +9,9 @@ from scumble.protocol.messages import ModelInfo
 
 from ..asked import Upscaling
 from ..commands import FACTOR
+from ..words import AUTOMATIC
+from .choice import Choice
 from .widgets import combo_box, fill, new_grid, spin_button
-
-AUTOMATIC = "Automatic"
 
 
 class UpscaleFold:
@@ -20,21 +20,20 @@ class UpscaleFold:
     def __init__(self, upscale: Callable[[], None]) -> None:
         self.box = Gtk.Expander(label="Upscale the picture")
         self.box.set_name("upscale-fold")
-        self._wanted = ""
         tip = "An upscaler sharpens what is there; a model that paints adds detail after the prompt"
         self._factor = combo_box("factor", FACTOR.help, lambda: None)
         fill(
             self._factor, {str(times): f"{times} \u00d7" for times in range(int(FACTOR.low), int(FACTOR.high) + 1)}, "2"
         )
-        self._model = combo_box("upscale-model", tip, lambda: None)
+        self._model = Choice("upscale-model", tip, lambda: None)
         self._strength = spin_button("upscale-strength", "How much a model that paints may change", 1, 100)
-        self.offer(())
+        self._model.offer({"": AUTOMATIC})
         self.values = Upscaling()
         button = Gtk.Button(label="Upscale", halign=Gtk.Align.END)
         button.set_name("upscale")
         button.connect("clicked", lambda button: upscale())
         grid = new_grid(left=12)
-        rows = (("Factor:", self._factor), ("With:", self._model), ("Strength (%):", self._strength))
+        rows = (("Factor:", self._factor), ("With:", self._model.combo), ("Strength (%):", self._strength))
         for number, (words, widget) in enumerate(rows):
             label = Gtk.Label(label=words, xalign=0)
             label.set_mnemonic_widget(widget)
@@ -45,14 +44,12 @@ class UpscaleFold:
 
     @property
     def values(self) -> Upscaling:
-        factor, model = self._factor.get_active_id(), self._model.get_active_id()
-        return Upscaling(int(factor), model or "", self._strength.get_value() / 100)
+        return Upscaling(int(self._factor.get_active_id()), self._model.chosen, self._strength.get_value() / 100)
 
     @values.setter
     def values(self, values: Upscaling) -> None:
-        self._wanted = values.model  # the backend may not have said yet what there is
         self._factor.set_active_id(str(values.factor))
-        self._model.set_active_id(values.model)
+        self._model.chosen = values.model
         self._strength.set_value(values.strength * 100)
 
     def unfold(self) -> None:
@@ -65,4 +62,4 @@ class UpscaleFold:
             for model in sorted(models, key=lambda model: model.kind != "upscaler")
             if model.kind != "fill"
         }
-        fill(self._model, {"": AUTOMATIC, **named}, self._model.get_active_id() or self._wanted)
+        self._model.offer({"": AUTOMATIC, **named}, {})

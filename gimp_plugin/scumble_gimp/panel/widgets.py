@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gi.repository import Gtk, Pango
@@ -36,6 +36,32 @@ def spin_button(name: str, tip: str, low: float, high: float, step: float = 1, w
     spin.set_name(name)
     spin.set_tooltip_text(tip or None)
     return spin
+
+
+def leave_open(spin: Any) -> None:
+    """Shows 0, by which it is left to the model, as nothing: the placeholder says what that comes to."""
+
+    def show(spin: Any) -> bool:
+        if not spin.get_value():
+            spin.set_text("")
+        return not spin.get_value()
+
+    spin.connect("output", show)
+    spin.update()
+
+
+def allow(widget: Any, why_not: str, tip: str = "") -> None:
+    """Insensitive as long as there is a reason against it, which then is the tooltip of all that is in it."""
+    widget.set_sensitive(not why_not)
+    for part in _inside(widget):
+        part.set_has_tooltip(not why_not and bool(part.get_tooltip_text()))
+    widget.set_tooltip_text(why_not or tip or None)
+
+
+def _inside(widget: Any) -> Iterator[Any]:
+    for part in widget.get_children() if isinstance(widget, Gtk.Box) else ():
+        yield part
+        yield from _inside(part)
 
 
 def cross(name: str) -> Any:

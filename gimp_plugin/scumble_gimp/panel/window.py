@@ -5,7 +5,6 @@ Everything here runs in the main loop of the panel's own process; the client's t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from gi.repository import Gdk, GimpUi, GLib, Gtk
@@ -18,12 +17,10 @@ from scumble.protocol.errors import BadRequest, ScumbleError
 from scumble.protocol.geometry import Size
 from scumble.protocol.messages import (
     Accepted,
-    AdapterInfo,
     Cancelled,
     Failed,
     HistoryEntry,
     HistoryList,
-    ModelInfo,
     ModelList,
     Progress,
     Queue,
@@ -31,10 +28,11 @@ from scumble.protocol.messages import (
 )
 
 from ..asked import Asked, generating, mode_of, removing, shown_again, upscaling
-from ..backend import make_client, with_ids
+from ..backend import make_client
 from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH, UPSCALE
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
+from ..models import suited
 from ..words import DEEDS, command_in, deed_of, error_words, models_words
 from .form import Form
 from .history import History
@@ -152,7 +150,7 @@ class Panel:
         if self._images.document is None:
             self._complain(BadRequest("No image is open.", "Open the one that is to become larger."))
             return
-        self._start(upscaling(self.form.settings, self.upscaling.values))
+        self._start(upscaling(self.form.asked.settings, self.upscaling.values))
         store_upscaling(self._home, self.upscaling.values)
 
     def repeat(self) -> None:
@@ -170,8 +168,7 @@ class Panel:
             document.from_layer, document.as_mask = asked.from_layer, asked.as_mask
             if asked.settings.intent == "remove" and document.selection_bounds() is None:
                 raise BadRequest("Nothing is selected.", "Select what to change.")
-            welcome = self._client.welcome
-            settings = with_ids(asked.settings, welcome) if welcome else asked.settings
+            settings = suited(asked.settings, self.form.models.get(asked.settings.model or ""))
             job = self._editor.start(document, settings, asked.edges)
         except ScumbleError as error:
             self._complain(error)
@@ -294,13 +291,13 @@ class Panel:
         elif isinstance(message, HistoryList):
             self.history.show(message.entries)
         elif isinstance(message, ModelList) and self._client.welcome is not None:
-            self._offer(message.models, message.adapters, self._client.welcome.samplers)
+            self._offer(self._client.welcome)
         elif isinstance(message, Queue):
             pass  # the progress of the first one says how many wait
 
     def _welcome(self, welcome: Welcome) -> None:
         store_session(self._home, welcome.session)
-        self._offer(welcome.models, welcome.adapters, welcome.samplers)
+        self._offer(welcome)
         words = models_words(welcome.models)
         if words == "Ready.":
             self.notice.hide()
@@ -308,9 +305,9 @@ class Panel:
             self.notice.say(words, bad=not welcome.models)
         self._changed()
 
-    def _offer(self, models: Sequence[ModelInfo], adapters: Sequence[AdapterInfo], samplers: Sequence[str]) -> None:
-        self.form.offer(models, adapters, samplers)
-        self.upscaling.offer(models)
+    def _offer(self, welcome: Welcome) -> None:
+        self.form.offer(welcome.models, welcome.adapters, welcome.samplers)
+        self.upscaling.offer(welcome.models)
 
     def _finished(self, event: Finished) -> None:
         job = event.result.job

@@ -1,0 +1,211 @@
+"""What the panel shows of the model that is chosen, and of models that come and go, with the real backend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scumble.home import Home
+
+from tests.diffusion.tiny import make_sd1_folder
+from tests.diffusion.tiny_flow import make_flux2_folder
+from tests.models.files import write_control, write_embedding, write_lora
+
+from ..driver import Driver
+from ..gimp_host import GimpHost
+from ..host import started
+from ..installs import Install
+from .conftest import served
+from .window import CLOSE_ALL, REQUEST_OF, add, click, open_panel, prepare, reach, write
+
+AUTOMATIC = ["Automatic"] * 4
+OF_SD = ["Automatic (20)", "Automatic (7)", "Automatic (64)", "Automatic (dpmpp_2m_karras)"]
+OF_KLEIN = ["Automatic (4)", "Automatic (1)", "Automatic (1024)", "Automatic (euler)"]
+OF_BASE = ["Automatic (50)", "Automatic (4)", "Automatic (1024)", "Automatic (euler)"]
+LEFT_OPEN = (
+    "[named(name).get_placeholder_text() for name in ('steps', 'guidance', 'resolution')]"
+    " + [row[0] for row in named('sampler').get_model()][:1]"
+)
+TAKEN_BY_SD_ALONE = {
+    "clip-skip": "clip skip",
+    "embedding": "textual inversions",
+    "lora-add": "LoRAs",
+    "lora-weight": "LoRAs",
+    "control-add": "controls",
+    "control-layer": "controls",
+    "reference-add": "references",
+}
+"""Widgets of the panel, and what they are for."""
+TIPS = """
+def tip(name):
+    \"\"\"What is said where the pointer is on a widget.\"\"\"
+    widget = named(name)
+    while not widget.get_has_tooltip():
+        widget = widget.get_parent()
+    return widget.get_tooltip_text()
+"""
+SECONDS = 10
+"""In which a file shows that was copied into the models folder."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator[Home]:
+    """A home whose backend runs, with MI-GAN and small random models of Stable Diffusion and of flow matching; a LoRA for
+    each of two versions and one that does not say for which, a network to follow and a textual inversion."""
+    home = Home(tmp_path_factory.mktemp("choice-home"))
+    (home.models / "fill").mkdir(parents=True)
+    shutil.copyfile(fill_model, home.models / "fill" / fill_model.name)
+    make_sd1_folder(home.models / "tiny")
+    make_flux2_folder(home.models / "klein")
+    for name, width in (("Ink", 768), ("Gloss", 2048), ("Any", 77)):
+        write_lora(home.models / "loras" / f"{name}.safetensors", width)
+    write_control(home.models / "edges" / "diffusion_pytorch_model.safetensors")
+    write_embedding(home.embeddings / "Oil.safetensors", emb_params=768)
+    with served(home):
+        yield home
+
+
+@pytest.fixture(scope="module")
+def choosing(
+    gimp_install: Install, tmp_path_factory: pytest.TempPathFactory, plugin_zip: Path, home: Home
+) -> Iterator[GimpHost]:
+    environment = {"SCUMBLE_HOME": str(home.root)}
+    with GimpHost(gimp_install, tmp_path_factory.mktemp("gimp"), [plugin_zip], environment) as gimp:
+        yield gimp
+
+
+@pytest.fixture
+def gimp(choosing: GimpHost, picture: np.ndarray) -> Iterator[GimpHost]:
+    started.append(choosing)
+    prepare(choosing, picture)
+    choosing.run(REQUEST_OF)
+    yield choosing
+    choosing.run(CLOSE_ALL)
+
+
+def unfold(panel: Driver) -> None:
+    panel.run(TIPS + "for name in ('advanced', 'added'): named(name).set_expanded(True)")
+
+
+def texts(panel: Driver, name: str) -> list[str]:
+    listed: list[str] = panel.get(f"[row[0] for row in named({name!r}).get_model()]")
+    return listed
+
+
+def chosen(panel: Driver, *names: str) -> list[str]:
+    shown: list[str] = panel.get(f"[named(name).get_active_text() for name in {names}]")
+    return shown
+
+
+def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
+    with open_panel(gimp) as panel:
+        unfold(panel)
+        assert panel.get(LEFT_OPEN) == AUTOMATIC
+        assert panel.get("[named(name).get_text() for name in ('steps', 'guidance', 'resolution')]") == [""] * 3
+        every = texts(panel, "sampler")
+        assert len(every) > 5
+        panel.run("pick('model', 'tiny')")
+        assert panel.get(LEFT_OPEN) == OF_SD
+        assert texts(panel, "sampler")[1:] == every[1:]
+        assert panel.get("tip('model')").startswith("Stable Diffusion 1, ")
+        for kind in ("lora", "control"):
+            add(gimp, panel, kind)
+        assert texts(panel, "lora") == ["Choose\u2026", "Any", "Ink (sd1)"]
+        assert texts(panel, "embedding") == ["Textual inversion\u2026", "Oil (sd1)"]
+        panel.run("pick('sampler', 'euler_a'); pick('lora', 'Ink (sd1)'); pick('control', 'edges (sd1)')")
+        write(panel, "a gate", **{"clip-skip": 2, "resolution": 128, "steps": 3})
+        panel.run("named('steps').set_value(0); named('negative').set_text('fog')")
+        lines = [name for name in TAKEN_BY_SD_ALONE if "-add" not in name]
+        tips = panel.get(f"[tip(name) for name in {lines}]")
+
+        panel.run("pick('model', 'klein')")
+        assert panel.get(LEFT_OPEN) == OF_KLEIN
+        assert texts(panel, "sampler") == ["Automatic (euler)", "euler"]
+        assert panel.get("tip('model')").startswith("FLUX.2 klein, ")
+        assert chosen(panel, "sampler", "lora", "control") == ["Automatic (euler)", "Ink (sd1)", "edges (sd1)"]
+        for name, what in TAKEN_BY_SD_ALONE.items():
+            state = panel.get(f"[named({name!r}).is_sensitive(), tip({name!r})]")
+            assert state == [False, f"This model takes no {what}."], name
+        assert panel.get("[named(name).is_sensitive() for name in ('negative', 'region-add', 'steps')]") == [True] * 3
+        gimp.screenshot("panel-flow-model")
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 2", 120)
+        sent = gimp.get("request_of(image.get_layers()[0])")
+        assert [sent[name] for name in ("sampler", "steps", "guidance")] == ["euler", 4, 1.0]
+        assert [sent[name] for name in ("negative", "clip_skip", "loras", "controls")] == ["fog", 1, [], []]
+
+    # Nothing is forgotten, also not from one opening to the next.
+    with open_panel(gimp) as panel:
+        unfold(panel)
+        assert chosen(panel, "model", "sampler", "lora") == ["klein", "Automatic (euler)", "Ink (sd1)"]
+        panel.run("pick('model', 'tiny')")
+        assert chosen(panel, "sampler", "lora") == ["euler_a", "Ink (sd1)"]
+        assert panel.get("named('clip-skip').get_value()") == 2
+        add(gimp, panel, "control")
+        assert panel.get(f"[tip(name) for name in {lines}]") == tips
+        assert all(panel.get(f"[named(name).is_sensitive() for name in {list(TAKEN_BY_SD_ALONE)}]"))
+        reach(gimp, panel, "named('lora-remove')")
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 3", 120)
+        assert gimp.get("request_of(image.get_layers()[0])['sampler']") == "euler_a"
+
+        # The fill model takes no words against anything. Of no model, all can be chosen.
+        panel.run("pick('model', 'MI-GAN')")
+        negative = [False, "This model takes no negative prompt."]
+        assert panel.get("[named('negative').is_sensitive(), tip('negative')]") == negative
+        assert texts(panel, "sampler") == ["Automatic"]
+        panel.run("pick('model', 'Automatic')")
+        assert texts(panel, "sampler") == every
+        assert chosen(panel, "sampler") == ["euler_a"]
+        assert texts(panel, "control") == ["Choose\u2026", "edges (sd1)"]
+        panel.run("pick('sampler', 'Automatic'); named('clip-skip').set_value(1); named('negative').set_text('')")
+
+
+def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -> None:
+    """A choice stays what it is: what does not fit, or is gone, is refused in words, not left out in silence."""
+    loras = home.models / "loras"
+    base = make_flux2_folder(tmp_path / "base", distilled=False)
+    wool = write_lora(tmp_path / "Wool.safetensors", 768, layers=2)
+    with open_panel(gimp) as panel:
+        unfold(panel)
+        panel.run("pick('model', 'Automatic')")
+        add(gimp, panel, "lora")
+        panel.run("pick('lora', 'Gloss (sdxl)'); pick('model', 'tiny')")
+        assert chosen(panel, "lora") == ["Gloss (sdxl)"]
+        write(panel, "a gate", resolution=128)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("'sdxl' in named('notice-words').get_text().lower()", 10)
+
+        shutil.copyfile(wool, loras / "Wool.safetensors")
+        panel.wait_until("'Wool (sd1)' in [row[0] for row in named('lora').get_model()]", SECONDS)
+        assert chosen(panel, "lora", "model") == ["Gloss (sdxl)", "tiny"]
+        panel.run("pick('lora', 'Wool (sd1)')")
+        (loras / "Any.safetensors").rename(tmp_path / "Any.safetensors")
+        panel.wait_until("'Any' not in [row[0] for row in named('lora').get_model()]", SECONDS)
+        assert chosen(panel, "lora", "model") == ["Wool (sd1)", "tiny"]
+
+        (loras / "Wool.safetensors").unlink()
+        panel.wait_until("named('lora').get_active_text() == 'Wool (sd1) (not found)'", SECONDS)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("'The chosen LoRA is not here any more.' in named('notice-words').get_text()", 10)
+        shutil.copyfile(wool, loras / "Felt.safetensors")
+        panel.wait_until("named('lora').get_active_text() == 'Felt (sd1)'", SECONDS)
+        reach(gimp, panel, "named('lora-remove')")
+
+        # A model that has just come is there to be painted with.
+        shutil.copytree(base, home.models / "base")
+        panel.wait_until("'base' in [row[0] for row in named('model').get_model()]", SECONDS)
+        assert chosen(panel, "model") == ["tiny"]
+        panel.run("pick('model', 'base')")
+        assert panel.get(LEFT_OPEN) == OF_BASE
+        write(panel, "a gate", steps=1)
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 2", 120)
+        shutil.rmtree(home.models / "base")
+        panel.wait_until("named('model').get_active_text() == 'base (not found)'", SECONDS)
+        panel.run("pick('model', 'Automatic'); named('steps').set_value(0); named('resolution').set_value(0)")
+    (tmp_path / "Any.safetensors").rename(loras / "Any.safetensors")
+    (loras / "Felt.safetensors").unlink()
