@@ -177,7 +177,7 @@ def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -
         assert chosen(panel, "lora") == ["Gloss (sdxl)"]
         write(panel, "a gate", resolution=128)
         click(gimp, panel, "named('generate')")
-        panel.wait_until("'sdxl' in named('notice-words').get_text().lower()", 10)
+        panel.wait_until("'is made for another kind of model' in named('notice-words').get_text()", 10)
 
         shutil.copyfile(wool, loras / "Wool.safetensors")
         panel.wait_until("'Wool (sd1)' in [row[0] for row in named('lora').get_model()]", SECONDS)
