@@ -79,10 +79,10 @@ class GimpDocument(Document):
                 self._seen = self._see(bounds, lambda row: _row_of(visible, bounds, row))
                 return visible
             self._seen = self._see(bounds, picture.read)
-        selected = self.image.get_selected_drawables()
+        selected = self.image.get_selected_layers()
         if not selected:
             raise BadRequest("No layer is active.", "Choose a layer in the layers dialog.")
-        return pixels.read(selected[0], _within(selected[0], bounds), IMAGE_FORMAT)
+        return pixels.read_layer(selected[0], _within(selected[0], bounds), IMAGE_FORMAT)
 
     def read_layer(self, layer: str, bounds: Bounds) -> bytes:
         found = self._layer(layer)

@@ -166,6 +166,15 @@ def test_layers_reach_the_backend_as_they_show(gimp: GimpHost, backend: Backend,
         request, pictures = backend.sent()
         assert set(pictures) == {"image", "mask"}
         gimp.wait_until("len(image.get_layers()) == 7", 30)
+
+        # So is the active layer, where it is the picture, also while the artist paints on its mask.
+        gimp.run("image.set_selected_layers([vase]); vase.set_edit_mask(True)")
+        panel.run("named('source').set_active_id('layer')")
+        click(gimp, panel, "named('generate')")
+        request, pictures = backend.sent()
+        assert_shows(pictures["image"][0], placed(vase, -20, 100, request.image))
+        gimp.wait_until("len(image.get_layers()) == 8", 30)
+        panel.run("named('source').set_active_id('visible')")
         panel.run("named('added').set_expanded(False)")
 
 
