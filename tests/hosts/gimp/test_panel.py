@@ -191,7 +191,7 @@ def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) ->
         gimp.wait_until("len(image.get_layers()) == 5 and mode_of(image.get_layers()[0]) == 'remove'", 30)
 
 
-def test_menu_items_come_while_the_panel_asks_gimp(gimp: GimpHost, picture: np.ndarray) -> None:
+def test_menu_items_come_while_the_panel_asks_gimp(gimp: GimpHost, picture: np.ndarray, tmp_path: Path) -> None:
     """No answer of GIMP is taken for another's."""
     prepare(gimp, picture)
     forward = (
@@ -201,11 +201,23 @@ def test_menu_items_come_while_the_panel_asks_gimp(gimp: GimpHost, picture: np.n
         "config.set_property('image', image.get_id())\n"
         "result = procedure.run(config).index(0) == Gimp.PDBStatusType.SUCCESS"
     )
+    ask = (
+        "asked, wrong = Gimp.get_images()[0], 0\n"
+        "sign.touch()\n"
+        "while sign.exists():\n"
+        "    wrong += asked.get_width() != 320 or not asked.is_valid()\n"
+        "result = wrong"
+    )
+    sign = tmp_path / "asking"
     with open_panel(gimp) as panel, ThreadPoolExecutor(1) as pool:
-        panel.run("asked = Gimp.get_images()[0]")
-        asking = pool.submit(panel.get, "sum(asked.get_width() != 320 or not asked.is_valid() for _ in range(20000))")
-        done = [gimp.run(forward) for _ in range(100)]
-        assert not asking.done(), "it did not ask all the time"
+        panel.run("import pathlib; sign = pathlib.Path(place)", place=str(sign))
+        asking = pool.submit(panel.run, ask, 120)
+        wait_for(sign.exists, 30, "the panel to ask")
+        try:
+            done = [gimp.run(forward) for _ in range(100)]
+            assert not asking.done()
+        finally:
+            sign.unlink(missing_ok=True)
         assert asking.result() == 0
         assert all(done)
 
