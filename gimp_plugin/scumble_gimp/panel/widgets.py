@@ -23,9 +23,11 @@ def combo_box(name: str, tip: str, changed: Callable[[], None]) -> Any:
 
 def fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
     """By keys and what they are called; the first one is chosen where `chosen` is not among them."""
-    combo.remove_all()
+    # A list apart: one that is on show is laid out anew with each entry, which takes seconds for thousands of LoRAs.
+    entries = Gtk.ListStore(str, str)
     for key, label in choices.items():
-        combo.append(key, label)
+        entries.insert_with_values(-1, (0, 1), (label, key))
+    combo.set_model(entries)
     combo.set_active_id(chosen if chosen in choices else next(iter(choices), ""))
 
 
