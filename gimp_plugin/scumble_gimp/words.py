@@ -50,6 +50,7 @@ FAMILIES = {
 }
 """What the families of models are called; those that are not here by their own name."""
 
+READY = "Ready."
 INDEXED = "Indexed image: results take the nearest colours of its palette."
 
 
@@ -126,4 +127,4 @@ def models_words(models: Sequence[ModelInfo]) -> str:
         return "Connected, but no model is installed. Add one with: scumble models add"
     if not any(model.kind == "diffusion" for model in models):
         return "Ready. Prompts need a Stable Diffusion model; add one with: scumble models add"
-    return "Ready."
+    return READY

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gi.repository import Gdk, Gtk
+from scumble.protocol.messages import ModelInfo
 
-from ..words import command_in
+from ..words import READY, command_in, models_words
 
 
 class Notice:
@@ -24,6 +25,7 @@ class Notice:
         self.bar.get_action_area().add(self._button)
         self._button.connect("clicked", lambda button: self._help())
         self._action: Callable[[], None] | None = None
+        self._told = ""
 
     @property
     def words(self) -> str:
@@ -41,6 +43,17 @@ class Notice:
         self._button.set_visible(action is not None)
         self._button.set_label(button)
         self.bar.show()
+
+    def tell_of(self, models: Sequence[ModelInfo], anew: bool) -> None:
+        """Says what is missing among the models, or nothing any more; not again where nothing has changed."""
+        words = models_words(models)
+        if words == self._told and not anew:
+            return
+        self._told = words
+        if words == READY:
+            self.hide()
+        else:
+            self.say(words, bad=not models)
 
     def hide(self) -> None:
         self.bar.hide()

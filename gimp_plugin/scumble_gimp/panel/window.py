@@ -33,7 +33,7 @@ from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, S
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
 from ..models import suited
-from ..words import DEEDS, command_in, deed_of, error_words, models_words
+from ..words import DEEDS, command_in, deed_of, error_words
 from .form import Form
 from .history import History
 from .images import Images
@@ -297,17 +297,13 @@ class Panel:
 
     def _welcome(self, welcome: Welcome) -> None:
         store_session(self._home, welcome.session)
-        self._offer(welcome)
-        words = models_words(welcome.models)
-        if words == "Ready.":
-            self.notice.hide()
-        else:
-            self.notice.say(words, bad=not welcome.models)
+        self._offer(welcome, connected=True)
         self._changed()
 
-    def _offer(self, welcome: Welcome) -> None:
+    def _offer(self, welcome: Welcome, connected: bool = False) -> None:
         self.form.offer(welcome.models, welcome.adapters, welcome.samplers)
         self.upscaling.offer(welcome.models)
+        self.notice.tell_of(welcome.models, connected)
 
     def _finished(self, event: Finished) -> None:
         job = event.result.job

@@ -207,5 +207,11 @@ def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -
         shutil.rmtree(home.models / "base")
         panel.wait_until("named('model').get_active_text() == 'base (not found)'", SECONDS)
         panel.run("pick('model', 'Automatic'); named('steps').set_value(0); named('resolution').set_value(0)")
+
+        # The first one that comes ends the complaint that there is none.
+        home.models.rename(tmp_path / "models")
+        panel.wait_until("'no model is installed' in named('notice-words').get_text()", SECONDS)
+        (tmp_path / "models").rename(home.models)
+        panel.wait_until("not named('notice').get_visible()", SECONDS)
     (tmp_path / "Any.safetensors").rename(loras / "Any.safetensors")
     (loras / "Felt.safetensors").unlink()
