@@ -144,16 +144,22 @@ def running(
 
 @pytest.fixture
 def gimp(running: GimpHost, backend: Backend) -> Iterator[GimpHost]:
+    with shared(running, backend.home):
+        yield running
+
+
+@contextlib.contextmanager
+def shared(host: GimpHost, home: Home) -> Iterator[None]:
     """Nothing is open, nothing of ours runs, and the next panel knows of none before it."""
-    started.append(running)
-    update_settings(backend.home, gimp_session=None)
-    yield running
-    for pid in runs(running):  # of a test that has failed
+    started.append(host)
+    update_settings(home, gimp_session=None)
+    yield
+    for pid in runs(host):  # of a test that has failed
         os.kill(pid, signal.SIGKILL)
-    running.run(CLOSE_ALL)
-    for window in running.display.windows("GIMP Message"):
-        running.display.activate(window)
-        running.display.keys("Escape")
+    host.run(CLOSE_ALL)
+    for window in host.display.windows("GIMP Message"):
+        host.display.activate(window)
+        host.display.keys("Escape")
 
 
 def in_scripts(host: GimpHost) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scumble.client.settings import update_settings
 from scumble.home import Home
 
 from tests.diffusion.tiny import make_sd1_folder
@@ -16,10 +17,9 @@ from tests.models.files import write_control, write_embedding, write_lora
 
 from ..driver import Driver
 from ..gimp_host import GimpHost
-from ..host import started
 from ..installs import Install
-from .conftest import served
-from .window import CLOSE_ALL, REQUEST_OF, add, click, open_panel, prepare, reach, write
+from .conftest import served, shared
+from .window import REQUEST_OF, add, click, open_panel, prepare, reach, write
 
 AUTOMATIC = ["Automatic"] * 4
 OF_SD = ["Automatic (20)", "Automatic (7)", "Automatic (64)", "Automatic (dpmpp_2m_karras)"]
@@ -78,12 +78,12 @@ def choosing(
 
 
 @pytest.fixture
-def gimp(choosing: GimpHost, picture: np.ndarray) -> Iterator[GimpHost]:
-    started.append(choosing)
-    prepare(choosing, picture)
-    choosing.run(REQUEST_OF)
-    yield choosing
-    choosing.run(CLOSE_ALL)
+def gimp(choosing: GimpHost, home: Home, picture: np.ndarray) -> Iterator[GimpHost]:
+    with shared(choosing, home):
+        update_settings(home, gimp_panel=None)
+        prepare(choosing, picture)
+        choosing.run(REQUEST_OF)
+        yield choosing
 
 
 def unfold(panel: Driver) -> None:
@@ -161,7 +161,6 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert texts(panel, "sampler") == every
         assert chosen(panel, "sampler") == ["euler_a"]
         assert texts(panel, "control") == ["Choose\u2026", "edges (sd1)"]
-        panel.run("pick('sampler', 'Automatic'); named('clip-skip').set_value(1); named('negative').set_text('')")
 
 
 def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -> None:
@@ -171,7 +170,6 @@ def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -
     wool = write_lora(tmp_path / "Wool.safetensors", 768, layers=2)
     with open_panel(gimp) as panel:
         unfold(panel)
-        panel.run("pick('model', 'Automatic')")
         add(gimp, panel, "lora")
         panel.run("pick('lora', 'Gloss (sdxl)'); pick('model', 'tiny')")
         assert chosen(panel, "lora") == ["Gloss (sdxl)"]
@@ -206,7 +204,6 @@ def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -
         gimp.wait_until("len(image.get_layers()) == 2", 120)
         shutil.rmtree(home.models / "base")
         panel.wait_until("named('model').get_active_text() == 'base (not found)'", SECONDS)
-        panel.run("pick('model', 'Automatic'); named('steps').set_value(0); named('resolution').set_value(0)")
 
         # The first one that comes ends the complaint that there is none.
         home.models.rename(tmp_path / "models")
