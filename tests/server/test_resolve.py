@@ -254,3 +254,33 @@ def test_modes_of_what_is_installed() -> None:
     assert modes(()) == ()
     assert set(modes((FILL,))) == {"fill", "outpaint", "remove"}
     assert set(modes(ALL)) == {"fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale"}
+
+
+def test_the_model_is_chosen_among_those_that_fit_what_is_named() -> None:
+    def other(family: str, **changes: Any) -> ModelFile:
+        return replace(PLAIN, info=dataclasses.replace(PLAIN.info, id=family, family=family, **changes))
+
+    large, flow = other("sdxl"), other("flux2", samplers=("euler",))
+    adapters = (
+        LORA, CONTROL, REFERENCE,
+        *(Adapter(dataclasses.replace(each.info, id=f"{each.info.id} large", family="sdxl"), each.path)
+          for each in (LORA, CONTROL, REFERENCE)),
+    )  # fmt: skip
+    models = [FILL, flow, PLAIN, large]
+
+    def chosen(prompt: str = "a cat", **settings: Any) -> str:
+        return complete(edit(prompt, mode="txt2img", **settings), models, adapters)[1].info.id
+
+    assert chosen() == "flux2"
+    assert chosen(sampler="euler_a") == "sd-1"
+    whole = Bounds(0, 0, 1, 1)
+    for use, large_use in (
+        ({"loras": (LoraUse("lora-1", 1.0),)}, {"loras": (LoraUse("lora-1 large", 1.0),)}),
+        ({"controls": (Control("control-1", whole),)}, {"controls": (Control("control-1 large", whole),)}),
+        ({"references": (Reference("reference-1", Size(1, 1)),)},
+         {"references": (Reference("reference-1 large", Size(1, 1)),)}),
+    ):  # fmt: skip
+        assert (chosen(**use), chosen(**large_use)) == ("sd-1", "sdxl")
+    assert chosen("a cat <lora:ink:1>") == "sd-1", "the first that one of that name is made for"
+    with pytest.raises(BadRequest, match="made for another"):  # there is none that fits both
+        chosen(loras=(LoraUse("lora-1", 1.0), LoraUse("lora-1 large", 1.0)))

@@ -61,14 +61,18 @@ def complete(
 
     Without a named model: the fill model to remove, and to fill or extend where nothing says what is to be there; to
     upscale an upscaler where nothing does; else the first diffusion model, for a fill or outpaint preferably one made for
-    inpainting, for anything else preferably one that is not.
+    inpainting, for anything else preferably one that is not; among those that its LoRAs, controls and references are made
+    for and that its sampler goes with, where there are any.
 
     Raises ModelMissing (unknown id, or none that can do this), BadRequest (unknown sampler, a model that cannot, a strength
     of 0, or an adapter that is made for another).
     """
     if request.sampler is not None and request.sampler not in SAMPLERS:
         raise BadRequest("This sampler is unknown.", f"Choose one of {', '.join(SAMPLERS)}.")
-    model = _choose(request, models) if request.model is None else _named(request, request.model, models)
+    if request.model is None:
+        model = _choose(request, _suited(request, models, adapters))
+    else:
+        model = _named(request, request.model, models)
     info = model.info
     if request.sampler is not None and info.samplers and request.sampler not in info.samplers:
         known = " or ".join(info.samplers)
@@ -153,6 +157,26 @@ def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
             f"{what} a Stable Diffusion model, and none is installed.", f"Add one with: scumble models add{instead}"
         )
     raise ModelMissing("No model is installed.", "Add one with: scumble models add, or run the installer again.")
+
+
+def _suited(request: EditRequest, models: Sequence[ModelFile], adapters: Sequence[Adapter]) -> Sequence[ModelFile]:
+    """Without the diffusion models that cannot do it with what it names; all of them where none can: what does not fit is
+    then told."""
+    ids = {use.id for use in request.loras} | {use.id for use in request.controls}
+    ids |= {reference.id for reference in request.references}
+    needs = [{each.info.family} for each in adapters if each.info.id in ids]
+    names = {lora.name.removesuffix(".safetensors").casefold() for lora in parse(request.prompt).loras}
+    needs += [
+        {each.info.family for each in adapters if each.info.kind == "lora" and each.info.name.casefold() == name}
+        for name in names
+    ]
+
+    def can(info: ModelInfo) -> bool:
+        has_sampler = request.sampler is None or not info.samplers or request.sampler in info.samplers
+        return has_sampler and all(not families or families & {info.family, ""} for families in needs)
+
+    suited = [model for model in models if model.info.kind != "diffusion" or can(model.info)]
+    return suited if any(model.info.kind == "diffusion" for model in suited) else models
 
 
 def _is_told(request: EditRequest) -> bool:
