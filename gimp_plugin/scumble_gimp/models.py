@@ -37,6 +37,13 @@ def fits(adapter: AdapterInfo, model: ModelInfo | None) -> bool:
     return model is None or adapter.family in ("", model.family)
 
 
+def left_open(settings: EditSettings, model: ModelInfo | None) -> tuple[int, float, str]:
+    """The steps, guidance and sampler of an edit that says none; 0, 0.0 and "" where that cannot be told, as a LoRA may
+    bring its own."""
+    added = any(use.weight for use in suited(settings, model).loras) or "<lora:" in settings.prompt
+    return (0, 0.0, "") if model is None or added else (model.steps, model.guidance, model.sampler)
+
+
 def suited(settings: EditSettings, model: ModelInfo | None) -> EditSettings:
     """Without what the model takes nothing of, and without a sampler that it has not."""
     if model is None:

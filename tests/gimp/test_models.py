@@ -7,7 +7,7 @@ from typing import get_args
 
 from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
 from scumble.protocol.messages import AdapterInfo, Capability, LoraUse, ModelInfo
-from scumble_gimp.models import TAKES, fits, samplers_of, suited, why_not
+from scumble_gimp.models import TAKES, fits, left_open, samplers_of, suited, why_not
 
 ALL: tuple[Capability, ...] = get_args(Capability)
 SD = ModelInfo("sd", "SD", "diffusion", "sd1", False, 512, 1, samplers=("euler", "euler_a"), capabilities=ALL)
@@ -34,6 +34,16 @@ def test_a_model_gets_what_it_takes() -> None:
     assert suited(SETTINGS, FLOW) == left
     assert suited(replace(SETTINGS, sampler="euler"), FLOW).sampler == "euler"
     assert suited(SETTINGS, FILL) == replace(left, negative="", regions=())
+
+
+def test_what_is_left_open_is_told_unless_a_lora_may_say_otherwise() -> None:
+    model = replace(SD, steps=20, guidance=7.0, sampler="euler")
+    plain = replace(SETTINGS, loras=())
+    told = (20, 7.0, "euler")
+    assert left_open(plain, model) == left_open(replace(plain, loras=(LoraUse("ink", 0),)), model) == told
+    assert left_open(SETTINGS, model) == left_open(replace(plain, prompt="a <lora:ink:1> door"), model) == (0, 0.0, "")
+    assert left_open(SETTINGS, replace(model, capabilities=())) == told, "it takes no LoRAs"
+    assert left_open(plain, None) == (0, 0.0, "")
 
 
 def test_what_it_does_not_take_has_its_words() -> None:

@@ -12,7 +12,7 @@ from scumble.protocol.messages import MAX_SEED, MAX_SIDE, AdapterInfo, ModelInfo
 
 from ..asked import Asked
 from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
-from ..models import samplers_of, suited, why_not
+from ..models import left_open, samplers_of, suited, why_not
 from ..words import AUTOMATIC, automatic, model_words
 from .added import AddedFold
 from .choice import Choice
@@ -26,7 +26,7 @@ class Form:
     def __init__(self) -> None:
         self._changed: Callable[[], None] = lambda: None
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
-        self.prompt = Prompt(lambda: self._changed())
+        self.prompt = Prompt(lambda: self._added())
         self.box.pack_start(self.prompt.box, False, False, 0)
         self.models: dict[str, ModelInfo] = {}
         """All that the backend has, by their ids."""
@@ -42,7 +42,7 @@ class Form:
         self._count = self._spin(grid, 5, "_Variants:", "count", "How many pictures to choose from", 1, 16)
         self._seed, self._keep = self._add_seed(grid, 6)
         self._add_edges()
-        self.added = AddedFold(lambda: self._changed(), self.prompt.put_in)
+        self.added = AddedFold(lambda: self._added(), self.prompt.put_in)
         self.box.pack_start(self.added.box, False, False, 0)
         self._add_advanced()
         self.box.show_all()
@@ -157,17 +157,20 @@ class Form:
     def _suit(self) -> None:
         """Shows what the chosen model takes, and what it does where nothing is said."""
         model = self._chosen_model
-        steps, guidance, sampler, native = (
-            (model.steps, model.guidance, model.sampler, model.native) if model else (0, 0.0, "", 0)
-        )
-        for spin, value in ((self._steps, steps), (self._guidance, guidance), (self._resolution, native)):
-            spin.set_placeholder_text(automatic(value))
-        samplers = {name: name for name in samplers_of(model, self._samplers)}
-        self._sampler.offer({"": automatic(sampler), **samplers})
+        self._resolution.set_placeholder_text(automatic(model.native if model else 0))
         self._model.combo.set_tooltip_text(model_words(model) if model else None)
         allow(self._negative, why_not(model, "negative"), NEGATIVE.help)
         allow(self._clip_skip, why_not(model, "clip_skip"), CLIP_SKIP.help)
         self.added.offer_adapters(self._adapters, model)
+        self._added()
+
+    def _added(self) -> None:
+        """A LoRA has come or gone, perhaps: it may bring settings of its own."""
+        model = self._chosen_model
+        steps, guidance, sampler = left_open(self.settings, model)
+        self._steps.set_placeholder_text(automatic(steps))
+        self._guidance.set_placeholder_text(automatic(guidance))
+        self._sampler.offer({"": automatic(sampler), **{name: name for name in samplers_of(model, self._samplers)}})
         self._changed()
 
     def _add_strength(self, grid: Any, row: int) -> Any:

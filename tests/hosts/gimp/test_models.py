@@ -116,6 +116,9 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert texts(panel, "lora") == ["Choose\u2026", "Any", "Ink (sd1)"]
         assert texts(panel, "embedding") == ["Textual inversion\u2026", "Oil (sd1)"]
         panel.run("pick('sampler', 'euler_a'); pick('lora', 'Ink (sd1)'); pick('control', 'edges (sd1)')")
+        assert panel.get(LEFT_OPEN) == ["Automatic", "Automatic", "Automatic (64)", "Automatic"], (
+            "the LoRA may bring its own"
+        )
         write(panel, "a gate", **{"clip-skip": 2, "resolution": 128, "steps": 3})
         panel.run("named('steps').set_value(0); named('negative').set_text('fog')")
         lines = [name for name in TAKEN_BY_SD_ALONE if "-add" not in name]
