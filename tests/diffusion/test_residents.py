@@ -194,6 +194,25 @@ def test_a_large_device_holds_all_parts_at_once(tmp_path: Path, second_device: N
     assert engine.bytes == sum(sizes(engine.model).values())
 
 
+def test_sdxls_text_encoders_go_once_they_have_read_the_prompt(tmp_path: Path, second_device: None) -> None:
+    settings: dict[str, Any] = {"mask": block(), "steps": 2}
+    expected = {prompt: paint(make("sdxl", tmp_path), prompt=prompt, **settings) for prompt in ("a boat", "a red car")}
+    engine = make("sdxl", tmp_path, lambda sizes: 1 << 30)
+    model: Any = engine.model
+    encoders = model.residents._sizes[model._text_encoder] + model.residents._sizes[model._text_encoder_2]
+    everything = sum(model.residents._sizes.values())
+    assert engine.bytes == everything, "loaded, and ready to start"
+    come: list[nn.Module] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = Residents._come
+        patch.setattr(Residents, "_come", lambda self, part: come.append(part) or real(self, part))
+        for prompt, coming in (("a boat", 0), ("a boat", 0), ("a red car", 2)):
+            come.clear()
+            np.testing.assert_array_equal(paint(engine, prompt=prompt, **settings), expected[prompt])
+            assert engine.bytes == everything - encoders
+            assert len(come) == coming, "only for words that are new"
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_parts_come_when_they_are_needed_and_change_no_byte(name: str, tmp_path: Path, second_device: None) -> None:
     settings: dict[str, Any] = {"mask": block(), "sampler": "euler", "steps": 2}

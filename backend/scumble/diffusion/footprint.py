@@ -272,6 +272,8 @@ class Measurement:
             "encode_image": autoencoder_bytes(native, item),
             "decode_latents": autoencoder_bytes(native, item),
         }
+        # Prompts are remembered from here on: text encoders that go meanwhile would hide what comes.
+        self._run(engine, edit(self.subject, engine, steps=2))
         try:
             for name, counted in reckoned.items():
                 setattr(model, name, watched(name, getattr(model, name), counted))

@@ -1,5 +1,5 @@
-"""Which parts of a model are on the device: all where they fit, else those that are needed, and one that does not fit even
-alone layer by layer.
+"""Which parts of a model are on the device: all where they fit (but for those that are `brief`), else those that are
+needed, and one that does not fit even alone layer by layer.
 
 Weights never change, so a part that goes only lets go of its place on the device: what it came from has stayed in the
 machine's memory (mapped from the converted copy, so that it takes none that another program asks for), and nothing is
@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +52,11 @@ def moves(device: torch.device) -> bool:
 class Residents:
     """The parts of one model on its device."""
 
-    def __init__(self, device: torch.device, parts: Iterable[nn.Module]) -> None:
+    def __init__(self, device: torch.device, parts: Iterable[nn.Module], brief: Iterable[nn.Module] = ()) -> None:
+        """`brief`: large parts that work for a moment and then not for long. They go as soon as another one is about to
+        work, wherever there would be room for them: the picture's numbers have it, and other programs."""
         self._device = device
+        self._brief = WeakSet(brief)
         self.moves = moves(device)
         self._budget = self._settled = budget(read_memory(device))
         self._alone = False
@@ -110,7 +113,9 @@ class Residents:
         size = 0 if divided else self._sizes[part]
         self._here.pop(part, None)
         limit = 0 if self._alone else self._budget
-        gone = leaving({other: self._sizes[other] for other in self._here}, size + working, limit)
+        idle = [other for other in self._here if other in self._brief and part not in self._brief]
+        held = {other: self._sizes[other] for other in self._here if other not in idle}
+        gone = [*idle, *leaving(held, size + working, limit)]
         for other in gone:
             self._go(other)
         if gone and self._device.type != "cpu":

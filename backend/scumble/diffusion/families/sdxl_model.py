@@ -22,6 +22,8 @@ class SdxlModel(UNetModel):
 
     may_predict_v = True
     encoders = ("text_encoder", "text_encoder_2")
+    # A quarter of all its weights, and what they said of a prompt is remembered.
+    brief = encoders
     pads = ("<|endoftext|>", "!")
     colours: ClassVar[Colours] = (
         ((0.349, 0.422, 0.410), (-0.233, 0.014, 0.112), (0.121, 0.150, -0.085), (-0.320, -0.209, -0.207)),

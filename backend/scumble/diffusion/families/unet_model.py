@@ -48,6 +48,8 @@ class UNetModel:
     may_predict_v: ClassVar[bool] = False
     """Whether models of the family predict v so often that a file that says nothing is asked."""
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    brief: ClassVar[tuple[str, ...]] = ()
+    """Those of its parts that do not stay on a device beside the others (`residents.Residents`)."""
     pads: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
     """What a single file's encoders have learnt to see after the prompt."""
     colours: ClassVar[Colours] = (
@@ -71,7 +73,7 @@ class UNetModel:
         self.parts: Mapping[str, Any] = {name: module for name, module in modules.items() if name != "vae"}
         self.scheduler_config = configs["scheduler"]
         self._unet, self._vae, self._text_encoder = modules["unet"], modules["vae"], modules["text_encoder"]
-        self.residents = Residents(self.device, modules.values())
+        self.residents = Residents(self.device, modules.values(), [modules[name] for name in self.brief])
         self._tokenizer = tokenizers[0]
         self.scale = 2 ** (len(self._vae.config.block_out_channels) - 1)
         self.told_guidance = bool(self._unet.config.time_cond_proj_dim)
