@@ -14,13 +14,22 @@ from .installs import Install, find_install
 from .krita_host import KritaHost, warm_up_krita
 from .setup_hosts import RECIPES, USUAL
 
+INSTALLS = {"krita": "krita_install", "gimp": "gimp_install"}
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test in here that uses a host is slow and of the hosts."""
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every test in here that uses a host is slow and of the hosts. Those marked `only` run in one version."""
+    elsewhere = []
     for item in items:
-        if {"krita_install", "gimp_install"} & set(getattr(item, "fixturenames", ())):
+        if set(INSTALLS.values()) & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.host)
             item.add_marker(pytest.mark.slow)
+        if mark := item.get_closest_marker("only"):
+            wanted = {names(program)[{"oldest": 0, "newest": -1}[mark.args[0]]] for program in INSTALLS}
+            if not wanted & set(getattr(item, "callspec").params.values()):  # noqa: B009 - pytest does not type it
+                elsewhere.append(item)
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
 
 
 def names(program: str) -> list[str]:

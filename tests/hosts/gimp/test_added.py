@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ..gimp_host import GimpHost
 from .window import REQUEST_OF, Backend, add, click, open_panel, prepare, reach, write
+
+pytestmark = pytest.mark.only("newest")
 
 MASKED = """
 def masked(name, x, y, width, height, data, mask, parent=None):

@@ -11,6 +11,8 @@ import pytest
 from ..gimp_host import GimpConsole
 from .test_batch import KINDS
 
+pytestmark = pytest.mark.only("oldest")
+
 WIDTH, HEIGHT = 320, 256
 AT = (90, 60)
 FILL = "call('scumble-fill-selection', image, model='tiny', seed=3, steps=1, {})"

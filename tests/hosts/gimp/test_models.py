@@ -21,6 +21,8 @@ from ..installs import Install
 from .conftest import served, shared
 from .window import REQUEST_OF, add, click, open_panel, prepare, reach, write
 
+pytestmark = pytest.mark.only("newest")
+
 AUTOMATIC = ["Automatic"] * 4
 OF_SD = ["Automatic (20)", "Automatic (7)", "Automatic (64)", "Automatic (dpmpp_2m_karras)"]
 OF_KLEIN = ["Automatic (4)", "Automatic (1)", "Automatic (1024)", "Automatic (euler)"]

@@ -17,6 +17,8 @@ from ..installs import Install
 from .conftest import scripting
 from .window import NAMED, PLUGIN, add, click
 
+pytestmark = pytest.mark.only("oldest")
+
 STAR = "a blue star in the center"
 GROUND = "on a plain white background"
 RIGHT, LEFT = f"a blue circle on the right {GROUND}", f"a red square on the left {GROUND}"

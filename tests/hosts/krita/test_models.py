@@ -16,6 +16,8 @@ from ..installs import Install
 from .conftest import open_real
 from .docker import Docker, picture
 
+pytestmark = pytest.mark.only("newest")
+
 LISTED = "[part({0!r}).itemText(i) for i in range(part({0!r}).count())]"
 AUTOMATIC = ["Automatic"] * 3
 OF_SD, OF_KLEIN = ["Automatic (20)", "Automatic (7)", "Automatic (dpmpp 2m karras)"], ["Automatic (4)", "Automatic (1)"]

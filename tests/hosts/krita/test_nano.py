@@ -10,6 +10,8 @@ from tests.nano.painting import GUIDANCE, PIECE, STEPS
 
 from .docker import Docker, Pixels
 
+pytestmark = pytest.mark.only("oldest")
+
 GROUND = "on a plain white background"
 
 
