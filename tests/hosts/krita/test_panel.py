@@ -126,6 +126,8 @@ def test_actions_generate_cancel_and_show_the_docker(slow: Docker) -> None:
     slow.set("slow", steps=30)
     slow.says("Fill")
     krita.run("app.action('scumble_generate').setShortcut(QtGui.QKeySequence('Ctrl+Alt+G'))")
+    krita.run("window.activateWindow()")
+    krita.wait_until("window.isActiveWindow()", 20)  # else nobody hears the keys, for a moment on a busy machine
     krita.display.keys("ctrl+alt+g")
     krita.wait_until("part('scumble_progress').value() >= 1", 30)
     krita.run("app.action('scumble_toggle').trigger()")
