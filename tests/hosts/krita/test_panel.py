@@ -210,7 +210,10 @@ def test_a_second_window_comes_and_goes(
         krita.wait_until("'Ready' in other.findChild(QtWidgets.QLabel, 'scumble_connection').text()", 20)
         krita.run("later(second.close)")
         krita.wait_until("len(app.windows()) == 1", 20)
-        krita.run("import gc; second = other = None; gc.collect()")
+        krita.run("import gc; second = other = None; gc.collect(); window.activateWindow()")
+        # For a moment no document is the active one: what is written meanwhile is not for this one.
+        krita.wait_until("window.isActiveWindow() and document == app.activeDocument()", 20)
+        docker.says("Fill")
         docker.set("a house", steps=1)
         docker.says("Fill")
         docker.generate()
