@@ -32,10 +32,12 @@ dockers: list[ScumbleDocker] = []
 
 
 class ScumbleDocker(DockWidget):
+    """`document`: the KritaDocument whose prompt is shown, or None."""
+
     def __init__(self) -> None:
         super().__init__()
         self.setWindowTitle("Scumble")
-        self._document: Any = None
+        self.document: Any = None
         self._forms: dict[str, Form] = {}
         self._preview: Any = (None, None)
         self._seen_models: Any = None
@@ -141,7 +143,7 @@ class ScumbleDocker(DockWidget):
         from .lib.scumble.client.document import Edges
 
         self._open()
-        document = backstage.workshop.documents.active()
+        document = self._active()
         if document is not None and document.is_busy and time.monotonic() < until:
             QtCore.QTimer.singleShot(10, guarded(lambda: self._start(form, edges, until)))
             return
@@ -155,7 +157,7 @@ class ScumbleDocker(DockWidget):
             self._extend.clear()
 
     def cancel(self) -> None:
-        backstage.when_ready(lambda: backstage.workshop.cancel(self._document))
+        backstage.when_ready(lambda: backstage.workshop.cancel(self.document))
 
     def apply(self) -> None:
         outcome = self._latest()
@@ -165,14 +167,14 @@ class ScumbleDocker(DockWidget):
     def step(self, by: int) -> None:
         """Shows the next or previous variant."""
         if backstage.workshop is not None:
-            backstage.workshop.step(self._document, by)
+            backstage.workshop.step(self.document, by)
 
     def extend(self) -> None:
         """Over a selection that reaches beyond the canvas, else by the numbers, else over what the selection has empty."""
         backstage.when_ready(self._extend_where)
 
     def _extend_where(self) -> None:
-        document = backstage.workshop.documents.active()
+        document = self._active()
         beyond = document.edges_to_selection() if document is not None else ()
         if any(beyond):
             self.generate(tuple(beyond))
@@ -216,25 +218,31 @@ class ScumbleDocker(DockWidget):
     # ---- what the panel shows ----------------------------------------------------------------------------------------
 
     def _latest(self) -> Any:
-        return backstage.workshop.latest(self._document) if backstage.workshop is not None else None
+        return backstage.workshop.latest(self.document) if backstage.workshop is not None else None
 
     def _look(self) -> None:
         """Follows the active document and its selection."""
         workshop = backstage.workshop
         if workshop is None or not self.isVisible():
             return
-        document = workshop.documents.active()
-        if document is not self._document:
+        document = self._active()
+        if document is not self.document:
             self._switch(document)
             self._refresh()
         self._predict()
 
+    def _active(self) -> Any:
+        """Krita has no active document for a moment when windows and documents come and go, and as long as an empty window
+        is the active one. Then it is the one shown, while it is open."""
+        active, shown = backstage.workshop.documents.active(), self.document
+        return shown if active is None and shown is not None and shown.is_open else active
+
     def _switch(self, document: Any) -> None:
         """Each document has its own prompt and whatever else belongs to it; one never seen begins with the present."""
         form = self._settings.form
-        if self._document is not None:
-            self._forms[self._document.identity] = form
-        self._document = document
+        if self.document is not None:
+            self._forms[self.document.identity] = form
+        self.document = document
         if document is not None:
             common = split(form)[1]
             remembered = self._forms.get(document.identity) or form_of(document.settings, form)
@@ -243,7 +251,7 @@ class ScumbleDocker(DockWidget):
     def _predict(self) -> None:
         from .lib.scumble.client.modes import choose_mode
 
-        document, form = self._document, self._settings.form
+        document, form = self.document, self._settings.form
         mode = form.mode
         if document is None or not document.is_open:
             automatic = ""
@@ -283,7 +291,7 @@ class ScumbleDocker(DockWidget):
 
     def _show_jobs(self) -> None:
         jobs = list(backstage.workshop.jobs.values())
-        mine = backstage.workshop.jobs_of(self._document) or jobs
+        mine = backstage.workshop.jobs_of(self.document) or jobs
         if not mine:
             self._progress.idle()
             return
@@ -291,7 +299,7 @@ class ScumbleDocker(DockWidget):
         text = words.progress(job.stage, job.step, job.steps, job.seconds_left, job.position)
         if len(jobs) > 1:
             text += f" \u00b7 {len(jobs) - 1} more in the queue"
-        if job.document is not self._document:
+        if job.document is not self.document:
             text += " (another document)"
         self._progress.run(text, job.step, job.steps, self._preview_of(job.preview))
 
@@ -305,7 +313,7 @@ class ScumbleDocker(DockWidget):
     def _show_outcomes(self) -> None:
         entries = []
         for outcome in reversed(backstage.workshop.outcomes):
-            if outcome.document is not None and outcome.document is not self._document and outcome.document.is_open:
+            if outcome.document is not None and outcome.document is not self.document and outcome.document.is_open:
                 continue
             for index in range(outcome.count):
                 state = "shown" if index == outcome.shown else "applied" if index in outcome.applied else ""

@@ -63,6 +63,11 @@ class Docker:
         """Connected, maybe with something to say."""
         self.krita.wait_until("'Ready' in part('scumble_connection').text()", 90)
 
+    def new_document(self, pixels: Pixels, name: str = "test") -> None:
+        """See KritaHost; the panel shows it then. An artist is never so fast that it matters."""
+        self.krita.new_document(pixels, name)
+        self.krita.wait_until("dock.document is not None and dock.document.is_handle(document)", 20)
+
     def set(
         self, prompt: str = "", strength: int = 100, count: int = 1, mode: str = "Automatic", steps: int = 0
     ) -> None:

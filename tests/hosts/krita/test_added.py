@@ -49,7 +49,7 @@ def barn() -> Pixels:
 
 def open_document(docker: Docker) -> None:
     """A picture of 300 x 200; above it, hidden, a layer Look, and a group Barn whose layer begins left of the canvas."""
-    docker.krita.new_document(picture(300, 200))
+    docker.new_document(picture(300, 200))
     for name, pixels, (x, y) in (("Look", look(), LOOK_AT), ("Boards", barn(), BARN_AT)):
         docker.krita.run(
             "made = document.createNode(name, 'paintlayer')\n"
@@ -109,7 +109,7 @@ def test_a_reference_and_a_region_arrive_with_their_layers_pixels(docker: Docker
 
 def test_a_region_lies_where_the_edit_s_picture_does(docker: Docker) -> None:
     """With a selection only a part of a large picture is sent, and of the layer the same part."""
-    docker.krita.new_document(picture(2400, 1800))
+    docker.new_document(picture(2400, 1800))
     docker.krita.run(
         "made = document.createNode('Spot', 'paintlayer')\n"
         "made.setPixelData(QtCore.QByteArray(bytes([0, 0, 0, 200]) * 1500), 1250, 910, 50, 30)\n"
@@ -167,7 +167,7 @@ def test_rows_come_back_with_the_document_and_from_history(docker: Docker) -> No
     assert first["transparent"] is True
     file = str(docker.krita.work / "added.kra")
     docker.krita.run("document.saveAs(file); document.waitForDone(); document.close()", file=file)
-    docker.krita.new_document(picture(64, 48))
+    docker.new_document(picture(64, 48))
     docker.set("another", steps=1)
     clear(docker)
     docker.krita.run(
@@ -198,7 +198,7 @@ def test_rows_come_back_with_the_document_and_from_history(docker: Docker) -> No
 
 
 def test_add_starts_from_grey_and_remove_from_no_words(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     docker.krita.select(soft_mask(160, 120), 120, 80)
     for words, mode, prefill, prompt in (("Add", "fill", "neutral", "a house"), ("Remove", "remove", "auto", "")):
         docker.set("a house", strength=100, steps=1, mode=words)
@@ -215,7 +215,7 @@ def test_add_starts_from_grey_and_remove_from_no_words(docker: Docker) -> None:
 
 
 def test_a_textual_inversion_goes_into_a_region_s_words_while_there_are_any(docker: Docker) -> None:
-    docker.krita.new_document(picture(300, 200))
+    docker.new_document(picture(300, 200))
     docker.set("a house", steps=1)
     docker.click("scumble_region_add")
     docker.click("scumble_region_prompt")

@@ -31,7 +31,7 @@ def assert_untouched_outside(before: np.ndarray, after: np.ndarray, mask: np.nda
 
 
 def test_fill_keeps_a_soft_selection_soft_and_goes_in_one_step(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     before, mask = docker.visible(), select(docker)
     docker.set()
     docker.says("Remove")
@@ -51,7 +51,7 @@ def test_fill_keeps_a_soft_selection_soft_and_goes_in_one_step(docker: Docker) -
 def test_remove_cares_for_neither_the_words_nor_the_model_that_follows_them(docker: Docker) -> None:
     layers = []
     for prompt, mode, model in (("", "Automatic", "Automatic"), ("a red dress", "Remove", "tiny")):
-        docker.krita.new_document(picture())
+        docker.new_document(picture())
         select(docker)
         docker.set(prompt, mode=mode)
         docker.krita.run(f"pick('scumble_model', '{model}')")
@@ -64,7 +64,7 @@ def test_remove_cares_for_neither_the_words_nor_the_model_that_follows_them(dock
 
 
 def test_refine_at_half_strength(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     before, mask = docker.visible(), select(docker)
     docker.set("a red dress", strength=50, steps=4)
     docker.says("Refine")
@@ -74,7 +74,7 @@ def test_refine_at_half_strength(docker: Docker) -> None:
 
 
 def test_another_variant_takes_the_place_of_the_one_that_is_shown(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     before, mask = docker.visible(), select(docker)
     docker.set("a red dress", strength=60, steps=2, count=2)
     docker.generate()
@@ -92,7 +92,7 @@ def test_another_variant_takes_the_place_of_the_one_that_is_shown(docker: Docker
 
 
 def test_extend_by_numbers_grows_the_canvas_and_keeps_the_picture(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     before = docker.visible()
     docker.set()
     docker.krita.run("part('scumble_extend_left').setValue(48); part('scumble_extend_bottom').setValue(40)")
@@ -112,7 +112,7 @@ def test_extend_by_numbers_grows_the_canvas_and_keeps_the_picture(docker: Docker
 def test_a_selection_over_empty_canvas_extends(docker: Docker) -> None:
     pixels = picture()
     pixels[:, 300:] = 0
-    docker.krita.new_document(pixels)
+    docker.new_document(pixels)
     before = docker.visible()
     mask = np.full((300, 120), 255, np.uint8)
     docker.krita.select(mask, 280, 0)
@@ -126,7 +126,7 @@ def test_a_selection_over_empty_canvas_extends(docker: Docker) -> None:
 
 
 def test_the_whole_picture_without_a_selection(docker: Docker) -> None:
-    docker.krita.new_document(picture(256, 192))
+    docker.new_document(picture(256, 192))
     before = docker.visible()
     docker.set("a storm", strength=60, steps=4)
     docker.says("Refine picture")
@@ -139,7 +139,7 @@ def test_the_whole_picture_without_a_selection(docker: Docker) -> None:
 
 
 def test_from_nothing_in_an_empty_document(docker: Docker) -> None:
-    docker.krita.new_document(np.zeros((192, 256, 4), np.uint8))
+    docker.new_document(np.zeros((192, 256, 4), np.uint8))
     docker.set("a storm", steps=4)
     docker.says("Generate")
     docker.generate()
@@ -158,7 +158,7 @@ SPACES = [
 @pytest.mark.parametrize(("model", "depth", "profile"), SPACES, ids=["rgb16", "float", "wide", "cmyk", "grey", "lab"])
 def test_documents_of_other_depths_and_models(docker: Docker, model: str, depth: str, profile: str) -> None:
     flat = np.full((300, 400, 4), (90, 140, 120, 255), np.uint8)
-    docker.krita.new_document(flat)
+    docker.new_document(flat)
     docker.krita.run(
         "assert not profile or profile in app.profiles(model, depth), app.profiles(model, depth)\n"
         "document.setColorSpace(model, depth, profile); document.refreshProjection(); document.waitForDone()",
@@ -200,7 +200,7 @@ def all_bytes(docker: Docker) -> np.ndarray:
 
 
 def test_the_source_may_be_the_active_layer(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     docker.krita.run(
         "cover = document.createNode('cover', 'paintlayer')\n"
         "cover.setPixelData(QtCore.QByteArray(bytes([0, 255, 0, 255]) * 120000), 0, 0, 400, 300)\n"
@@ -220,14 +220,14 @@ def test_the_source_may_be_the_active_layer(docker: Docker) -> None:
 
 
 def test_a_document_brings_its_prompt_back(docker: Docker) -> None:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     select(docker)
     docker.set("a lake at dawn", strength=70, steps=1)
     docker.generate()
     docker.wait_layers(2)
     file = str(docker.krita.work / "saved.kra")
     docker.krita.run("document.saveAs(file); document.waitForDone(); document.close()", file=file)
-    docker.krita.new_document(picture(64, 48))
+    docker.new_document(picture(64, 48))
     docker.set("another")
     docker.krita.run(
         "document = app.openDocument(file); document.setBatchmode(True); app.activeWindow().addView(document)"
@@ -239,7 +239,7 @@ def test_a_document_brings_its_prompt_back(docker: Docker) -> None:
 def test_an_upscaler_and_a_model_that_paints_upscale_the_picture(docker: Docker) -> None:
     for model in ("tiny (paints)", "Automatic", "4x-small"):
         docker.krita.run(f"pick('scumble_upscale_model', '{model}')")
-        docker.krita.new_document(picture(160, 120))
+        docker.new_document(picture(160, 120))
         before = docker.visible()
         docker.set(steps=2)
         docker.upscale(3)

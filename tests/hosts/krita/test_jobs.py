@@ -24,7 +24,7 @@ from .docker import Docker, Pixels, on_canvas, picture, soft_mask
 
 def begin(docker: Docker, prompt: str, count: int = 1, steps: int = 10) -> None:
     """A document of 400 x 300 with a selection, and an edit that is being worked on."""
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     docker.krita.select(soft_mask(160, 120), 120, 80)
     docker.set(prompt, count=count, steps=steps)
     docker.says("Fill")
@@ -76,7 +76,7 @@ def test_variants_are_shown_one_by_one_and_applied_into_a_group(slow: Docker) ->
 
 
 def test_discard_takes_the_layer_and_the_grown_canvas_back(slow: Docker) -> None:
-    slow.krita.new_document(picture())
+    slow.new_document(picture())
     before = slow.visible()
     slow.set("sky")
     slow.krita.run("part('scumble_extend_top').setValue(64)")
@@ -106,7 +106,7 @@ def test_a_closed_document_loses_nothing(slow: Docker) -> None:
     begin(slow, "slow", steps=10)
     slow.krita.run("document.setModified(False); document.close()")
     slow.wait_notice("closed.*Open as document")
-    slow.krita.new_document(picture(64, 48), "other")
+    slow.new_document(picture(64, 48), "other")
     slow.click("scumble_notice_help")
     slow.krita.wait_until("app.activeDocument() is not None and app.activeDocument().width() == 400", 20)
     slow.krita.run("document = app.activeDocument(); document.setBatchmode(True)")
@@ -116,7 +116,7 @@ def test_a_closed_document_loses_nothing(slow: Docker) -> None:
 
 
 def test_the_layer_follows_a_canvas_that_is_resized_meanwhile(slow: Docker) -> None:
-    slow.krita.new_document(picture())
+    slow.new_document(picture())
     slow.krita.run(
         "dot = document.createNode('dot', 'paintlayer')\n"
         "dot.setPixelData(QtCore.QByteArray(bytes([0, 0, 255, 255]) * 100), 30, 40, 10, 10)\n"
@@ -224,7 +224,7 @@ def stroke(docker: Docker, down: int) -> None:
 def test_two_documents_each_get_their_own(slow: Docker) -> None:
     begin(slow, "slow one", steps=10)
     slow.krita.run("first = document")
-    slow.krita.new_document(picture(320, 200), "second")
+    slow.new_document(picture(320, 200), "second")
     slow.krita.select(soft_mask(60, 50), 20, 10)
     slow.krita.wait_until("'another document' in part('scumble_progress_words').text()", 20)
     slow.set("slow two", steps=4)
@@ -241,7 +241,7 @@ def test_two_documents_each_get_their_own(slow: Docker) -> None:
 
 
 def test_errors_are_said_in_words_with_one_button_that_helps(slow: Docker) -> None:
-    slow.krita.new_document(picture())
+    slow.new_document(picture())
     slow.set("nothing selected", mode="Fill")
     slow.generate()
     slow.wait_notice("needs a selection")
@@ -274,7 +274,7 @@ def test_history_fills_the_panel_and_brings_images_back(slow: Docker) -> None:
 
 
 def test_keys_in_the_prompt(slow: Docker) -> None:
-    slow.krita.new_document(picture())
+    slow.new_document(picture())
     slow.krita.select(soft_mask(160, 120), 120, 80)
     slow.set("")
     slow.click("scumble_prompt")
@@ -297,7 +297,7 @@ def test_a_killed_krita_finds_its_result_at_the_next_start(
         docker = Docker(krita)
         docker.ready_or_told()
         assert krita.get("part('scumble_steps').value()") == 15  # remembered for all documents
-        krita.new_document(picture())
+        docker.new_document(picture())
         docker.wait_notice("earlier session.*Insert")
         docker.click("scumble_notice_help")
         krita.wait_until("[l.name() for l in layers()] == ['base', 'slow (7)']", 20)

@@ -62,7 +62,7 @@ def test_every_state_in_krita_s_themes_wide_and_narrow(
         docker = Docker(krita)
         docker.ready()
         album = Album(docker, f"{krita_install.name}-{theme}")
-        krita.new_document(picture(800, 600))
+        docker.new_document(picture(800, 600))
         krita.select(soft_mask(260, 200), 240, 180)
         docker.set("slow boat on a calm lake, (morning mist:1.2), oil painting", steps=200)
         docker.says("Fill")

@@ -78,7 +78,7 @@ def docker(choice: Docker) -> Docker:
 
 def open_document(docker: Docker, width: int, height: int) -> None:
     """A new one, to which the docker has turned."""
-    docker.krita.new_document(picture(width, height))
+    docker.new_document(picture(width, height))
     wait_turned(docker, width, height)
 
 

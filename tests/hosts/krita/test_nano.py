@@ -18,7 +18,7 @@ GROUND = "on a plain white background"
 @pytest.fixture
 def docker(nano: Docker) -> Docker:
     """With an empty document of the model's size on view, and the section open, without rows."""
-    nano.krita.new_document(np.zeros((PIECE.height, PIECE.width, 4), np.uint8))
+    nano.new_document(np.zeros((PIECE.height, PIECE.width, 4), np.uint8))
     nano.krita.run(
         "part('scumble_added').click() if not shows('scumble_region_add') else None\n"
         "for cross in dock.findChildren(QtWidgets.QPushButton):\n"
@@ -120,7 +120,7 @@ def test_an_object_is_cut_out_of_its_background(docker: Docker) -> None:
 
 def test_what_is_added_is_not_held_back_by_its_surroundings(docker: Docker) -> None:
     """As tests/nano/test_intents measures it on many pictures."""
-    docker.krita.new_document(np.full((PIECE.height, PIECE.width, 4), (250, 140, 20, 255), np.uint8))
+    docker.new_document(np.full((PIECE.height, PIECE.width, 4), (250, 140, 20, 255), np.uint8))
     docker.krita.select(np.full((72, 72), 255, np.uint8), 28, 28)
     blue = []
     for mode in ("Fill", "Add"):

@@ -98,7 +98,7 @@ def fill_in(docker: Docker, port: int, token: str) -> None:
 
 
 def fills(docker: Docker) -> bool:
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     docker.krita.select(soft_mask(160, 120), 120, 80)
     docker.set("a house", steps=1)
     docker.says("Fill")

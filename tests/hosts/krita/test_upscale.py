@@ -10,7 +10,7 @@ from .docker import Docker, on_canvas, picture, soft_mask
 
 def begin(docker: Docker, prompt: str = "", count: int = 1, steps: int = 4) -> np.ndarray:
     """A picture of 400 x 300 that is being made twice as large. Returns what it looks like before."""
-    docker.krita.new_document(picture())
+    docker.new_document(picture())
     before = docker.visible()
     docker.set(prompt, count=count, steps=steps)
     docker.upscale(2)
