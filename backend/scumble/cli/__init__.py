@@ -73,8 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
     bench.set_defaults(module="bench")
     bench.add_argument(
         "suite",
-        choices=["edit", "memory", "semantic"],
-        help="edit: speed, memory and loading, beside diffusers; memory: what pictures take on a GPU, beside diffusers; "
+        choices=["edit", "models", "memory", "semantic"],
+        help="edit: speed, memory and loading, beside diffusers; models: the list of thousands of files; "
+        "memory: what pictures take on a GPU, beside diffusers; "
         "semantic: what prompts and edits do, seen in pictures; exits 1 below a goal (in a clone)",
     )
     bench.add_argument("--scratch", type=Path, metavar="DIR", help="6 GB for the time being")

@@ -1,4 +1,5 @@
 """`scumble bench edit`: what an edit costs, beside diffusers on the same machine in the same run. Figures are ratios.
+`scumble bench models`: how long the list of thousands of files takes, beside safetensors' own reading of their headers.
 `scumble bench memory`: what pictures take on a GPU (`diffusion/footprint.py`).
 `scumble bench semantic`: what prompts, controls, references and edits do, seen in pictures of small models (`tests/nano`);
 exits 1 below a goal."""
@@ -24,6 +25,7 @@ from PIL import Image
 from ..client.client import Client
 from ..client.editor import EditSettings, prepare
 from ..home import Home, find_home
+from ..models import benchmark
 from ..models.download import fetch_fill_model, fill_model_path
 from .picture import PictureDocument
 from .service import connected, stop
@@ -54,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
         return _semantic(args.json)
     lines = []
     with tempfile.TemporaryDirectory(prefix="scumble-bench-", dir=args.scratch) as scratch:
-        measures: tuple[Callable[[Path, int], Iterator[Line]], ...] = (_documents, _diffusion)
-        for measure in measures:
+        for measure in SUITES[args.suite]:
             for line in measure(Path(scratch), args.reference_steps):
                 lines.append(line)
                 if not args.json:
@@ -148,6 +149,21 @@ def _documents(scratch: Path, reference_steps: int) -> Iterator[Line]:
         "< 0.4",
         "plan, transfer, composite",
     )
+
+
+def _lists(scratch: Path, reference_steps: int) -> Iterator[Line]:
+    """The list of models in seconds: of files that nobody has looked at, by a backend that starts anew."""
+    seconds = benchmark.measure(scratch)
+    reading = f"safetensors alone {seconds.plain:.2f} s"
+    yield Line(f"seconds for the first list of {benchmark.FILES} LoRAs", seconds.first, "<= 2", reading)
+    yield Line("    where the disk has to be read", seconds.cold, "<= 2", "")
+    yield Line("    again, after a new start", seconds.again, "", "")
+
+
+SUITES: dict[str, tuple[Callable[[Path, int], Iterator[Line]], ...]] = {
+    "edit": (_documents, _diffusion),
+    "models": (_lists,),
+}
 
 
 def _document(side: int) -> PictureDocument:
