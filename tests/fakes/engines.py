@@ -4,6 +4,7 @@ The painted colour follows from the seed. Words in the prompt make things happen
 
     slow            a step takes 0.2 s instead of 0.005 s
     error           raises a ValueError that names the prompt
+    damaged         raises a ModelUnreadable because of such a ValueError
     oom             asks numpy for more memory than there is
     crash           ends the process with SIGSEGV at step 2; "killed" with SIGKILL; "starved", too, unless it is thrifty
     hang            goes silent at step 2 for a minute, deaf to cancels
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from scumble.editing.plan import Pixels, Plan, Report, Traits
+from scumble.protocol.errors import ModelUnreadable
 from scumble.server.work import Work
 
 ENGINES = __name__
@@ -75,6 +77,11 @@ def _misbehave(words: list[str], prompt: str) -> None:
         marker.touch()
     if "error" in words:
         raise ValueError(prompt)
+    if "damaged" in words:
+        try:
+            raise ValueError(prompt)
+        except ValueError as error:
+            raise ModelUnreadable("The model is damaged.") from error
     if "oom" in words:
         np.ones(1 << 55)
     if "crash" in words:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from scumble.editing import pixels
 from scumble.editing.plan import Cancelled
-from scumble.protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError, WorkerCrashed
+from scumble.protocol.errors import BadRequest, Internal, ModelUnreadable, OutOfMemory, ScumbleError, WorkerCrashed
 from scumble.protocol.frames import decode
 from scumble.protocol.geometry import Size
 from scumble.protocol.messages import Progress, Result
@@ -268,7 +268,7 @@ def test_a_process_that_dies_twice_fails_the_job_and_nothing_else(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("word", "error"), [("error", Internal), ("oom", OutOfMemory)])
+@pytest.mark.parametrize(("word", "error"), [("error", Internal), ("damaged", ModelUnreadable), ("oom", OutOfMemory)])
 def test_an_exception_fails_the_job_and_keeps_the_process(
     word: str, error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -285,7 +285,7 @@ def test_an_exception_fails_the_job_and_keeps_the_process(
     with caplog.at_level(logging.DEBUG):
         asyncio.run(main())
     assert "secret" not in caplog.text
-    assert ("_misbehave" in caplog.text) == (error is Internal)  # where it came from is in the log
+    assert ("_misbehave" in caplog.text) == (word != "oom")  # where it came from is in the log
 
 
 def test_damaged_pixels_are_a_bad_request() -> None:

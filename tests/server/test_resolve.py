@@ -65,8 +65,8 @@ def test_an_upscaler_does_that_alone_and_needs_no_settings() -> None:
         complete(edit("a cat", model="up-1"), (*ALL, UPSCALER))
     with pytest.raises(ModelMissing, match="upscaler"):
         complete(edit("", "upscale"), (FILL,))
-    assert modes((FILL, UPSCALER)) == ("fill", "outpaint", "remove", "upscale")
-    assert "upscale" in modes((PLAIN,))
+    assert modes((FILL.info, UPSCALER.info)) == ("fill", "outpaint", "remove", "upscale")
+    assert "upscale" in modes((PLAIN.info,))
 
 
 def test_regions_are_for_models_that_follow_a_prompt() -> None:
@@ -252,8 +252,9 @@ def test_seeds_differ_and_leave_room_for_more_images() -> None:
 
 def test_modes_of_what_is_installed() -> None:
     assert modes(()) == ()
-    assert set(modes((FILL,))) == {"fill", "outpaint", "remove"}
-    assert set(modes(ALL)) == {"fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale"}
+    assert set(modes((FILL.info,))) == {"fill", "outpaint", "remove"}
+    everything = {"fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale"}
+    assert set(modes([model.info for model in ALL])) == everything
 
 
 def test_the_model_is_chosen_among_those_that_fit_what_is_named() -> None:

@@ -196,7 +196,7 @@ class _Process:
             while not isinstance(reply, worker.Done):
                 if isinstance(reply, worker.Undone):
                     if reply.details:
-                        log.error("Job %s failed:\n%s", job.name, reply.details)
+                        log.error("Job %s failed through %s", job.name, reply.details)
                     raise reply.error
                 tell(reply)
                 reply = self._receive()

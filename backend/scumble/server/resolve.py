@@ -25,9 +25,9 @@ FILL_MODES = ("fill", "outpaint", "remove")
 DIFFUSION_MODES = ("fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale")
 
 
-def modes(models: Sequence[ModelFile]) -> tuple[str, ...]:
+def modes(models: Sequence[ModelInfo]) -> tuple[str, ...]:
     """The modes that these models can do together."""
-    kinds = {model.info.kind for model in models}
+    kinds = {model.kind for model in models}
     if "diffusion" in kinds:
         return DIFFUSION_MODES
     return (FILL_MODES if "fill" in kinds else ()) + (("upscale",) if "upscaler" in kinds else ())

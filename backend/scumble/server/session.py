@@ -41,7 +41,7 @@ from .dispatcher import Dispatcher
 from .limits import check_submit
 from .outbox import Close, Outbox, Outcome, Payload
 from .redact import where
-from .resolve import listed, modes
+from .resolve import modes
 from .security import same_token
 
 log = logging.getLogger(__name__)
@@ -129,18 +129,17 @@ class Session:
             session = secrets.token_hex(32)
         self._owner = _owner(session)
         unclaimed = await self._dispatcher.unclaimed(self._owner)
-        models = await self._dispatcher.models()
+        self._listed = await self._dispatcher.model_list()
         welcome = Welcome(
             version=PROTOCOL_VERSION,
             server=__version__,
             session=session,
             limits=self._policy.limits,
-            models=tuple(model.info for model in models),
+            models=self._listed.models,
             samplers=SAMPLERS,
-            modes=modes(models),
-            adapters=listed(await self._dispatcher.adapters()),
+            modes=modes(self._listed.models),
+            adapters=self._listed.adapters,
         )
-        self._listed = ModelList(welcome.models, welcome.adapters)
         self._dispatcher.attach(self._owner, self)
         self._outbox.answer(encode(welcome))
         for job in unclaimed:

@@ -61,7 +61,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Undone:
-    """From the worker: the job ended without a result. `details` are for the log."""
+    """From the worker: the job ended without a result. `details`: what was behind it, for the log."""
 
     error: ScumbleError | Cancelled
     details: str = ""
@@ -129,7 +129,7 @@ class Worker:
             frame = self._run(start)
             return Done(offers.enter_context(offer(start.result, frame)))
         except (ScumbleError, Cancelled) as error:
-            return Undone(error)
+            return Undone(error, where(error.__cause__) if error.__cause__ is not None else "")
         except MemoryError:
             return Undone(OutOfMemory("The memory of this machine cannot hold this edit."))
         except Exception as error:
