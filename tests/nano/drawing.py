@@ -38,6 +38,11 @@ def grey(scenes: list[world.Scene]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(world.render(scene).convert("L").convert("RGB")) for scene in scenes])
 
 
+def large(scenes: list[world.Scene]) -> NDArray[np.uint8]:
+    """(n, 256, 256, 3)"""
+    return np.stack([np.asarray(world.render(scene, 2 * world.SIZE)) for scene in scenes])
+
+
 def glimpses(scenes: list[world.Scene]) -> NDArray[np.uint8]:
     """(n, 32, 32, 3) made smaller as CLIP's image processors do it"""
     size = GLIMPSE, GLIMPSE

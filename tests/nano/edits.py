@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 from scumble.diffusion.engine import DiffusionEngine
+from scumble.diffusion.upscaler import UpscaleEngine
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels, Plan, Source
 from scumble.editing.planner import plan_edit
@@ -20,7 +21,7 @@ from . import world
 from .judge import Eyes, Seen, share
 from .measure import named_scene, sentence
 from .measure_edits import drawing
-from .painting import GUIDANCE, MODELS, PIECE, STEPS, Edited, edit, paint, tensor
+from .painting import GUIDANCE, MODELS, ONE_THREAD, PIECE, STEPS, Edited, edit, paint, tensor
 
 SCALES = ((128, 64), (160, 64), (256, 128), (512, 160), (900, 520))
 """Sides of a photograph and of a selection in it in px."""
@@ -30,10 +31,12 @@ LARGE = Size(2 * PIECE.width, 2 * PIECE.height)
 MONOCHROME = Adapter(
     AdapterInfo("mono", "nano-lora-monochrome", "lora", "sd1", 1), MODELS / "nano-lora-monochrome.safetensors"
 )
+UPSCALER = MODELS / "nano-upscaler.safetensors"
 
 
 def measure_edits(engine: DiffusionEngine, eyes: Eyes, count: int = 20) -> dict[str, float]:
     """Of `count` seeds, how many edits do what each is for."""
+    network = UpscaleEngine(UPSCALER, ONE_THREAD)
     looks: dict[str, Callable[[int], bool]] = {
         "star in a photo": lambda seed: shows_the_star(eyes, filled(engine, *SCALES[seed % len(SCALES)], seed)),
         "star in 32 px of it": lambda seed: shows_the_star(eyes, filled(engine, *SMALL, seed, context=8)),
@@ -48,6 +51,7 @@ def measure_edits(engine: DiffusionEngine, eyes: Eyes, count: int = 20) -> dict[
         "two passes, detail": lambda seed: adds_courses(engine, seed),
         "upscaled, stays": lambda seed: keeps_the_thing(eyes, upscaled(engine, seed)),
         "upscaled, detail": lambda seed: courses(beside_the_thing(upscaled(engine, seed))) > 1.35,
+        "enlarged, nearer": lambda seed: is_nearer(enlarged(network, named_scene(random.Random(seed)))),
     }
     return {name: float(np.mean([look(seed) for seed in range(count)])) for name, look in looks.items()}
 
@@ -265,6 +269,29 @@ def keeps_the_thing(eyes: Eyes, picture: Pixels) -> bool:
 
 def beside_the_thing(picture: Pixels) -> Pixels:
     return picture[:, picture.shape[1] // 2 + 8 :]
+
+
+class Enlarged(NamedTuple):
+    """A drawing (512, 512, 3) as it is, and as it comes back from a quarter of its size: by a network, and by Lanczos."""
+
+    drawn: Pixels
+    by_network: Pixels
+    by_lanczos: Pixels
+
+
+def enlarged(network: UpscaleEngine, scene: world.Scene) -> Enlarged:
+    large = world.render(scene, 4 * world.SIZE)
+    small = large.reduce(4)
+    whole = np.dstack([np.asarray(small), np.full(small.size[::-1], 255, np.uint8)])
+    request = EditRequest("upscale", PIECE, Bounds.of_size(PIECE), factor=4)
+    picture = network.generate(plan_edit(request, Source(whole), network.traits), lambda *_, **__: None)[0]
+    return Enlarged(np.asarray(large), picture, np.asarray(small.resize(large.size, Image.Resampling.LANCZOS)))
+
+
+def is_nearer(seen: Enlarged) -> bool:
+    """Whether what the network makes is less than 0.8 times as far from the drawing as interpolation is."""
+    network, lanczos = (np.abs(each.astype(float) - seen.drawn).mean() for each in (seen.by_network, seen.by_lanczos))
+    return bool(network < 0.8 * lanczos)
 
 
 def _objects(eyes: Eyes, picture: Pixels) -> list[Seen]:

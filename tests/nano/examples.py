@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scumble.diffusion.engine import DiffusionEngine
+from scumble.diffusion.upscaler import UpscaleEngine
 from scumble.editing.plan import Pixels
 from scumble.home import Home
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import LoraUse, Region
 
 from . import world
-from .edits import MONOCHROME, painted, planned
+from .edits import MONOCHROME, UPSCALER, enlarged, painted, planned
 from .measure_edits import around, drawing, follow
 from .measure_references import drawn, like
-from .painting import MODELS, PIECE, edit, load, paint
+from .painting import MODELS, ONE_THREAD, PIECE, edit, load, paint
 
 FOLDER = Path(__file__).parent / "examples"
 GAP, LINE = 8, 18  # px
@@ -97,6 +98,7 @@ def _edits(nano: DiffusionEngine, inpaint: DiffusionEngine) -> dict[str, Row]:
         ],
         "regions": _regions(nano),
         "outpaint": [("before", picture), ("64 px to the right", extended)],
+        "upscaler": _enlarged(),
     }
 
 
@@ -113,6 +115,18 @@ def _regions(nano: DiffusionEngine) -> Row:
     return [
         *shown,
         (f"{ground}, with both", painted(nano, planned(nano, PIECE, ground, 2, left, 255 - left, regions=regions))),
+    ]
+
+
+def _enlarged() -> Row:
+    """The middle of a large drawing."""
+    heart = world.Scene("checker", (world.Object("heart", "orange", "center", 0.5, 0.58, 0.2),), 0)
+    seen = enlarged(UpscaleEngine(UPSCALER, ONE_THREAD), heart)
+    middle = slice(192, 320), slice(192, 320)
+    return [
+        ("four times as large, by Lanczos", seen.by_lanczos[middle]),
+        ("by an upscaler", seen.by_network[middle]),
+        ("as it was before it was made smaller", seen.drawn[middle]),
     ]
 
 

@@ -27,15 +27,16 @@ MODELS = Path(__file__).parent / "models"
 STEPS = 12
 GUIDANCE = 5.0
 PIECE = Size(world.SIZE, world.SIZE)
+ONE_THREAD = Device("cpu", torch.float32, channels_last=False)
+"""What is measured does not depend on the machine."""
 
 
 def load(folder: Path, home: Home) -> DiffusionEngine:
-    """The model on one thread of the CPU, in float32: what is measured does not depend on the machine."""
+    """The model on ONE_THREAD, in float32."""
     identity = identify(read_contents(folder))
     assert identity is not None
     family = find_family(identity.family)
-    device = Device("cpu", torch.float32, channels_last=False)
-    return DiffusionEngine(family.load(folder, identity, device, home.cache), family, home)
+    return DiffusionEngine(family.load(folder, identity, ONE_THREAD, home.cache), family, home)
 
 
 def paint(

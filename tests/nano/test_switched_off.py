@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scumble.diffusion import engine, picture, samplers, wildcards
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import clip
 from scumble.diffusion.picture import Pictures
 from scumble.diffusion.prompts import Fragment, Prompt, parse
+from scumble.diffusion.upscaler import UpscaleEngine
 from scumble.editing import compositor, passes, planner
-from scumble.editing.plan import Plan
+from scumble.editing.plan import Pixels, Plan
 from scumble.home import Home
 
 from . import (
@@ -110,6 +112,11 @@ def without_clip_skip(patch: pytest.MonkeyPatch) -> None:
 def with_another_prediction(patch: pytest.MonkeyPatch) -> None:
     make = samplers.make_scheduler
     patch.setattr(samplers, "make_scheduler", lambda name, config: make(name, {**config, "prediction_type": "epsilon"}))
+
+
+def interpolated(image: Pixels, factor: int) -> Any:
+    size = image.shape[1] * factor, image.shape[0] * factor
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), np.float32) / 255
 
 
 first_chunk = instead(clip, "chunked", lambda *arguments, chunked=clip.chunked: chunked(*arguments)[:1])
@@ -232,6 +239,11 @@ CASES = (
         "two passes: second", instead(passes, "REFINE_STRENGTH", 0.001), test_regions.test_the_second_pass_adds_detail
     ),
     case("upscale", nothing_is_painted, test_upscale.test_upscaling_paints_detail_and_keeps_what_is_there),
+    case(
+        "upscale: network",
+        instead(UpscaleEngine, "_run", lambda self, image: interpolated(image, self._factor)),
+        test_upscale.test_a_network_enlarges_better_than_interpolation,
+    ),
     case(
         "transparent",
         instead(compositor, "_cut_out", lambda *_: None),

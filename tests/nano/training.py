@@ -19,6 +19,7 @@ from . import (
     train_lora,
     train_reference,
     train_text,
+    train_upscaler,
     train_xl,
 )
 from .drawing import sample_scenes
@@ -99,6 +100,10 @@ def _ip_adapter(place: Place, minutes: float) -> None:
     train_reference.train(place.nano_sd(), place.autoencoder(), place.models / "nano-ip-adapter", minutes)
 
 
+def _upscaler(place: Place, minutes: float) -> None:
+    train_upscaler.train(place.models / "nano-upscaler.safetensors", minutes, place.device)
+
+
 Train = Callable[[Place, float], None]
 PARTS: dict[str, tuple[float, Train]] = {
     "judge": (0.0, _judge),
@@ -110,6 +115,7 @@ PARTS: dict[str, tuple[float, Train]] = {
     "nano-sd-inpaint": (0.15, _inpaint),
     "nano-lora": (0.03, _lora),
     "nano-ip-adapter": (0.10, _ip_adapter),
+    "nano-upscaler": (0.05, _upscaler),
 }
 """Part -> its share of the time, and how it is trained. Each is written down when it is done."""
 
