@@ -17,6 +17,8 @@ from . import world
 
 GLIMPSE = 32
 """Side in px of what an image encoder looks at."""
+FRAME = 8
+"""Width in px of the frame that one of the styles has."""
 AT_ONCE = 200
 
 Draw = Callable[[list[world.Scene]], NDArray[np.uint8]]
@@ -41,6 +43,18 @@ def grey(scenes: list[world.Scene]) -> NDArray[np.uint8]:
 def large(scenes: list[world.Scene]) -> NDArray[np.uint8]:
     """(n, 256, 256, 3)"""
     return np.stack([np.asarray(world.render(scene, 2 * world.SIZE)) for scene in scenes])
+
+
+def framed(scenes: list[world.Scene]) -> NDArray[np.uint8]:
+    """(n, 128, 128, 3) in a white frame"""
+    pictures = np.full((len(scenes), world.SIZE, world.SIZE, 3), 255, np.uint8)
+    inside = slice(FRAME, -FRAME)
+    pictures[:, inside, inside] = render(scenes)[:, inside, inside]
+    return pictures
+
+
+STYLES: dict[str, Draw] = {"monochrome": grey, "framed": framed}
+"""Each is what one LoRA does."""
 
 
 def glimpses(scenes: list[world.Scene]) -> NDArray[np.uint8]:

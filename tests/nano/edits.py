@@ -11,26 +11,24 @@ import numpy as np
 from PIL import Image
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.upscaler import UpscaleEngine
-from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels, Plan, Source
 from scumble.editing.planner import plan_edit
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import AdapterInfo, EditRequest, LoraUse, Region
+from scumble.protocol.messages import EditRequest, Region
 
 from . import world
+from .drawing import STYLES
 from .judge import Eyes, Seen, share
 from .measure import named_scene, sentence
 from .measure_edits import drawing
-from .painting import GUIDANCE, MODELS, ONE_THREAD, PIECE, STEPS, Edited, edit, paint, tensor
+from .painting import GUIDANCE, MODELS, ONE_THREAD, PIECE, STEPS, Edited, edit, tensor
+from .styles import does_only
 
 SCALES = ((128, 64), (160, 64), (256, 128), (512, 160), (900, 520))
 """Sides of a photograph and of a selection in it in px."""
 SMALL = (256, 32)
 """The same for a selection that a model of 128 px sees enlarged, where little is shown to it of what lies around."""
 LARGE = Size(2 * PIECE.width, 2 * PIECE.height)
-MONOCHROME = Adapter(
-    AdapterInfo("mono", "nano-lora-monochrome", "lora", "sd1", 1), MODELS / "nano-lora-monochrome.safetensors"
-)
 UPSCALER = MODELS / "nano-upscaler.safetensors"
 
 
@@ -46,7 +44,9 @@ def measure_edits(engine: DiffusionEngine, eyes: Eyes, count: int = 20) -> dict[
         "outpainted, painted": lambda seed: is_painted(outpainted(engine, "brick", seed)),
         "outpainted, thing": lambda seed: shows_the_thing(outpainted(engine, "brick", seed, "a blue star")),
         "regions": lambda seed: tells_halves_apart(engine, eyes, "red", "blue", seed),
-        "LoRA takes the colours": lambda seed: takes_the_colours(engine, seed),
+        "LoRA takes the colours": lambda seed: does_only(engine, seed, "monochrome"),
+        "LoRA puts a frame": lambda seed: does_only(engine, seed, "framed"),
+        "two LoRAs at once": lambda seed: does_only(engine, seed, *STYLES),
         "two passes, one thing": lambda seed: is_one_composition(engine, eyes, seed),
         "two passes, detail": lambda seed: adds_courses(engine, seed),
         "upscaled, stays": lambda seed: keeps_the_thing(eyes, upscaled(engine, seed)),
@@ -180,7 +180,7 @@ def shows_the_thing(picture: Pixels) -> bool:
     return share(picture[:, 128:], "blue") > 0.05
 
 
-# ---- regions, LoRA ---------------------------------------------------------------------------------------------------
+# ---- regions ---------------------------------------------------------------------------------------------------------
 
 
 def tells_halves_apart(engine: DiffusionEngine, eyes: Eyes, left: str, right: str, seed: int) -> bool:
@@ -197,20 +197,6 @@ def tells_halves_apart(engine: DiffusionEngine, eyes: Eyes, left: str, right: st
     here, there = ([share(part, colour) for part in halves] for colour in (left, right))
     placed = {(one.colour, one.position) for one in _objects(eyes, picture)} == {(left, "left"), (right, "right")}
     return placed and here[0] > max(0.1, 4 * here[1]) and there[1] > max(0.1, 4 * there[0])
-
-
-def colourfulness(picture: np.ndarray) -> float:
-    """Mean distance of the channels from grey, 0..255."""
-    return float(np.ptp(picture.astype(float), axis=-1).mean())
-
-
-def takes_the_colours(engine: DiffusionEngine, seed: int) -> bool:
-    """The LoRA of black and white leaves less than half of them."""
-    before, after = (
-        colourfulness(paint(engine, "a red star in the sky", seed, adapters=(MONOCHROME,), loras=loras))
-        for loras in ((), (LoraUse("mono", 1.0),))
-    )
-    return after < 0.5 * before
 
 
 # ---- two passes, upscaling -------------------------------------------------------------------------------------------

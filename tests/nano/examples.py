@@ -11,13 +11,14 @@ from scumble.diffusion.upscaler import UpscaleEngine
 from scumble.editing.plan import Pixels
 from scumble.home import Home
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import LoraUse, Region
+from scumble.protocol.messages import Region
 
 from . import world
-from .edits import MONOCHROME, UPSCALER, enlarged, painted, planned
+from .edits import UPSCALER, enlarged, painted, planned
 from .measure_edits import around, drawing, follow
 from .measure_references import drawn, like
 from .painting import MODELS, ONE_THREAD, PIECE, edit, load, paint
+from .styles import LORAS
 
 FOLDER = Path(__file__).parent / "examples"
 GAP, LINE = 8, 18  # px
@@ -133,14 +134,18 @@ def _enlarged() -> Row:
 def _additions(nano: DiffusionEngine) -> dict[str, Row]:
     star = drawn(world.Scene("brick", (world.Object("star", "purple", "", 0.5, 0.5, 0.36),), 0))
     taken_up = [("a circle in the sky", weight) for weight in (0.0, 0.2, 1.0)] + [("a shape on a meadow", 1.0)]
+    sunset = "a yellow circle at sunset"
     outlined = world.Scene("plain white", (world.Object("heart", "black", "right", 0.7, 0.45, 0.25),), 0)
     return {
         "lora": [
-            (
-                f"<lora:monochrome:{weight}>",
-                paint(nano, "a red star in the sky", 2, adapters=(MONOCHROME,), loras=(LoraUse("mono", weight),))[0],
+            (loras or sunset, paint(nano, f"{sunset} {loras}", 2, adapters=LORAS)[0])
+            for loras in (
+                "",
+                "<lora:monochrome>",
+                "<lora:framed>",
+                "<lora:monochrome> <lora:framed>",
+                "<lora:monochrome:0.5> <lora:framed>",
             )
-            for weight in (0.0, 0.5, 1.0)
         ],
         "control": [
             ("a blue shape", paint(nano, "a blue shape", 2)[0]),

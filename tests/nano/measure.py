@@ -39,6 +39,8 @@ GOALS = {
     "outpainted, thing": 0.8,
     "regions": 0.85,
     "LoRA takes the colours": 0.95,
+    "LoRA puts a frame": 0.95,
+    "two LoRAs at once": 0.9,
     "two passes, one thing": 0.9,
     "two passes, detail": 0.9,
     "upscaled, stays": 0.9,

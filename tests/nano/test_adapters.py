@@ -5,40 +5,64 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scumble.diffusion.engine import DiffusionEngine
-from scumble.protocol.messages import LoraUse
+from scumble.editing.plan import Pixels
 
-from .edits import MONOCHROME, colourfulness
+from .drawing import STYLES
 from .painting import paint
+from .styles import LORAS, PROMPTS, colourfulness, does_only, frame, shows_only, styled
 
 pytestmark = pytest.mark.slow
 
 PROMPT = "a red star in the sky"
+GREY, FRAMED, BOTH = {"monochrome": 1.0}, {"framed": 1.0}, {"monochrome": 1.0, "framed": 1.0}
+
+
+def tensors(nano: DiffusionEngine) -> list[int]:
+    """Where the model's weights lie."""
+    return [each.data_ptr() for part in nano.model.parts.values() for each in part.parameters()]
 
 
 def test_a_style_lora_changes_the_style_as_much_as_it_weighs_and_leaves_no_trace(nano: DiffusionEngine) -> None:
-    before = paint(nano, PROMPT)
-    by_weight = [
-        colourfulness(paint(nano, PROMPT, adapters=(MONOCHROME,), loras=(LoraUse("mono", weight),)))
-        for weight in (0.0, 0.5, 1.0)
-    ]
+    before = paint(nano, PROMPT)[0]
+    by_weight = [colourfulness(styled(nano, PROMPT, monochrome=weight)) for weight in (0.0, 0.5, 1.0)]
     assert by_weight[0] == colourfulness(before) > 60
     assert by_weight[1] < 0.9 * by_weight[0]
     assert by_weight[2] < 0.5 * by_weight[0]
-    assert np.array_equal(paint(nano, PROMPT), before)
+    assert np.array_equal(styled(nano, PROMPT, monochrome=0.0, framed=0.0), before)
+    assert np.array_equal(paint(nano, PROMPT)[0], before)
+
+
+def test_a_lora_shows_its_own_style_and_two_at_once_show_both(nano: DiffusionEngine) -> None:
+    for styles in (("monochrome",), ("framed",), tuple(STYLES)):
+        assert all(does_only(nano, seed, *styles) for seed in range(len(PROMPTS))), styles
+
+
+def test_each_of_two_loras_counts_as_much_as_it_weighs(nano: DiffusionEngine) -> None:
+    """The other one's weight changes nothing of that."""
+    for seed, prompt in enumerate(PROMPTS):
+        plain, framed, both = (styled(nano, prompt, seed, **weights) for weights in ({}, FRAMED, BOTH))
+        faint_frame = styled(nano, prompt, seed, monochrome=1.0, framed=0.3)
+        half_grey = styled(nano, prompt, seed, monochrome=0.5, framed=1.0)
+        assert shows_only(faint_frame, plain, "monochrome")
+        assert frame(half_grey) > 0.6
+        assert colourfulness(both) * 1.3 < colourfulness(half_grey) < 0.9 * colourfulness(framed)
 
 
 def test_loras_are_switched_without_loading_the_model(nano: DiffusionEngine) -> None:
-    """To and fro, each weight paints its own picture every time, by the very tensors that were loaded."""
-    tensors, painted = [each.data_ptr() for each in nano.model.parts["unet"].parameters()], {}
-    for weight in (1.0, 0.0, 0.5, 1.0, 0.5, 0.0):
-        picture = paint(nano, PROMPT, adapters=(MONOCHROME,), loras=(LoraUse("mono", weight),))
-        assert np.array_equal(painted.setdefault(weight, picture), picture)
-    assert len({picture.tobytes() for picture in painted.values()}) == 3
-    assert [each.data_ptr() for each in nano.model.parts["unet"].parameters()] == tensors
+    """To and fro between two, both, none and other weights, each paints its own picture every time, by the very tensors
+    that were loaded."""
+    loaded, painted = tensors(nano), dict[str, Pixels]()
+    ways = ({}, GREY, FRAMED, BOTH, {"monochrome": 0.5}, GREY, {}, FRAMED, {"framed": 0.5, "monochrome": 1.0}, BOTH, {})
+    for weights in ways:
+        picture = styled(nano, PROMPT, **weights)
+        assert np.array_equal(painted.setdefault(repr(weights), picture), picture)
+    assert len({picture.tobytes() for picture in painted.values()}) == len(painted) == 6
+    assert tensors(nano) == loaded
 
 
-def test_a_prompt_names_a_lora(nano: DiffusionEngine) -> None:
-    named = paint(nano, f"{PROMPT} <lora:nano-lora-monochrome:0.8>", adapters=(MONOCHROME,))
-    chosen = paint(nano, f"{PROMPT} ", adapters=(MONOCHROME,), loras=(LoraUse("mono", 0.8),))
-    assert np.array_equal(named, chosen)
-    assert colourfulness(named) < 0.7 * colourfulness(paint(nano, PROMPT))
+def test_a_prompt_names_loras(nano: DiffusionEngine) -> None:
+    named = paint(nano, f"{PROMPT} <lora:monochrome:0.8>", adapters=LORAS)[0]
+    assert np.array_equal(named, styled(nano, f"{PROMPT} ", monochrome=0.8))
+    assert colourfulness(named) < 0.7 * colourfulness(styled(nano, PROMPT))
+    named = paint(nano, f"{PROMPT} <lora:monochrome:0.8><lora:framed>", adapters=LORAS)[0]
+    assert np.array_equal(named, styled(nano, f"{PROMPT} ", monochrome=0.8, framed=1.0))

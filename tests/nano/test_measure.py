@@ -11,7 +11,7 @@ import pytest
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.editing.plan import Pixels
 
-from . import __main__, edits, measure, measure_edits, measure_references
+from . import __main__, edits, measure, measure_edits, measure_references, styles
 from .judge import Eyes
 from .painting import Edited
 
@@ -60,9 +60,10 @@ def test_all_that_is_measured_has_a_goal(
         height, width = (picture if mask is None else mask).shape[:2]
         return Edited(noise(height, width), np.zeros((height, width), np.uint8))
 
-    for module in (measure, measure_edits, measure_references, edits):
+    for module in (measure, measure_edits, measure_references, styles):
         monkeypatch.setattr(module, "paint", lambda *_, **__: noise(1, 128, 128))
-        monkeypatch.setattr(module, "edit", edit, raising=module in (measure_edits, edits))
+    for module in (measure_edits, edits):
+        monkeypatch.setattr(module, "edit", edit)
     monkeypatch.setattr(edits, "painted", lambda *_: noise(256, 256))
     figures = look(nano, eyes, 2)
     assert figures.keys() <= measure.GOALS.keys() | measure.CEILINGS.keys()

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from scumble.diffusion import engine, picture, samplers, wildcards
+from scumble.diffusion.adapters import Loras
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import clip
 from scumble.diffusion.picture import Pictures
 from scumble.diffusion.prompts import Fragment, Prompt, parse
 from scumble.diffusion.upscaler import UpscaleEngine
 from scumble.editing import compositor, passes, planner
+from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels, Plan
 from scumble.home import Home
 
@@ -107,6 +109,35 @@ def without_clip_skip(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         DiffusionEngine, "encode_prompts", lambda self, prompts, skip, adapters: encode(self, prompts, 1, adapters)
     )
+
+
+def loras(change: Callable[[list[tuple[Adapter, float]]], list[tuple[Adapter, float]]]) -> Off:
+    """What becomes of those that are wanted, and their weights."""
+    use = Loras.use
+    return instead(Loras, "use", lambda self, wanted, text: use(self, change(wanted), change(text)))
+
+
+def keeping_loras(patch: pytest.MonkeyPatch) -> None:
+    """Those that are put on first stay on, whatever is wanted afterwards."""
+    use = Loras.use
+    patch.setattr(Loras, "use", lambda self, *wanted: None if self.active else use(self, *wanted))
+
+
+def never_without_loras(patch: pytest.MonkeyPatch) -> None:
+    use = Loras.use
+    patch.setattr(Loras, "use", lambda self, *wanted: use(self, *wanted) if any(wanted) else None)
+
+
+def loading_the_model(patch: pytest.MonkeyPatch) -> None:
+    """Each time that LoRAs are switched."""
+    use = Loras.use
+
+    def reload(self: Loras, *wanted: Any) -> None:
+        use(self, *wanted)
+        for layer in self._layers.values():
+            layer.weight.data = layer.weight.data.clone()
+
+    patch.setattr(Loras, "use", reload)
 
 
 def with_another_prediction(patch: pytest.MonkeyPatch) -> None:
@@ -278,8 +309,21 @@ CASES = (
     case(
         "LoRA: from the prompt",
         instead(DiffusionEngine, "use_loras", lambda *_: None),
-        test_adapters.test_a_prompt_names_a_lora,
+        test_adapters.test_a_prompt_names_loras,
     ),
+    case(
+        "LoRA: several at once",
+        loras(lambda wanted: wanted[:1]),
+        test_adapters.test_a_lora_shows_its_own_style_and_two_at_once_show_both,
+    ),
+    case(
+        "LoRA: weights of their own",
+        loras(lambda wanted: [(adapter, wanted[0][1]) for adapter, _ in wanted]),
+        test_adapters.test_each_of_two_loras_counts_as_much_as_it_weighs,
+    ),
+    case("LoRA: switched", keeping_loras, test_adapters.test_loras_are_switched_without_loading_the_model),
+    case("LoRA: taken off", never_without_loras, test_adapters.test_loras_are_switched_without_loading_the_model),
+    case("LoRA: not loading", loading_the_model, test_adapters.test_loras_are_switched_without_loading_the_model),
 )
 
 

@@ -1,4 +1,4 @@
-"""Trains a LoRA for nano-sd whose style nobody can miss: every picture becomes black and white. No caption says so."""
+"""Trains LoRAs for nano-sd whose styles nobody can miss, such as every picture in black and white. No caption says so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import parts
 from .data import prepare
-from .drawing import grey, sample_scenes
+from .drawing import Draw, sample_scenes
 from .fitting import fit
 from .train_denoiser import Nano, Noiser, Reader, use_quick_attention
 
@@ -25,10 +25,10 @@ SCENES = 2_000
 _LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 
 
-def train(model: Nano, vae: AutoencoderKL, file: Path, minutes: float, seed: int = 3) -> None:
-    """Writes a file in PEFT's layout, as diffusers saves them."""
+def train(model: Nano, vae: AutoencoderKL, draw: Draw, file: Path, minutes: float, seed: int = 3) -> None:
+    """One that makes pictures as `draw` does. Writes a file in PEFT's layout, as diffusers saves them."""
     torch.manual_seed(seed)
-    data = prepare(vae, sample_scenes(SCENES, seed), seed, draw=grey)
+    data = prepare(vae, sample_scenes(SCENES, seed), seed, draw=draw)
     device = data.latents.device
     reader, noiser = Reader(device), Noiser(device)
     model.requires_grad_(False)

@@ -22,7 +22,7 @@ from . import (
     train_upscaler,
     train_xl,
 )
-from .drawing import sample_scenes
+from .drawing import STYLES, sample_scenes
 from .sentences import vocabulary
 
 SCENES = {"cpu": 20_000, "cuda": 50_000}
@@ -91,9 +91,10 @@ def _inpaint(place: Place, minutes: float) -> None:
     export.save(model, place.autoencoder(), place.models / "nano-sd-inpaint")
 
 
-def _lora(place: Place, minutes: float) -> None:
-    file = place.models / "nano-lora-monochrome.safetensors"
-    train_lora.train(place.nano_sd(), place.autoencoder(), file, minutes)
+def _loras(place: Place, minutes: float) -> None:
+    for style, draw in STYLES.items():
+        file = place.models / f"nano-lora-{style}.safetensors"
+        train_lora.train(place.nano_sd(), place.autoencoder(), draw, file, minutes / len(STYLES))
 
 
 def _ip_adapter(place: Place, minutes: float) -> None:
@@ -113,7 +114,7 @@ PARTS: dict[str, tuple[float, Train]] = {
     "nano-controlnet": (0.10, _controlnet),
     "nano-sdxl": (0.15, _sdxl),
     "nano-sd-inpaint": (0.15, _inpaint),
-    "nano-lora": (0.03, _lora),
+    "nano-lora": (0.06, _loras),
     "nano-ip-adapter": (0.10, _ip_adapter),
     "nano-upscaler": (0.05, _upscaler),
 }
