@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 from scumble.protocol import messages
 from scumble.protocol.frames import pack
-from scumble.protocol.geometry import Bounds, Size
+from scumble.protocol.geometry import MAX_SIDE, Bounds, Size
 from scumble.protocol.messages import Buffer, Control, EditRequest, LoraUse, Reference, Region
 
 JOB = "0123456789abcdef0123456789abcdef"
@@ -18,8 +18,8 @@ IMAGE = pack("image", 4, 3, "rgba8", bytes(range(48)))
 MASK = pack("mask", 2, 1, "gray8", b"\xff\x80")
 
 text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
-sides = st.integers(1, messages.MAX_SIDE)
-offsets = st.integers(-messages.MAX_SIDE, messages.MAX_SIDE)
+sides = st.integers(1, MAX_SIDE)
+offsets = st.integers(-MAX_SIDE, MAX_SIDE)
 job_ids = st.text("0123456789abcdef", min_size=32, max_size=32)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 bounds = st.builds(Bounds, offsets, offsets, sides, sides)
@@ -41,7 +41,7 @@ requests = st.builds(
     count=st.integers(1, 64),
     grow=st.integers(0, 4096),
     feather=st.integers(0, 4096),
-    context=st.none() | st.integers(0, messages.MAX_SIDE),
+    context=st.none() | st.integers(0, MAX_SIDE),
     resolution=st.none() | st.integers(64, 4096),
     prefill=st.sampled_from(get_args(messages.Prefill)),
     color_match=st.booleans(),

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scumble.client.suits import suits
 from scumble.diffusion.samplers import SAMPLERS
 from scumble.editing.adapters import Adapter
-from scumble.models.store import ModelFile
+from scumble.home import Home
+from scumble.models.store import ModelFile, ModelStore
 from scumble.protocol.errors import BadRequest, ModelMissing
 from scumble.protocol.frames import MAX_HEADER, encode
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import MAX_SEED, AdapterInfo, Control, LoraUse, ModelInfo, ModelList, Reference, Region
 from scumble.server.resolve import complete, draw_seed, listed, modes
+
+from tests.models.files import write_lora
 
 from .harness import CONTROL, FILL, INPAINT, LORA, PLAIN, REFERENCE, edit
 
@@ -220,6 +224,20 @@ def test_a_lora_of_few_steps_decides_about_open_settings() -> None:
     for asked in (edit("a cat", loras=(LoraUse("fast", 0.0),)), edit("a cat", loras=(LoraUse("lora-1"),))):
         request, _ = complete(asked, ALL, adapters)
         assert (request.steps, request.guidance) == (25, 6.0)
+
+
+def test_clients_are_told_what_a_lora_of_few_steps_brings(home: Home, tmp_path: Path) -> None:
+    store, told = ModelStore(home), []
+    names = ("Hyper-SD15-8steps-lora", "Hyper-SD15-12steps-CFG-lora", "LCM_LoRA_Weights_SD15", "Ink")
+    for layers, name in enumerate(names, 1):
+        added = store.add(write_lora(tmp_path / f"{name}.safetensors", layers=layers))
+        assert isinstance(added, Adapter)
+        use = LoraUse(added.info.id, 0.5)
+        request, _ = complete(edit("a cat", model="sd-1", loras=(use,)), ALL, (added,))
+        known = ModelStore(home).adapters()  # as it was written down
+        told.append(suits(PLAIN.info, (use,), "", [each.info for each in known]))
+        assert told[-1] == (request.steps, request.guidance, request.sampler)
+    assert told == [(8, 1.0, "euler"), (12, 7.0, "euler"), (4, 1.0, "lcm"), (20, 7.0, "dpmpp_2m_karras")]
 
 
 def test_chosen_settings_stay() -> None:

@@ -19,8 +19,8 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from ..client.document import Document, Edges, NewLayer
 from ..protocol.errors import BadRequest
-from ..protocol.geometry import Bounds, Size
-from ..protocol.messages import MAX_SIDE, EditRequest, Limits
+from ..protocol.geometry import MAX_SIDE, Bounds, Size
+from ..protocol.messages import EditRequest, Limits
 from ..protocol.schema import to_json
 
 ALPHA = {"L": "LA", "RGB": "RGBA"}

@@ -19,8 +19,7 @@ from ..editing.controls import control_image
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..home import Home
 from ..protocol.errors import Internal
-from ..protocol.geometry import Bounds, Size
-from ..protocol.messages import MAX_SIDE
+from ..protocol.geometry import MAX_SIDE, Bounds, Size
 from .adapters import Loras
 from .conditioning import Conditioning
 from .controls import ControlNets, Guide

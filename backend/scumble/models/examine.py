@@ -12,6 +12,7 @@ from typing import Any
 from ..diffusion.contents import read_contents, read_json, read_raw_header
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
+from ..diffusion.families.variants import hastened
 from ..diffusion.kinds import Kind, adapter, glance, recognise, recognise_gguf
 from ..editing.adapters import WORDS, Adapter
 from ..protocol.errors import ModelUnreadable
@@ -127,7 +128,9 @@ def _upscaler(path: Path, network: str, metadata: Mapping[str, str]) -> ModelFil
 def _adapter(path: Path, kind: AdapterKind, family: str, metadata: Mapping[str, str]) -> Adapter:
     id = content_id(path, _SMALL_SAMPLE)
     name = readable_name(path, f"{WORDS[kind]} {family}".strip())
-    return Adapter(AdapterInfo(id, name, kind, family, _size(path), _licence(path, metadata)), path)
+    suits = hastened(name, 1.0, 0.0) if kind == "lora" else None
+    brings = (suits.steps, suits.guidance, suits.sampler) if suits else ()
+    return Adapter(AdapterInfo(id, name, kind, family, _size(path), _licence(path, metadata), *brings), path)
 
 
 def _other(path: Path, kind: Kind, metadata: Mapping[str, str]) -> OtherFile:

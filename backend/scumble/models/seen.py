@@ -27,7 +27,7 @@ _KNOWLEDGE = [
     __version__,
     _RULES,
     *get_args(AdapterKind),
-    *(field.name for field in dataclasses.fields(ModelInfo)),
+    *(field.name for info in (ModelInfo, AdapterInfo) for field in dataclasses.fields(info)),
     *(family.name for family in FAMILIES),
 ]
 """A Scumble that knows more looks at everything again."""

@@ -15,7 +15,8 @@ import zlib
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from .errors import BadRequest, TooLarge, UnsupportedVersion
-from .messages import MAX_SIDE, MESSAGES, NAMES, PROTOCOL_VERSION, Buffer, Hello, Message, Welcome, roles_of
+from .geometry import MAX_SIDE
+from .messages import MESSAGES, NAMES, PROTOCOL_VERSION, Buffer, Hello, Message, Welcome, roles_of
 from .schema import from_json, to_json
 
 MAGIC = b"SCM1"

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Iterator, NamedTuple, Tuple
 
+MAX_SIDE = 32768
+"""Longest side, in pixels, of a canvas or a buffer that the protocol can name."""
+
 
 class Size(NamedTuple):
     """Width and height in pixels."""

@@ -11,12 +11,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from typing import Dict, Literal, Optional, Tuple, Type, Union
 
+from .checks import check_counting, check_job_id, check_placed, check_within
 from .errors import BadRequest
-from .geometry import Bounds, Size
+from .geometry import MAX_SIDE, Bounds, Size
 
 PROTOCOL_VERSION = 1
 
@@ -35,7 +35,8 @@ AdapterKind = Literal["lora", "control", "embedding", "reference", "vision", "de
 Preprocessor = Literal["none", "invert", "canny", "lineart", "soft_edges", "blur", "luminance", "depth"]
 
 MODES_WITHOUT_MASK = ("img2img", "txt2img", "upscale")
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
+HASTENS = 0.5
+"""Of a LoRA's strength: below it, one that makes models paint in few steps is in use for something else."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class LoraUse:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _within("weight of a LoRA", self.weight, -10.0, 10.0)
+        check_within("weight of a LoRA", self.weight, -10.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Control:
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        _placed("control", self.image)
-        _counting("control", self.weight, self.start, self.end)
+        check_placed("control", self.image)
+        check_counting("control", self.weight, self.start, self.end)
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class Reference:
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        _within("reference width", self.size.width, 1, MAX_SIDE)
-        _within("reference height", self.size.height, 1, MAX_SIDE)
-        _counting("reference", self.weight, self.start, self.end)
+        check_within("reference width", self.size.width, 1, MAX_SIDE)
+        check_within("reference height", self.size.height, 1, MAX_SIDE)
+        check_counting("reference", self.weight, self.start, self.end)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Region:
     mask: Bounds
 
     def __post_init__(self) -> None:
-        _placed("region", self.mask)
+        check_placed("region", self.mask)
 
 
 @dataclass(frozen=True)
@@ -180,59 +181,32 @@ class EditRequest:
     factor: int = 2
 
     def __post_init__(self) -> None:
-        _within("canvas width", self.canvas.width, 1, MAX_SIDE)
-        _within("canvas height", self.canvas.height, 1, MAX_SIDE)
+        check_within("canvas width", self.canvas.width, 1, MAX_SIDE)
+        check_within("canvas height", self.canvas.height, 1, MAX_SIDE)
         for name, bounds in (("image", self.image), ("mask", self.mask)):
             if bounds is not None:
-                _placed(name, bounds)
+                check_placed(name, bounds)
         if self.mask is None and self.mode not in MODES_WITHOUT_MASK:
             raise BadRequest(f"The mode {self.mode} needs a selection.", "Select what to change.")
-        _within("strength", self.strength, 0.0, 1.0)
-        _within("count", self.count, 1, 64)
-        _within("grow", self.grow, 0, 4096)
-        _within("feather", self.feather, 0, 4096)
-        _within("clip skip", self.clip_skip, 1, 32)
+        check_within("strength", self.strength, 0.0, 1.0)
+        check_within("count", self.count, 1, 64)
+        check_within("grow", self.grow, 0, 4096)
+        check_within("feather", self.feather, 0, 4096)
+        check_within("clip skip", self.clip_skip, 1, 32)
         if self.steps is not None:
-            _within("steps", self.steps, 1, 1000)
+            check_within("steps", self.steps, 1, 1000)
         if self.guidance is not None:
-            _within("guidance", self.guidance, 0.0, 100.0)
+            check_within("guidance", self.guidance, 0.0, 100.0)
         if self.seed is not None:
-            _within("seed", self.seed, 0, MAX_SEED)
+            check_within("seed", self.seed, 0, MAX_SEED)
         if self.context is not None:
-            _within("context", self.context, 0, MAX_SIDE)
+            check_within("context", self.context, 0, MAX_SIDE)
         if self.resolution is not None:
-            _within("resolution", self.resolution, 64, 4096)
-        _within("factor", self.factor, 2, 4)
+            check_within("resolution", self.resolution, 64, 4096)
+        check_within("factor", self.factor, 2, 4)
 
 
-MAX_SIDE = 32768
-"""Longest side, in pixels, of a canvas or a buffer that the protocol can name."""
 MAX_SEED = 2**32 - 1
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also refuses NaN
-        raise BadRequest(f"The {name} is not between {low:g} and {high:g}.")
-
-
-def _placed(name: str, bounds: Bounds) -> None:
-    _within(f"{name} width", bounds.width, 1, MAX_SIDE)
-    _within(f"{name} height", bounds.height, 1, MAX_SIDE)
-    _within(f"{name} x", bounds.x, -MAX_SIDE, MAX_SIDE)
-    _within(f"{name} y", bounds.y, -MAX_SIDE, MAX_SIDE)
-
-
-def _counting(name: str, weight: float, start: float, end: float) -> None:
-    _within(f"weight of a {name}", weight, 0.0, 10.0)
-    _within(f"start of a {name}", start, 0.0, 1.0)
-    _within(f"end of a {name}", end, 0.0, 1.0)
-    if start >= end:
-        raise BadRequest(f"A {name} ends before it starts.")
-
-
-def _job_id(value: str) -> None:
-    if not _JOB_ID.fullmatch(value):
-        raise BadRequest("A job id is not 32 hexadecimal digits.")
 
 
 # ---- what a client says ----------------------------------------------------------------------------------------------
@@ -261,8 +235,8 @@ class Submit:
     priority: int = 0
 
     def __post_init__(self) -> None:
-        _job_id(self.job)
-        _within("priority", self.priority, -10, 10)
+        check_job_id(self.job)
+        check_within("priority", self.priority, -10, 10)
 
 
 @dataclass(frozen=True)
@@ -293,7 +267,7 @@ class History:
     before: Optional[float] = None
 
     def __post_init__(self) -> None:
-        _within("limit", self.limit, 1, 1000)
+        check_within("limit", self.limit, 1, 1000)
 
 
 @dataclass(frozen=True)
@@ -348,7 +322,10 @@ class ModelInfo:
 class AdapterInfo:
     """What is added to a model: never a path. `family` is the one of the models that it is made for; empty where its file
     does not say. The `name` of an embedding (a textual inversion) is the word by which prompts use it. A `reference` is an
-    IP-Adapter; what these see with (`vision`) and what the preprocessor `depth` estimates with are found by themselves."""
+    IP-Adapter; what these see with (`vision`) and what the preprocessor `depth` estimates with are found by themselves.
+
+    A LoRA that makes models paint in few steps brings `steps`, `guidance` (0: that of the model) and `sampler`, where a
+    request leaves them open and uses it from HASTENS of its strength on. Of all others they are 0 and empty."""
 
     id: str
     name: str
@@ -356,6 +333,9 @@ class AdapterInfo:
     family: str
     bytes: int
     licence: str = ""
+    steps: int = 0
+    guidance: float = 0.0
+    sampler: str = ""
 
 
 @dataclass(frozen=True)

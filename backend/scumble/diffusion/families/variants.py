@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ...protocol.messages import HASTENS
 from .base import Contents, Defaults
 
 _SAMPLERS = {
@@ -20,7 +21,6 @@ _SAMPLERS = {
 }
 """The samplers that few-step models are published with; others run as Euler."""
 _FEW_STEPS = 4
-_HASTENS = 0.5  # of a LoRA's strength: below, it is in use for something else
 _MADE_FOR = r"(?=[ _-]*(?:sd|xl|\d+[ _-]?steps?))"
 _FAST = re.compile(
     r"(?<![a-z])(?:(?P<lcm>lcm|dmd2?)(?![a-z])|turbo(?:vision)?(?:xl)?(?![a-z])"
@@ -77,7 +77,7 @@ def hastened(lora: str, weight: float, guidance: float) -> Defaults | None:
 
     guidance  that of the model, which some (Hyper-SD's "CFG") leave as it is
     """
-    if weight < _HASTENS:
+    if weight < HASTENS:
         return None
     name = _words(lora)
     fast, steps = _FAST.search(name), _STEPS.search(name)
