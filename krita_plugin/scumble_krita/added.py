@@ -6,7 +6,7 @@ The client is imported where it is needed: the docker must not wait for it when 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ class RegionRow(NamedTuple):
 
 
 Row = TypeVar("Row", LoraRow, ControlRow, ReferenceRow, RegionRow)
-LayerRow = TypeVar("LayerRow", ControlRow, ReferenceRow, RegionRow)
 EMPTY: dict[str, Any] = {
     "loras": LoraRow(),
     "controls": ControlRow(),
@@ -124,35 +123,23 @@ def rows_of_request(
     references: Sequence[ReferenceRow],
     regions: Sequence[RegionRow],
 ) -> dict[str, Any]:
-    """The rows that repeat a request, by the name of their list. It has the pixels of layers and not which layers these
-    were: that is taken from the rows that are given, where one is for the same network or has the same words."""
+    """The rows that repeat a request, by the name of their list, on the layers of the rows that are given where these are
+    for the same network or have the same words."""
+    from .lib.scumble.client.again import layers_again
+
+    again = layers_again(request, to_controls(controls), to_references(references), to_regions(regions), NOT_FOUND)
     return {
         "loras": tuple(LoraRow(use.id, use.weight) for use in request.loras),
-        "controls": _on_their_layers(
-            (
-                ControlRow(use.id, NOT_FOUND, use.preprocessor, use.weight, *_percent(use.start, use.end))
-                for use in request.controls
-            ),
-            controls,
+        "controls": tuple(
+            ControlRow(use.id, use.layer or "", use.preprocessor, use.weight, *_percent(use.start, use.end))
+            for use in again["controls"]
         ),
-        "references": _on_their_layers(
-            (ReferenceRow(use.id, NOT_FOUND, use.weight, *_percent(use.start, use.end)) for use in request.references),
-            references,
+        "references": tuple(
+            ReferenceRow(use.id, use.layer or "", use.weight, *_percent(use.start, use.end))
+            for use in again["references"]
         ),
-        "regions": _on_their_layers((RegionRow(region.prompt, NOT_FOUND) for region in request.regions), regions),
+        "regions": tuple(RegionRow(region.prompt, region.layer) for region in again["regions"]),
     }
-
-
-def _on_their_layers(rows: Iterable[LayerRow], known: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
-    """Each with the layer of the first known row that begins alike and has not given its layer to another one."""
-    left, found = list(known), []
-    for row in rows:
-        like = next((other for other in left if other[0] == row[0]), None)
-        if like is not None:
-            left.remove(like)
-            row = row._replace(layer=like.layer)
-        found.append(row)
-    return tuple(found)
 
 
 def _percent(start: float, end: float) -> tuple[int, int]:

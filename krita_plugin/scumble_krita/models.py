@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .added import to_loras
 from .form import Form
 from .words import TAKES
 
@@ -33,11 +34,13 @@ def fits(adapter: AdapterInfo, model: ModelInfo | None) -> bool:
     return model is None or adapter.family in ("", model.family)
 
 
-def settings_of(model: ModelInfo | None, form: Form) -> tuple[int, float, str]:
-    """The steps, guidance and sampler of an edit that leaves them open; 0, 0.0 and "" where that cannot be told, as a LoRA
-    may bring its own."""
-    added = any(row.id and row.weight for row in sendable(form, model).loras) or "<lora:" in form.prompt
-    return (0, 0.0, "") if model is None or added else (model.steps, model.guidance, model.sampler)
+def settings_of(model: ModelInfo | None, form: Form, adapters: Sequence[AdapterInfo]) -> tuple[int, float, str]:
+    """The steps, guidance and sampler of an edit that leaves them open; 0, 0.0 and "" where that cannot be told."""
+    if model is None:
+        return 0, 0.0, ""
+    from .lib.scumble.client.suits import suits
+
+    return suits(model, to_loras(sendable(form, model).loras), form.prompt, adapters)
 
 
 def sendable(form: Form, model: ModelInfo | None) -> Form:

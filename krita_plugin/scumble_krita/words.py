@@ -79,7 +79,10 @@ def automatic(value: str | float = "") -> str:
 
 
 def sampler(name: str) -> str:
-    return name.replace("_", " ")
+    """What artists call it."""
+    from .lib.scumble.client.samplers import sampler_name
+
+    return sampler_name(name)
 
 
 def size(count: int) -> str:

@@ -32,21 +32,22 @@ def test_what_is_automatic_says_what_it_will_be() -> None:
 
     said = [automatic(value) for value in (20, 7.0, 4.5, "dpmpp_2m_karras", 0, 0.0, "")]
     assert said == [
-        "Automatic (20)", "Automatic (7)", "Automatic (4.5)", "Automatic (dpmpp 2m karras)", *["Automatic"] * 3,
+        "Automatic (20)", "Automatic (7)", "Automatic (4.5)", "Automatic (DPM++ 2M Karras)", *["Automatic"] * 3,
     ]  # fmt: skip
 
 
-def test_what_will_be_chosen_is_only_said_where_no_lora_may_bring_its_own(flow: Any, able: Any) -> None:
+def test_what_will_be_chosen_is_said_of_the_edit_as_the_model_takes_it(flow: Any, able: Any) -> None:
     from scumble_krita.added import LoraRow
     from scumble_krita.form import Form
+    from scumble_krita.lib.scumble.protocol.messages import AdapterInfo
     from scumble_krita.models import settings_of
 
-    unknown = (0, 0.0, "")
-    assert settings_of(None, Form()) == unknown
-    assert settings_of(able, Form(loras=(LoraRow(), LoraRow("l", 0.0)))) == (20, 7.0, "dpmpp_2m_karras")
-    assert settings_of(able, Form(loras=(LoraRow("l"),))) == unknown
-    assert settings_of(able, Form(prompt="a cat <lora:Hyper-SD15-8steps:1>")) == unknown
-    assert settings_of(flow, Form(loras=(LoraRow("l"),))) == (4, 1.0, "euler")  # to which it is not sent
+    hasty = (AdapterInfo("l", "Hyper-SD15-8steps", "lora", "sd1", 1, "", 8, 1.0, "euler_a"),)
+    with_lora = Form(loras=(LoraRow(), LoraRow("l")))
+    assert settings_of(able, with_lora, hasty) == (8, 1.0, "euler_a")
+    assert settings_of(flow, with_lora, hasty) == (4, 1.0, "euler")  # to which it is not sent
+    assert settings_of(able, Form(prompt="a cat <lora:Hyper-SD15-8steps:1>"), hasty) == (0, 0.0, "")
+    assert settings_of(None, with_lora, hasty) == (0, 0.0, "")
 
 
 def test_every_capability_with_a_field_has_words_for_a_model_without() -> None:

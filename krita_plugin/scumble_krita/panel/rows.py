@@ -1,4 +1,5 @@
-"""Lists of lines: each line with a button that takes it away, each list with one that adds a line."""
+"""Lists of lines: each line with a button that takes it away, each list with one that adds a line. `parts` are what a line
+has beside that button."""
 
 from __future__ import annotations
 
@@ -59,9 +60,16 @@ class Rows(QtWidgets.QWidget):
         self._filling = False
 
     def allow(self, why_not: str) -> None:
-        """Insensitive as long as there is a reason."""
+        """Insensitive as long as there is a reason; only the lines can still be taken away."""
         self._why_not = why_not
-        widgets.allow(self, why_not)
+        widgets.allow(self._button, why_not)
+        for line in self._lines:
+            self._allow(line)
+
+    def _allow(self, line: Any) -> None:
+        line.setToolTip(self._why_not)
+        for part in line.parts:
+            widgets.allow(part, self._why_not)
 
     def _add(self) -> None:
         self._put(self._make.empty)
@@ -76,7 +84,7 @@ class Rows(QtWidgets.QWidget):
             signal.connect(lambda *_: self._tell())
         self._lines.append(line)
         self._column.insertWidget(len(self._lines) - 1, line)
-        widgets.allow(self, self._why_not)
+        self._allow(line)
         if hasattr(line, "prompt"):
             self.prompted.emit(line.prompt)
 
@@ -103,6 +111,7 @@ class LoraLine(QtWidgets.QWidget):
         self._adapter = widgets.combo(name, "A LoRA changes how the model paints: a style, a person, a thing.")
         self._weight = _weight(f"{name}_weight", "How strong it is; negative: away from it.", -10.0)
         self.remove = _cross(f"{name}_remove")
+        self.parts = (self._adapter, self._weight)
         self.signals = (self._adapter.currentIndexChanged, self._weight.valueChanged)
         widgets.vertical(self, widgets.row(self._adapter, self._weight, self.remove))
 
@@ -132,6 +141,7 @@ class ControlLine(QtWidgets.QWidget):
         self._share = _Share(name, "How strictly it is followed.")
         self.remove = _cross(f"{name}_remove")
         boxes = (self._adapter, self._layer, self._preprocessor)
+        self.parts = (*boxes, self._share)
         self.signals = (*(box.currentIndexChanged for box in boxes), *self._share.signals)
         widgets.vertical(
             self, widgets.row(self._adapter, self.remove), widgets.row(self._layer, self._preprocessor), self._share
@@ -166,6 +176,7 @@ class ReferenceLine(QtWidgets.QWidget):
         self._layer = widgets.combo(f"{name}_layer", "Whose subject, colours and style are taken up.")
         self._share = _Share(name, "How much is taken from it.")
         self.remove = _cross(f"{name}_remove")
+        self.parts = (self._adapter, self._layer, self._share)
         self.signals = (self._adapter.currentIndexChanged, self._layer.currentIndexChanged, *self._share.signals)
         widgets.vertical(self, widgets.row(self._adapter, self.remove), self._layer, self._share)
 
@@ -192,6 +203,7 @@ class RegionLine(QtWidgets.QWidget):
         self._layer = widgets.combo(f"{name}_layer", "Where the layer is, its own words take the place of the prompt.")
         self.prompt = PromptEdit(f"{name}_prompt", "What is to be where this layer is", 1)
         self.remove = _cross(f"{name}_remove")
+        self.parts = (self._layer, self.prompt)
         self.signals = (self._layer.currentIndexChanged, self.prompt.textChanged)
         widgets.vertical(self, widgets.row(self._layer, self.remove), self.prompt)
 

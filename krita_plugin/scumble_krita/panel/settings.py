@@ -247,7 +247,7 @@ class SettingsPanel(QtWidgets.QWidget):
     def _show_automatic(self) -> None:
         """Says what will be chosen where the artist does not."""
         form = self.form
-        steps, guidance, sampler = models.settings_of(models.find(self._models, form.model), form)
+        steps, guidance, sampler = models.settings_of(models.find(self._models, form.model), form, self._adapters)
         self._steps.setSpecialValueText(words.automatic(steps))
         self._guidance.setSpecialValueText(words.automatic(guidance))
         self._sampler.setItemText(0, words.automatic(sampler))

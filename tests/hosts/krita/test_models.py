@@ -18,9 +18,10 @@ from .docker import Docker, picture
 
 pytestmark = pytest.mark.only("newest")
 
+HYPER = "Hyper-SD15-8steps-lora"
 LISTED = "[part({0!r}).itemText(i) for i in range(part({0!r}).count())]"
 AUTOMATIC = ["Automatic"] * 3
-OF_SD, OF_KLEIN = ["Automatic (20)", "Automatic (7)", "Automatic (dpmpp 2m karras)"], ["Automatic (4)", "Automatic (1)"]
+OF_SD, OF_KLEIN = ["Automatic (20)", "Automatic (7)", "Automatic (DPM++ 2M Karras)"], ["Automatic (4)", "Automatic (1)"]
 TAKEN_BY_SD_ALONE = {
     "clip_skip": "clip skip",
     "embedding": "textual inversions",
@@ -42,7 +43,7 @@ def choice(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Docker]:
     """Krita with the plug-in; MI-GAN, and small random models of Stable Diffusion and of flow matching; a LoRA for each of
-    two versions and one that does not say for which, a network to follow, a textual inversion."""
+    two versions, one that does not say for which and one of few steps, a network to follow, a textual inversion."""
     from tests.diffusion.tiny_flow import make_flux2_folder  # imports torch
 
     work = tmp_path_factory.mktemp("choice")
@@ -51,6 +52,7 @@ def choice(
     make_flux2_folder(home.models / "klein")
     for name, width in (("Ink", 768), ("Gloss", 2048), ("Any", 77)):
         write_lora(home.models / "loras" / f"{name}.safetensors", width)
+    write_lora(home.models / "loras" / f"{HYPER}.safetensors", layers=3)
     write_control(home.models / "edges" / "diffusion_pytorch_model.safetensors")
     write_embedding(home.embeddings / "Oil.safetensors", emb_params=768)
     with open_real(krita_install, plugin_zip, fill_model, work) as krita:
@@ -65,7 +67,7 @@ def docker(choice: Docker) -> Docker:
     """With a new document, and without rows."""
     open_document(choice, 128, 96)
     choice.krita.run(
-        "part('scumble_model').setCurrentIndex(0)\n"  # for which all can be taken away
+        "part('scumble_model').setCurrentIndex(0)\n"
         "for cross in dock.findChildren(QtWidgets.QPushButton):\n"
         "    cross.click() if cross.objectName().endswith('_remove') else None\n"
         "part('scumble_sampler').setCurrentIndex(0)\n"
@@ -117,16 +119,20 @@ def test_the_model_says_what_there_is_to_choose(docker: Docker) -> None:
     krita.run("pick('scumble_model', 'tiny')")
     assert open_choices(docker) == OF_SD
     assert listed(docker, "scumble_sampler")[1:] == every[1:]
-    krita.run("pick('scumble_sampler', 'euler a'); part('scumble_clip_skip').setValue(2)")
-    add_lora(docker, "Ink (sd1)")
-    assert open_choices(docker)[:2] == AUTOMATIC[:2]  # it may bring its own
+    krita.run("pick('scumble_sampler', 'Euler a'); part('scumble_clip_skip').setValue(2)")
+    add_lora(docker, f"{HYPER} (sd1)")
+    assert open_choices(docker)[:2] == ["Automatic (8)", "Automatic (1)"]
+    krita.run("part('scumble_lora_weight').setValue(0.4)")  # in use for something else
+    assert open_choices(docker)[:2] == OF_SD[:2]
+    krita.run("part('scumble_lora_weight').setValue(1); pick('scumble_lora', 'Ink (sd1)')")
+    assert open_choices(docker)[:2] == OF_SD[:2]
     docker.press("scumble_control_add")
     krita.run("pick('scumble_control', 'edges (sd1)'); part('scumble_negative').setPlainText('fog')")
     before = krita.get(f"[part('scumble_' + name).toolTip() for name in {list(TAKEN_BY_SD_ALONE)}]")
 
     krita.run("pick('scumble_model', 'klein')")
-    assert listed(docker, "scumble_sampler") == ["Automatic (euler)", "euler"]
-    assert open_choices(docker) == [*OF_KLEIN, "Automatic (euler)"]
+    assert listed(docker, "scumble_sampler") == ["Automatic (Euler)", "Euler"]
+    assert open_choices(docker) == [*OF_KLEIN, "Automatic (Euler)"]
     for name, what in TAKEN_BY_SD_ALONE.items():
         state = krita.get(f"[part('scumble_{name}').isEnabled(), part('scumble_{name}').toolTip()]")
         assert state == [False, f"This model takes no {what}."], name
@@ -140,7 +146,7 @@ def test_the_model_says_what_there_is_to_choose(docker: Docker) -> None:
 
     krita.run("pick('scumble_model', 'tiny')")  # nothing is forgotten
     assert krita.get("[part('scumble_' + name).currentText() for name in ('sampler', 'lora', 'control')]") == [
-        "euler a",
+        "Euler a",
         "Ink (sd1)",
         "edges (sd1)",
     ]
@@ -151,20 +157,20 @@ def test_the_model_says_what_there_is_to_choose(docker: Docker) -> None:
 
 def test_a_sampler_is_remembered_for_models_that_have_it(docker: Docker) -> None:
     krita = docker.krita
-    krita.run("pick('scumble_model', 'tiny'); pick('scumble_sampler', 'euler a'); pick('scumble_model', 'klein')")
+    krita.run("pick('scumble_model', 'tiny'); pick('scumble_sampler', 'Euler a'); pick('scumble_model', 'klein')")
     open_document(docker, 64, 48)  # takes what is common to all documents
-    assert krita.get("part('scumble_sampler').currentText()") == "Automatic (euler)"
+    assert krita.get("part('scumble_sampler').currentText()") == "Automatic (Euler)"
     krita.run("part('scumble_steps').setValue(2); pick('scumble_model', 'tiny')")
-    assert krita.get("part('scumble_sampler').currentText()") == "euler a"
+    assert krita.get("part('scumble_sampler').currentText()") == "Euler a"
     docker.generate()
     docker.wait_layers(2)
     assert docker.request_of_last_layer()["sampler"] == "euler_a"
-    krita.run("pick('scumble_model', 'klein'); pick('scumble_sampler', 'euler'); pick('scumble_model', 'tiny')")
-    assert krita.get("part('scumble_sampler').currentText()") == "euler"  # chosen last
+    krita.run("pick('scumble_model', 'klein'); pick('scumble_sampler', 'Euler'); pick('scumble_model', 'tiny')")
+    assert krita.get("part('scumble_sampler').currentText()") == "Euler"  # chosen last
 
 
 def test_an_upscale_takes_nothing_that_is_grey(docker: Docker) -> None:
-    docker.krita.run("pick('scumble_model', 'tiny'); pick('scumble_sampler', 'euler a')")
+    docker.krita.run("pick('scumble_model', 'tiny'); pick('scumble_sampler', 'Euler a')")
     add_lora(docker, "Ink (sd1)")
     docker.krita.run("pick('scumble_model', 'klein'); part('scumble_steps').setValue(1)")
     docker.upscale(2)  # by whichever model
@@ -195,10 +201,16 @@ def test_a_model_is_described_where_it_is_chosen(docker: Docker) -> None:
 def test_adapters_are_those_that_fit_the_model(docker: Docker) -> None:
     krita = docker.krita
     add_lora(docker, "Gloss (sdxl)")
-    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", "Gloss (sdxl)", "Ink (sd1)"]
+    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", "Gloss (sdxl)", f"{HYPER} (sd1)", "Ink (sd1)"]
     krita.run("pick('scumble_model', 'tiny')")
     offered = listed(docker, "scumble_lora")
-    assert offered == ["Choose\u2026", "Any", "Ink (sd1)", "Gloss (sdxl)"]  # what is chosen comes last
+    assert offered == [
+        "Choose\u2026",
+        "Any",
+        f"{HYPER} (sd1)",
+        "Ink (sd1)",
+        "Gloss (sdxl)",
+    ]  # what is chosen comes last
     assert krita.get("part('scumble_lora').currentText()") == "Gloss (sdxl)"
     krita.run("first = document")
     open_document(docker, 64, 48)
@@ -207,12 +219,37 @@ def test_adapters_are_those_that_fit_the_model(docker: Docker) -> None:
     assert krita.get("part('scumble_lora').currentText()") == "Gloss (sdxl)"
     krita.run("part('scumble_lora_remove').click()")
     docker.press("scumble_lora_add")
-    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", "Ink (sd1)"]
+    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", f"{HYPER} (sd1)", "Ink (sd1)"]
     assert listed(docker, "scumble_embedding")[1:] == ["Oil (sd1)"]
     krita.run("pick('scumble_model', 'klein')")
     assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any"]
     assert listed(docker, "scumble_embedding")[1:] == []
     assert krita.get("shows('scumble_embedding')")
+
+
+def test_what_is_grey_can_be_taken_away(docker: Docker) -> None:
+    """By the mouse and by keys; nothing else of it can be touched, and its tooltips say why."""
+    krita = docker.krita
+    for name, text in (("lora", "Ink (sd1)"), ("control", "edges (sd1)")):
+        docker.press(f"scumble_{name}_add")
+        krita.run(f"pick('scumble_{name}', {text!r})")
+    krita.run("pick('scumble_model', 'klein')")
+    for name, what in (("lora", "LoRAs"), ("lora_weight", "LoRAs"), ("control_layer", "controls")):
+        state = krita.get(f"[part('scumble_{name}').isEnabled(), part('scumble_{name}').toolTip()]")
+        assert state == [False, f"This model takes no {what}."], name
+    crosses = "[[part(f'scumble_{name}_remove').isEnabled(), part(f'scumble_{name}_remove').toolTip()]"
+    assert krita.get(crosses + " for name in ('lora', 'control')]") == [[True, "Take it away."]] * 2
+    docker.krita.run("arrange('scumble_control_add')")
+    krita.screenshot("grey")
+    docker.click("scumble_lora_remove")
+    left = "[name for name in ('lora', 'control') if dock.findChild(QtWidgets.QWidget, f'scumble_{name}_remove')]"
+    krita.wait_until(f"{left} == ['control']", 10)
+    krita.run("arrange('scumble_control_remove'); part('scumble_control_remove').setFocus()")
+    krita.display.keys("space")
+    krita.wait_until(f"{left} == []", 10)
+    krita.run("pick('scumble_model', 'tiny')")
+    assert krita.get(left) == []
+    assert krita.get("part('scumble_lora_add').isEnabled()")
 
 
 def test_models_and_loras_come_and_go_by_themselves(docker: Docker) -> None:

@@ -21,7 +21,7 @@ def test_every_field_reaches_the_backend_and_only_the_crop_is_sent(slow: Docker)
     krita.select(soft_mask(160, 120), 1200, 900)
     slow.set("a house", count=2, steps=3)
     krita.run(
-        "part('scumble_negative').setPlainText('fog'); pick('scumble_sampler', 'euler')\n"
+        "part('scumble_negative').setPlainText('fog'); pick('scumble_sampler', 'Euler')\n"
         "part('scumble_guidance').setValue(4.5); part('scumble_grow').setValue(5); part('scumble_feather').setValue(8)\n"
         "part('scumble_context').setValue(48); part('scumble_resolution').setValue(256)\n"
         "part('scumble_clip_skip').setValue(2); part('scumble_model').setCurrentIndex(1)"
