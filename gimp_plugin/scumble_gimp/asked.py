@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+from scumble.client.again import layers_again
 from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
 from scumble.client.modes import INTENTS, Intent, choose_mode
 from scumble.protocol.messages import EditRequest, Mode, ModelKind
 
 from .commands import UPSCALED
+from .kept import NOT_FOUND
 
 
 class Asked(NamedTuple):
@@ -64,9 +66,11 @@ def mode_of(asked: Asked, selected: bool, has_image: bool, model: ModelKind) -> 
     )
 
 
-def shown_again(request: EditRequest) -> tuple[dict[str, Any], Upscaling | None]:
-    """What the form shows of an edit that was done before (fields of EditSettings), and what the upscaling does."""
-    values = dict(vars(request))
+def shown_again(request: EditRequest, shown: EditSettings) -> tuple[dict[str, Any], Upscaling | None]:
+    """What the form shows of an edit that was done before (fields of EditSettings) after what it has `shown`, and what the
+    upscaling does."""
+    layers = layers_again(request, shown.controls, shown.references, shown.regions, NOT_FOUND)
+    values = {**vars(request), **layers}
     values["intent"] = _intent_of(request)
     if request.mode != "upscale":
         return values, None

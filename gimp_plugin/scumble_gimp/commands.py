@@ -8,7 +8,7 @@ from typing import NamedTuple
 MENU = "<Image>/Filters/Scumble"
 RANDOM_SEED = -1
 MAX_SIDE = 32768
-"""As in scumble.protocol.messages, which is not loaded while GIMP asks what there is."""
+"""As in scumble.protocol.geometry, which is not loaded while GIMP asks what there is."""
 
 
 class Argument(NamedTuple):

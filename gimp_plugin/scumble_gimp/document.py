@@ -17,11 +17,13 @@ from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.schema import to_json
 
 from . import pixels
+from .kept import Lasting
 from .pixels import ALPHA_FORMAT, IMAGE_FORMAT, MASK_FORMAT, Picture, looks_of
 from .placement import Seen, placement_since
 
-PARASITE = "scumble"
-PERSISTENT_AND_UNDOABLE = 3
+PARASITE, PANEL_PARASITE = "scumble", "scumble-panel"
+"""What made a layer, and what is kept of the panel with an image."""
+PERSISTENT, PERSISTENT_AND_UNDOABLE = 1, 3
 ROWS = 16
 """Rows of a region that are remembered, so that it is found again."""
 
@@ -112,7 +114,22 @@ class GimpDocument(Document):
 
     def layer_names(self) -> dict[str, str]:
         """Of what there is to choose from, by ids as in `read_layer`, topmost first."""
-        return {str(layer.get_id()): layer.get_name() for layer in _walk(self.image.get_layers())}
+        return {layer: lasting.name for layer, lasting in self.lasting_layers().items()}
+
+    def lasting_layers(self) -> dict[str, Lasting]:
+        """The same, as they are found again once the image has been saved and loaded."""
+        layers = _walk(self.image.get_layers())
+        return {str(layer.get_id()): Lasting(layer.get_tattoo(), layer.get_name()) for layer in layers}
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What is kept with the image; empty where nothing is."""
+        return _note_in(self.image, PANEL_PARASITE)
+
+    def keep(self, note: Mapping[str, Any]) -> None:
+        """Keeps JSON values with the image. That is no step to be undone, and the picture has not changed by it."""
+        data = list(json.dumps(note, ensure_ascii=False).encode())
+        self.image.attach_parasite(Gimp.Parasite.new(PANEL_PARASITE, PERSISTENT, data))
 
     def resize_canvas(self, edges: Edges) -> None:
         width, height = self.canvas
@@ -229,7 +246,12 @@ def put_on_view(document: GimpDocument) -> None:
 
 def note_of(layer: Any) -> dict[str, Any]:
     """What we have stored with a layer of ours: job, index, request. Empty for all others."""
-    parasite = layer.get_parasite(PARASITE)
+    return _note_in(layer, PARASITE)
+
+
+def _note_in(holder: Any, name: str) -> dict[str, Any]:
+    """Of an image or a layer."""
+    parasite = holder.get_parasite(name)
     if parasite is None:
         return {}
     try:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from scumble.client.editor import EditSettings
+from scumble.client.suits import Suits, suits
 from scumble.protocol.messages import AdapterInfo, Capability, ModelInfo
 
 TAKES: dict[Capability, str] = {
@@ -37,11 +38,11 @@ def fits(adapter: AdapterInfo, model: ModelInfo | None) -> bool:
     return model is None or adapter.family in ("", model.family)
 
 
-def left_open(settings: EditSettings, model: ModelInfo | None) -> tuple[int, float, str]:
-    """The steps, guidance and sampler of an edit that says none; 0, 0.0 and "" where that cannot be told, as a LoRA may
-    bring its own."""
-    added = any(use.weight for use in suited(settings, model).loras) or "<lora:" in settings.prompt
-    return (0, 0.0, "") if model is None or added else (model.steps, model.guidance, model.sampler)
+def left_open(settings: EditSettings, model: ModelInfo | None, adapters: Sequence[AdapterInfo]) -> Suits:
+    """What the edit comes to where it says none."""
+    if model is None:
+        return Suits()
+    return suits(model, suited(settings, model).loras, settings.prompt, adapters)
 
 
 def suited(settings: EditSettings, model: ModelInfo | None) -> EditSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scumble.client.modes import Intent
+from scumble.client.samplers import sampler_name
 from scumble.protocol.errors import ScumbleError
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import Mode, ModelInfo, Progress
@@ -73,8 +74,8 @@ def apart(before: str, word: str, after: str) -> str:
 
 
 def automatic(value: str | float = 0) -> str:
-    """A choice that is left open, and what it will be where that is known."""
-    known = value if isinstance(value, str) else f"{value:g}"
+    """A choice that is left open, and what it will be where that is known (a sampler as requests name it)."""
+    known = sampler_name(value) if isinstance(value, str) else f"{value:g}"
     return f"{AUTOMATIC} ({known})" if value else AUTOMATIC
 
 

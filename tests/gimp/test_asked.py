@@ -9,8 +9,9 @@ import pytest
 from scumble.client.document import Edges
 from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest, LoraUse
+from scumble.protocol.messages import Control, EditRequest, LoraUse, Reference, Region
 from scumble_gimp.asked import Asked, Upscaling, generating, mode_of, removing, shown_again, upscaling
+from scumble_gimp.kept import NOT_FOUND
 
 SETTINGS = EditSettings(
     prompt="a door",
@@ -75,12 +76,29 @@ def test_an_edit_is_shown_again(how: dict[str, Any], intent: str) -> None:
     request = EditRequest(
         **{"mode": "fill", "canvas": Size(9, 9), "image": Bounds(0, 0, 9, 9), "mask": Bounds(0, 0, 9, 9), **how}
     )
-    values, upscaling = shown_again(replace(request, transparent=True))
+    values, upscaling = shown_again(replace(request, transparent=True), SETTINGS)
     assert (values["intent"], values["transparent"], upscaling) == (intent, True, None)
+
+
+def test_layers_of_an_edit_are_shown_again_where_they_are_known() -> None:
+    area = Bounds(0, 0, 9, 9)
+    request = EditRequest(
+        *("img2img", area.size, area),
+        controls=(Control("depth", area), Control("edges", area, "canny", 0.4, 0.1, 0.6)),
+        references=(Reference("look", area.size, 0.7),),
+        regions=(Region("a fence", area), Region("a barn", area)),
+    )
+    values, _ = shown_again(request, SETTINGS)
+    assert values["controls"] == (
+        ControlLayer("depth", NOT_FOUND),
+        ControlLayer("edges", "7", "canny", 0.4, 0.1, 0.6),
+    )
+    assert values["references"] == (ReferenceLayer("look", "8", 0.7),)
+    assert values["regions"] == (RegionLayer("a fence", NOT_FOUND), RegionLayer("a barn", "9"))
 
 
 def test_an_upscaling_is_shown_again() -> None:
     request = EditRequest("upscale", Size(9, 9), Bounds(0, 0, 9, 9), model="photo", strength=0.5, factor=3)
-    values, upscaling = shown_again(request)
+    values, upscaling = shown_again(request, SETTINGS)
     assert upscaling == Upscaling(3, "photo", 0.5)
     assert not {"model", "strength"} & set(values)

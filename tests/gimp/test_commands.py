@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
 from scumble.client.modes import INTENTS
-from scumble.protocol import messages
+from scumble.protocol import geometry, messages
 from scumble.protocol.errors import BadRequest, ModelMissing
 from scumble.protocol.messages import AdapterInfo, ModelInfo, Welcome
 from scumble_gimp import commands
@@ -52,7 +52,7 @@ def test_menu_has_what_was_promised() -> None:
         "Open Panel",
         "Repeat Last",
     ]
-    assert commands.MAX_SIDE == messages.MAX_SIDE
+    assert commands.MAX_SIDE == geometry.MAX_SIDE
 
 
 @pytest.mark.parametrize("name", COMMANDS)

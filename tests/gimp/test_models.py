@@ -36,14 +36,13 @@ def test_a_model_gets_what_it_takes() -> None:
     assert suited(SETTINGS, FILL) == replace(left, negative="", regions=())
 
 
-def test_what_is_left_open_is_told_unless_a_lora_may_say_otherwise() -> None:
+def test_what_is_left_open_is_told_of_the_edit_as_the_model_takes_it() -> None:
     model = replace(SD, steps=20, guidance=7.0, sampler="euler")
-    plain = replace(SETTINGS, loras=())
-    told = (20, 7.0, "euler")
-    assert left_open(plain, model) == left_open(replace(plain, loras=(LoraUse("ink", 0),)), model) == told
-    assert left_open(SETTINGS, model) == left_open(replace(plain, prompt="a <lora:ink:1> door"), model) == (0, 0.0, "")
-    assert left_open(SETTINGS, replace(model, capabilities=())) == told, "it takes no LoRAs"
-    assert left_open(plain, None) == (0, 0.0, "")
+    hasty = (AdapterInfo("ink", "Hyper-SD15-8steps", "lora", "sd1", 1, "", 8, 1.0, "euler_a"),)
+    assert left_open(SETTINGS, model, hasty) == (8, 1.0, "euler_a")
+    assert left_open(SETTINGS, replace(model, capabilities=()), hasty) == (20, 7.0, "euler"), "it takes no LoRAs"
+    assert left_open(replace(SETTINGS, prompt="a <lora:ink:1> door"), model, ()) == (0, 0.0, "")
+    assert left_open(SETTINGS, None, hasty) == (0, 0.0, "")
 
 
 def test_what_it_does_not_take_has_its_words() -> None:

@@ -91,7 +91,7 @@ def test_what_is_left_open_says_what_it_comes_to() -> None:
     assert automatic() == automatic(0.0) == automatic("") == "Automatic"
     assert automatic(20) == "Automatic (20)"
     assert (automatic(7.0), automatic(1.5)) == ("Automatic (7)", "Automatic (1.5)")
-    assert automatic("euler_a") == "Automatic (euler_a)"
+    assert automatic("euler_a") == "Automatic (Euler a)"
 
 
 def test_a_model_says_what_it_is() -> None:

@@ -4,10 +4,10 @@ control network follows, pictures that it takes up, and regions that have a prom
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from gi.repository import Gtk
-from scumble.client.editor import ControlLayer, ReferenceLayer, RegionLayer
-from scumble.protocol.messages import AdapterInfo, AdapterKind, Capability, LoraUse, ModelInfo
+from scumble.protocol.messages import AdapterInfo, AdapterKind, Capability, ModelInfo
 
 from ..models import fits, why_not
 from .lines import ControlLine, LoraLine, ReferenceLine, RegionLine
@@ -16,6 +16,8 @@ from .widgets import GAP, allow, column_of, combo_box, fill
 
 EMBEDDING = "Textual inversion\u2026"
 EMBEDDING_TIP = "A word that a model has learnt: it goes where the cursor is in the prompt"
+ADAPTERS: dict[Capability, AdapterKind] = {"loras": "lora", "controls": "control", "references": "reference"}
+"""The kind of AdapterInfo that each list needs."""
 
 
 class AddedFold:
@@ -25,55 +27,50 @@ class AddedFold:
     def __init__(self, changed: Callable[[], None], picked: Callable[[str], None]) -> None:
         self.box = Gtk.Expander(label="LoRAs, controls, regions")
         self.box.set_name("added")
-        self._loras = Rows("lora", "Add a LoRA", LoraLine, changed)
+        self._lists: dict[Capability, Rows] = {
+            "loras": Rows("lora", "Add a LoRA", LoraLine, changed),
+            "controls": Rows("control", "Add a control", ControlLine, changed),
+            "references": Rows("reference", "Add a reference", ReferenceLine, changed),
+            "regions": Rows("region", "Add a region", RegionLine, changed),
+        }
+        loras, *self._of_layers = self._lists.values()
         self._embeddings = combo_box("embedding", EMBEDDING_TIP, lambda: self._pick(picked))
         self._embeddings.set_no_show_all(True)
-        self._controls = Rows("control", "Add a control", ControlLine, changed)
-        self._references = Rows("reference", "Add a reference", ReferenceLine, changed)
-        self._regions = Rows("region", "Add a region", RegionLine, changed)
-        self._of_adapters: tuple[tuple[Rows, Capability, AdapterKind], ...] = (
-            (self._loras, "loras", "lora"),
-            (self._controls, "controls", "control"),
-            (self._references, "references", "reference"),
-        )
-        self._of_layers = (self._controls, self._references, self._regions)
-        column = column_of(self._loras.box, self._embeddings, *(rows.box for rows in self._of_layers))
+        column = column_of(loras.box, self._embeddings, *(rows.box for rows in self._of_layers))
         column.set_margin_start(12)
         column.set_margin_top(GAP)
         self.box.add(column)
 
     @property
-    def loras(self) -> tuple[LoraUse, ...]:
-        return self._loras.values
+    def values(self) -> dict[str, tuple[Any, ...]]:
+        """By their fields in EditSettings; only what is complete."""
+        return {name: rows.values for name, rows in self._lists.items()}
 
     @property
-    def controls(self) -> tuple[ControlLayer, ...]:
-        return self._controls.values
-
-    @property
-    def references(self) -> tuple[ReferenceLayer, ...]:
-        return self._references.values
-
-    @property
-    def regions(self) -> tuple[RegionLayer, ...]:
-        return self._regions.values
+    def rows(self) -> dict[str, tuple[Any, ...]]:
+        """As `values`, also those in which something is missing."""
+        return {name: rows.rows for name, rows in self._lists.items()}
 
     @property
     def follows_layers(self) -> bool:
         return any(rows.lines for rows in self._of_layers)
 
-    def show_loras(self, loras: Sequence[LoraUse]) -> None:
-        if tuple(loras) != self.loras:
-            self._loras.show(loras)
-            self.box.set_expanded(bool(loras) or self.follows_layers)
+    def show(self, values: Mapping[str, Any]) -> None:
+        """Shows these rows, by their fields in EditSettings; of what is missing they stay as they are."""
+        for name, rows in self._lists.items():
+            if name in values:
+                rows.rows = values[name]
+        if any(rows.lines for rows in self._lists.values()):
+            self.box.set_expanded(True)
 
     def offer_adapters(self, adapters: Sequence[AdapterInfo], model: ModelInfo | None) -> None:
         """Those that fit the model; and nothing of what it takes nothing of. None: any."""
-        for rows, capability, kind in self._of_adapters:
-            rows.allow(why_not(model, capability))
+        for name, rows in self._lists.items():
+            rows.allow(why_not(model, name))
+        for name, kind in ADAPTERS.items():
             others = [adapter for adapter in adapters if adapter.kind == kind]
-            rows.offer(adapters=_named(each for each in others if fits(each, model)), others=_named(others))
-        self._regions.allow(why_not(model, "regions"))
+            fitting = _named(each for each in others if fits(each, model))
+            self._lists[name].offer(adapters=fitting, others=_named(others))
         allow(self._embeddings, why_not(model, "embeddings"), EMBEDDING_TIP)
         families: dict[str, list[str]] = {}
         for adapter in adapters:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..kept import NOT_FOUND
 from .widgets import combo_box, fill
-
-NOT_FOUND = "Not found"
 
 
 class Choice:

@@ -8,7 +8,9 @@ from typing import Any
 from gi.repository import Gtk
 from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
-from scumble.protocol.messages import MAX_SEED, MAX_SIDE, AdapterInfo, ModelInfo
+from scumble.client.samplers import sampler_name
+from scumble.protocol.geometry import MAX_SIDE
+from scumble.protocol.messages import MAX_SEED, AdapterInfo, ModelInfo
 
 from ..asked import Asked
 from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
@@ -59,13 +61,25 @@ class Form:
         return Asked(
             suited(self.settings, self._chosen_model),
             self._shown_edges(),
-            self._source.get_active_id() == "layer",
+            self.from_layer,
             as_mask,
         )
 
     @property
+    def from_layer(self) -> bool:
+        return bool(self._source.get_active_id() == "layer")
+
+    @property
     def settings(self) -> EditSettings:
         """All that is filled in."""
+        return self._said(self.added.values)
+
+    @property
+    def all_settings(self) -> EditSettings:
+        """As `settings`, with the lines of what is added in which something is missing."""
+        return self._said(self.added.rows)
+
+    def _said(self, added: Mapping[str, Any]) -> EditSettings:
         return EditSettings(
             prompt=self.prompt.text,
             negative=self._negative.get_text(),
@@ -80,12 +94,9 @@ class Form:
             clip_skip=self._clip_skip.get_value_as_int(),
             grow=self._grow.get_value_as_int(),
             feather=self._feather.get_value_as_int(),
-            loras=self.added.loras,
-            controls=self.added.controls,
-            references=self.added.references,
-            regions=self.added.regions,
             intent=self._intent.get_active_id(),
             transparent=self._transparent.get_active(),
+            **added,
         )
 
     @property
@@ -93,7 +104,15 @@ class Form:
         return bool(self._at_once.get_active())
 
     def show_settings(self, values: Mapping[str, Any]) -> None:
-        """Shows these fields of an edit (as in EditSettings); those that are missing or unknown stay as they are."""
+        """Shows these fields of an edit (as in EditSettings, and `from_layer`); those that are missing stay as they are."""
+        heard, self._changed = self._changed, lambda: None  # once is enough, as each time asks GIMP for its layers
+        try:
+            self._fill_in(values)
+        finally:
+            self._changed = heard
+        self._suit()
+
+    def _fill_in(self, values: Mapping[str, Any]) -> None:
         if "prompt" in values:
             self.prompt.text = str(values["prompt"])
         if "negative" in values:
@@ -122,9 +141,9 @@ class Form:
             self._intent.set_active_id(values["intent"])
         if "transparent" in values:
             self._transparent.set_active(bool(values["transparent"]))
-        if "loras" in values:
-            self.added.show_loras(values["loras"])
-        self._suit()
+        if "from_layer" in values:
+            self._source.set_active_id("layer" if values["from_layer"] else "visible")
+        self.added.show(values)
 
     def show_edges(self, edges: Edges) -> None:
         for spin, value in zip(self._edges, edges, strict=True):
@@ -167,10 +186,11 @@ class Form:
     def _added(self) -> None:
         """A LoRA has come or gone, perhaps: it may bring settings of its own."""
         model = self._chosen_model
-        steps, guidance, sampler = left_open(self.settings, model)
+        steps, guidance, sampler = left_open(self.settings, model, self._adapters)
         self._steps.set_placeholder_text(automatic(steps))
         self._guidance.set_placeholder_text(automatic(guidance))
-        self._sampler.offer({"": automatic(sampler), **{name: name for name in samplers_of(model, self._samplers)}})
+        named = {name: sampler_name(name) for name in samplers_of(model, self._samplers)}
+        self._sampler.offer({"": automatic(sampler), **named})
         self._changed()
 
     def _add_strength(self, grid: Any, row: int) -> Any:

@@ -1,4 +1,5 @@
-"""The lines of what is added to the model. `value` is None as long as something is missing in one."""
+"""The lines of what is added to the model. `row` is all that is filled in, `value` None as long as something is missing;
+`parts` are the widgets beside the button that takes the line away."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from ..commands import PREPROCESSORS
 from .choice import Choice
 from .widgets import column_of, combo_box, cross, fill, row_of, spin_button
 
-CHOOSE, VISIBLE, GONE = "Choose\u2026", "Visible picture", "Not in this image"
+CHOOSE, VISIBLE = "Choose\u2026", "Visible picture"
 Changed = Callable[[], None]
 Offers = Mapping[str, Mapping[str, str]]
 """Ids and names of what the lines let choose from: "adapters", the "others" that may have been chosen (missing: the backend
@@ -25,16 +26,21 @@ class LoraLine:
         self._adapter = Choice(name, "A LoRA changes how the model paints: a style, a person, a thing", changed)
         self._weight = _weight(name, "How strong it is; negative: away from it", -10, changed)
         self.remove = cross(f"{name}-remove")
-        self.box = row_of(self._adapter.combo, self._weight, self.remove)
+        self.parts = (self._adapter.combo, self._weight)
+        self.box = row_of(*self.parts, self.remove)
+
+    @property
+    def row(self) -> LoraUse:
+        return LoraUse(self._adapter.chosen, round(self._weight.get_value(), 2))
+
+    @row.setter
+    def row(self, row: LoraUse) -> None:
+        self._adapter.chosen = row.id
+        self._weight.set_value(row.weight)
 
     @property
     def value(self) -> LoraUse | None:
-        chosen = self._adapter.chosen
-        return LoraUse(chosen, round(self._weight.get_value(), 2)) if chosen else None
-
-    def show(self, value: LoraUse) -> None:
-        self._adapter.chosen = value.id
-        self._weight.set_value(value.weight)
+        return self.row if self.row.id else None
 
     def offer(self, offers: Offers) -> None:
         _offer_adapters(self._adapter, offers)
@@ -43,69 +49,97 @@ class LoraLine:
 class ControlLine:
     def __init__(self, name: str, changed: Changed) -> None:
         self._adapter = Choice(name, "The network that makes the model follow a layer", changed)
-        self._layer = combo_box(f"{name}-layer", "What is followed", changed)
+        self._layer = Choice(f"{name}-layer", "What is followed", changed)
         self._preprocessor = combo_box(f"{name}-preprocessor", "What is made of the layer first", changed)
         fill(self._preprocessor, PREPROCESSORS, "canny")
         self._weight = _weight(name, "How strictly it is followed", 0, changed)
         self._part = _Part(name, changed)
         self.remove = cross(f"{name}-remove")
-        self.box = column_of(
-            row_of(self._adapter.combo, self._weight, self.remove),
-            row_of(self._layer, self._preprocessor),
-            self._part.box,
-        )
+        layer = row_of(self._layer.combo, self._preprocessor)
+        self.parts = (self._adapter.combo, self._weight, layer, self._part.box)
+        self.box = column_of(row_of(self._adapter.combo, self._weight, self.remove), layer, self._part.box)
+
+    @property
+    def row(self) -> ControlLayer:
+        layer, preprocessor = self._layer.chosen or None, self._preprocessor.get_active_id()
+        weight = round(self._weight.get_value(), 2)
+        return ControlLayer(self._adapter.chosen, layer, preprocessor, weight, *self._part.value)
+
+    @row.setter
+    def row(self, row: ControlLayer) -> None:
+        self._adapter.chosen, self._layer.chosen = row.id, row.layer or ""
+        self._preprocessor.set_active_id(row.preprocessor)
+        self._weight.set_value(row.weight)
+        self._part.value = row.start, row.end
 
     @property
     def value(self) -> ControlLayer | None:
-        chosen, layer = self._adapter.chosen, self._layer.get_active_id() or None
-        weight, preprocessor = round(self._weight.get_value(), 2), self._preprocessor.get_active_id()
-        return ControlLayer(chosen, layer, preprocessor, weight, *self._part.value) if chosen else None
+        return self.row if self.row.id else None
 
     def offer(self, offers: Offers) -> None:
         _offer_adapters(self._adapter, offers)
-        _fill_layers(self._layer, VISIBLE, offers)
+        _offer_layers(self._layer, VISIBLE, offers)
 
 
 class ReferenceLine:
     def __init__(self, name: str, changed: Changed) -> None:
         self._adapter = Choice(name, "The IP-Adapter through which the model sees the picture", changed)
-        self._layer = combo_box(f"{name}-layer", "Whose subject, colours and style are taken up", changed)
+        self._layer = Choice(f"{name}-layer", "Whose subject, colours and style are taken up", changed)
         self._weight = _weight(name, "How much is taken from it", 0, changed)
         self._part = _Part(name, changed)
         self.remove = cross(f"{name}-remove")
+        self.parts = (self._adapter.combo, self._weight, self._layer.combo, self._part.box)
         self.box = column_of(
-            row_of(self._adapter.combo, self._weight, self.remove), row_of(self._layer), self._part.box
+            row_of(self._adapter.combo, self._weight, self.remove), row_of(self._layer.combo), self._part.box
         )
 
     @property
-    def value(self) -> ReferenceLayer | None:
-        chosen, layer = self._adapter.chosen, self._layer.get_active_id() or None
+    def row(self) -> ReferenceLayer:
         weight = round(self._weight.get_value(), 2)
-        return ReferenceLayer(chosen, layer, weight, *self._part.value) if chosen else None
+        return ReferenceLayer(self._adapter.chosen, self._layer.chosen or None, weight, *self._part.value)
+
+    @row.setter
+    def row(self, row: ReferenceLayer) -> None:
+        self._adapter.chosen, self._layer.chosen = row.id, row.layer or ""
+        self._weight.set_value(row.weight)
+        self._part.value = row.start, row.end
+
+    @property
+    def value(self) -> ReferenceLayer | None:
+        return self.row if self.row.id else None
 
     def offer(self, offers: Offers) -> None:
         _offer_adapters(self._adapter, offers)
-        _fill_layers(self._layer, VISIBLE, offers)
+        _offer_layers(self._layer, VISIBLE, offers)
 
 
 class RegionLine:
     def __init__(self, name: str, changed: Changed) -> None:
-        self._layer = combo_box(name, "Where this layer is, the prompt below takes the place of the one above", changed)
+        self._layer = Choice(name, "Where this layer is, the prompt below takes the place of the one above", changed)
         self._prompt = Gtk.Entry(hexpand=True, activates_default=True)
         self._prompt.set_name(f"{name}-prompt")
         self._prompt.set_placeholder_text("What is to be where this layer is")
         self._prompt.set_tooltip_text("What is to be where this layer is")
         self._prompt.connect("changed", lambda entry: changed())
         self.remove = cross(f"{name}-remove")
-        self.box = column_of(row_of(self._layer, self.remove), self._prompt)
+        self.parts = (self._layer.combo, self._prompt)
+        self.box = column_of(row_of(self._layer.combo, self.remove), self._prompt)
+
+    @property
+    def row(self) -> RegionLayer:
+        return RegionLayer(self._prompt.get_text().strip(), self._layer.chosen)
+
+    @row.setter
+    def row(self, row: RegionLayer) -> None:
+        self._prompt.set_text(row.prompt)
+        self._layer.chosen = row.layer
 
     @property
     def value(self) -> RegionLayer | None:
-        layer, prompt = self._layer.get_active_id(), self._prompt.get_text().strip()
-        return RegionLayer(prompt, layer) if layer and prompt else None
+        return self.row if self.row.layer and self.row.prompt else None
 
     def offer(self, offers: Offers) -> None:
-        _fill_layers(self._layer, CHOOSE, offers)
+        _offer_layers(self._layer, CHOOSE, offers)
 
 
 class _Part:
@@ -124,15 +158,18 @@ class _Part:
     def value(self) -> tuple[float, float]:
         return self._start.get_value() / 100, self._end.get_value() / 100
 
+    @value.setter
+    def value(self, value: tuple[float, float]) -> None:
+        for spin, share in zip((self._start, self._end), value, strict=True):
+            spin.set_value(round(100 * share))
+
 
 def _offer_adapters(choice: Choice, offers: Offers) -> None:
     choice.offer({"": CHOOSE, **offers["adapters"]}, offers.get("others"))
 
 
-def _fill_layers(combo: Any, first: str, offers: Offers) -> None:
-    layer = combo.get_active_id() or ""
-    # Another image may be worked on for a moment. Never is something else taken without a word.
-    fill(combo, {"": first, **({layer: GONE} if layer else {}), **offers["layers"]}, layer)
+def _offer_layers(choice: Choice, first: str, offers: Offers) -> None:
+    choice.offer({"": first, **offers["layers"]}, {})
 
 
 def _weight(name: str, tip: str, low: float, changed: Changed) -> Any:

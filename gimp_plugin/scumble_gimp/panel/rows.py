@@ -8,7 +8,7 @@ from typing import Any
 from gi.repository import Gtk
 
 from .lines import Offers
-from .widgets import GAP, allow
+from .widgets import GAP, allow_parts
 
 
 class Rows:
@@ -20,21 +20,29 @@ class Rows:
         self._why_not = ""
         self.lines: list[Any] = []
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=GAP)
-        button = Gtk.Button(label=add, halign=Gtk.Align.START)
-        button.set_name(f"{name}-add")
-        button.connect("clicked", lambda button: self._add())
-        self.box.pack_end(button, False, False, 0)
+        self._button = Gtk.Button(label=add, halign=Gtk.Align.START)
+        self._button.set_name(f"{name}-add")
+        self._button.connect("clicked", lambda button: self._add())
+        self.box.pack_end(self._button, False, False, 0)
 
     @property
     def values(self) -> tuple[Any, ...]:
+        """Of the lines in which nothing is missing."""
         values = (line.value for line in self.lines)
         return tuple(value for value in values if value is not None)
 
-    def show(self, values: Sequence[Any]) -> None:
+    @property
+    def rows(self) -> tuple[Any, ...]:
+        return tuple(line.row for line in self.lines)
+
+    @rows.setter
+    def rows(self, rows: Sequence[Any]) -> None:
+        if tuple(rows) == self.rows:
+            return
         for line in list(self.lines):
             self._take(line)
-        for value in values:
-            self._add().show(value)
+        for row in rows:
+            self._add().row = row
 
     def offer(self, **lists: Mapping[str, str]) -> None:
         known = self._offers
@@ -44,9 +52,9 @@ class Rows:
                 line.offer(self._offers)
 
     def allow(self, why_not: str) -> None:
-        """Insensitive as long as there is a reason; what is in the lines stays."""
+        """Insensitive as long as there is a reason; what is in the lines stays, and only they can be taken away."""
         self._why_not = why_not
-        allow(self.box, why_not)
+        allow_parts(self.box, (self._button, *(part for line in self.lines for part in line.parts)), why_not)
 
     def _add(self) -> Any:
         line = self._line(self._name, self._changed)
@@ -55,7 +63,7 @@ class Rows:
         self.lines.append(line)
         self.box.pack_start(line.box, False, False, 0)
         line.box.show_all()
-        allow(self.box, self._why_not)
+        self.allow(self._why_not)
         self._changed()
         return line
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gi.repository import Gtk, Pango
@@ -53,11 +53,18 @@ def leave_open(spin: Any) -> None:
 
 
 def allow(widget: Any, why_not: str, tip: str = "") -> None:
-    """Insensitive as long as there is a reason against it, which then is the tooltip of all that is in it."""
+    """Insensitive as long as there is a reason against it, which then is its tooltip."""
     widget.set_sensitive(not why_not)
-    for part in _inside(widget):
-        part.set_has_tooltip(not why_not and bool(part.get_tooltip_text()))
     widget.set_tooltip_text(why_not or tip or None)
+
+
+def allow_parts(box: Any, parts: Iterable[Any], why_not: str) -> None:
+    """As `allow`, of some parts of a box; all else in it stays usable."""
+    box.set_tooltip_text(why_not or None)  # shows wherever a part has no tooltip of its own
+    for part in parts:
+        part.set_sensitive(not why_not)
+        for widget in (part, *_inside(part)):
+            widget.set_has_tooltip(not why_not and bool(widget.get_tooltip_text()))
 
 
 def _inside(widget: Any) -> Iterator[Any]:

@@ -40,6 +40,7 @@ from .images import Images
 from .memory import free_session, store_session, store_upscaling, store_values, stored_upscaling, stored_values
 from .notice import Notice
 from .progress import ProgressView
+from .recall import Recall
 from .results import Results, Variant
 from .situation import NEW_IMAGE, Situation
 from .upscale import UpscaleFold
@@ -63,6 +64,7 @@ class Panel:
         self._editor = Editor(self._client)
         self._build()
         self.form.show_settings(stored_values(home))
+        self._recall = Recall(self.form)
         self.upscaling.values = stored_upscaling(home)
         self.form.listen(self._changed)
         self.look()
@@ -114,6 +116,7 @@ class Panel:
     def look(self) -> None:
         selected = self._images.selected
         self._images.look()
+        self._recall.follow(self._images.document)
         self._anew = self._anew and selected == self._images.selected
         self._changed()
 
@@ -173,6 +176,7 @@ class Panel:
         except ScumbleError as error:
             self._complain(error)
             return
+        self._recall.keep(always=True)
         self._last, self._anew = asked, False
         if self._client.welcome is not None:
             self.notice.hide()
@@ -213,7 +217,7 @@ class Panel:
         self.results.remove(variant[0])
 
     def reuse(self, entry: HistoryEntry) -> None:
-        values, upscaling = shown_again(entry.request)
+        values, upscaling = shown_again(entry.request, self.form.settings)
         if upscaling is not None:
             self.upscaling.values = upscaling
         self.form.show_settings(values)
@@ -225,6 +229,7 @@ class Panel:
         """A menu item was chosen while the panel is open."""
         if image is not None:
             self._images.follow(image.get_id())
+            self._recall.follow(self._images.document)
             self._changed()
         if command in (REMOVE.name, REPEAT.name):
             (self.remove if command == REMOVE.name else self.repeat)()
@@ -343,7 +348,8 @@ class Panel:
         """A new image."""
         document = new_image(size)
         put_on_view(document)
-        return self._images.add(document)
+        self._recall.follow(self._images.add(document))
+        return document
 
     def _grown(self, job: str) -> None:
         """An extension that is in place is not to be done once more by the next click."""
@@ -354,3 +360,4 @@ class Panel:
     def _end(self) -> None:
         self._ended = True
         self._client.close()
+        self._recall.keep()

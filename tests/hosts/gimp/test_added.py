@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,24 @@ def masked(name, x, y, width, height, data, mask, parent=None):
         drawable.update(0, 0, width, height)  # for the group that it is in
     return made
 """
+TO_PANEL = """
+def to_panel(image):
+    procedure = Gimp.get_pdb().lookup_procedure('scumble-panel-forward')
+    config = procedure.create_config()
+    config.set_property('command', 'scumble-panel')
+    config.set_property('image', image.get_id())
+    procedure.run(config)
+"""
+SAVE_AND_LOAD = """
+file = Gio.File.new_for_path(place)
+Gimp.file_save(Gimp.RunMode.NONINTERACTIVE, first, file, None)
+image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, file)
+display = Gimp.Display.new(image)
+Gimp.displays_flush()
+first = image
+loaded = {each.get_name(): each for each in image.get_layers()}
+"""
+PROMPT = "named('prompt').get_buffer().get_property('text')"
 SELECTED = (100, 70, 80, 60)
 """What `prepare` selects."""
 
@@ -99,7 +119,7 @@ def test_loras_and_layers_that_are_followed_reach_the_backend(gimp: GimpHost, pi
 
         # A layer that is gone is told before anything is sent.
         gimp.run("image.remove_layer(sketch)")
-        panel.wait_until("named('control-layer').get_active_text() == 'Not in this image'", 10)
+        panel.wait_until("named('control-layer').get_active_text() == 'Sketch (not found)'", 10)
         click(gimp, panel, "named('generate')")
         panel.wait_until("'is not in this image' in named('notice-words').get_text()", 10)
         reach(gimp, panel, "named('control-remove')")
@@ -179,6 +199,87 @@ def test_layers_reach_the_backend_as_they_show(gimp: GimpHost, backend: Backend,
         gimp.wait_until("len(image.get_layers()) == 8", 30)
         panel.run("named('source').set_active_id('visible')")
         panel.run("named('added').set_expanded(False)")
+
+
+def test_what_is_filled_in_comes_back_with_the_image(
+    gimp: GimpHost, backend: Backend, picture: np.ndarray, tmp_path: Path
+) -> None:
+    """When the panel is closed, when another image is worked on, and when it is saved and loaded; and the layers that were
+    meant are the same to the pixel."""
+    prepare(gimp, picture)
+    gimp.run(REQUEST_OF + TO_PANEL)
+    vase = make_masked(gimp, "vase", -20, 100, 140, 200)
+    barn = make_masked(gimp, "barn", 110, 60, 50, 40)
+    gimp.run("image.clean_all()")
+    rows = ["Edges (sd1)", "vase", "As it is", "Look (sd1)", "vase", "barn"]
+    said = (
+        "[named(name).get_active_text() for name in ('control', 'control-layer', 'control-preprocessor', 'reference',"
+        " 'reference-layer', 'region')]"
+    )
+    others = (
+        "[named('region-prompt').get_text(), named('control-end').get_value(), named('seed').get_value(),"
+        " named('keep').get_active(), named('source').get_active_id(), named('strength').get_value()]"
+    )
+    told = ["a barn", 60, 7, True, "layer", 100]
+    with open_panel(gimp) as panel:
+        panel.run("named('added').set_expanded(True)")
+        for kind in ("control", "reference", "region"):
+            add(gimp, panel, kind)
+        panel.run(
+            "pick('control', 'Edges (sd1)'); pick('control-layer', 'vase'); pick('control-preprocessor', 'As it is')\n"
+            "named('control-end').set_value(60); pick('reference', 'Look (sd1)'); pick('reference-layer', 'vase')\n"
+            "pick('region', 'barn'); named('region-prompt').set_text('a barn')\n"
+            "named('keep').set_active(True); named('seed').set_value(7); named('source').set_active_id('layer')\n"
+            "named('intent').set_active_id('fill')"
+        )
+        write(panel, "slow gate", steps=15, strength=100)
+    # It is no change of the picture.
+    assert not gimp.get("image.is_dirty()")
+    gimp.run("first = image")
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "a fence")
+        panel.run("named('source').set_active_id('visible'); named('strength').set_value(50)")
+        assert panel.get("any(widget.get_name() == 'control' for widget in widgets())") is False
+        gimp.run("to_panel(first)")
+        panel.wait_until(PROMPT + " == 'slow gate'", 10)
+        assert panel.get(said) == rows
+        assert panel.get(others) == told
+        gimp.run("to_panel(image)")
+        panel.wait_until(PROMPT + " == 'a fence'", 10)
+        assert panel.get("any(widget.get_name() == 'control' for widget in widgets())") is False
+        assert panel.get("[named('source').get_active_id(), named('strength').get_value()]") == ["visible", 50]
+
+        # Saved and loaded: all layers have other ids.
+        gimp.run(SAVE_AND_LOAD, place=str(tmp_path / "kept.xcf"))
+        panel.wait_until(PROMPT + " == 'slow gate'", 10)
+        assert panel.get(said) == rows
+        assert panel.get(others) == told
+        gimp.run("image.set_selected_layers([loaded['base']])")
+        click(gimp, panel, "named('generate')")
+        request, pictures = backend.sent()
+        assert (request.seed, request.controls[0].end, request.regions[0].prompt) == (7, 0.6, "a barn")
+        assert_shows(pictures["reference"][0], vase)
+        assert_shows(pictures["control"][0], placed(vase, -20, 100, request.image))
+        np.testing.assert_array_equal(pictures["region"][0], placed(barn, 110, 60, request.image)[..., 3])
+        gimp.wait_until("len(image.get_layers()) == 4", 30)
+        assert gimp.get("request_of(image.get_layers()[0])['seed']") == 7
+
+        # What was done before is shown on the layers that are in use; where there are none, nobody knows which they were.
+        panel.run("named('history').set_expanded(True); named('reference-remove').clicked()")
+        panel.wait_until("named('history-list').get_row_at_index(0).entry.request.prompt == 'slow gate'", 30)
+        panel.run(
+            "named('history-list').select_row(named('history-list').get_row_at_index(0)); named('reuse').clicked()"
+        )
+        assert panel.get(said) == [*rows[:4], "Not found", "barn"]
+        panel.run("named('history').set_expanded(False); named('added').set_expanded(False)")
+
+        # A layer that is not in the file any more is not there.
+        gimp.run("image.remove_layer(loaded['barn'])")
+        panel.wait_until("named('region').get_active_text() == 'barn (not found)'", 10)
+        gimp.run(SAVE_AND_LOAD, place=str(tmp_path / "kept.xcf"))
+        panel.wait_until(said + f" == {[*rows[:4], 'Not found', 'Not found']}", 10)
+        assert panel.get("named('region-prompt').get_text()") == "a barn"
 
 
 def test_what_a_model_has_learnt_goes_into_the_prompt(gimp: GimpHost) -> None:

@@ -24,9 +24,9 @@ from .window import REQUEST_OF, add, click, open_panel, prepare, reach, write
 pytestmark = pytest.mark.only("newest")
 
 AUTOMATIC = ["Automatic"] * 4
-OF_SD = ["Automatic (20)", "Automatic (7)", "Automatic (64)", "Automatic (dpmpp_2m_karras)"]
-OF_KLEIN = ["Automatic (4)", "Automatic (1)", "Automatic (1024)", "Automatic (euler)"]
-OF_BASE = ["Automatic (50)", "Automatic (4)", "Automatic (1024)", "Automatic (euler)"]
+OF_SD = ["Automatic (20)", "Automatic (7)", "Automatic (64)", "Automatic (DPM++ 2M Karras)"]
+OF_KLEIN = ["Automatic (4)", "Automatic (1)", "Automatic (1024)", "Automatic (Euler)"]
+OF_BASE = ["Automatic (50)", "Automatic (4)", "Automatic (1024)", "Automatic (Euler)"]
 LEFT_OPEN = (
     "[named(name).get_placeholder_text() for name in ('steps', 'guidance', 'resolution')]"
     " + [row[0] for row in named('sampler').get_model()][:1]"
@@ -56,7 +56,8 @@ SECONDS = 10
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator[Home]:
     """A home whose backend runs, with MI-GAN and small random models of Stable Diffusion and of flow matching; a LoRA for
-    each of two versions and one that does not say for which, a network to follow and a textual inversion."""
+    each of two versions, one that does not say for which and one of few steps, a network to follow and a textual
+    inversion."""
     home = Home(tmp_path_factory.mktemp("choice-home"))
     (home.models / "fill").mkdir(parents=True)
     shutil.copyfile(fill_model, home.models / "fill" / fill_model.name)
@@ -64,6 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator
     make_flux2_folder(home.models / "klein")
     for name, width in (("Ink", 768), ("Gloss", 2048), ("Any", 77)):
         write_lora(home.models / "loras" / f"{name}.safetensors", width)
+    write_lora(home.models / "loras" / "Hyper-SD15-8steps-lora.safetensors", layers=3)
     write_control(home.models / "edges" / "diffusion_pytorch_model.safetensors")
     write_embedding(home.embeddings / "Oil.safetensors", emb_params=768)
     with served(home):
@@ -115,12 +117,15 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert panel.get("tip('model')").startswith("Stable Diffusion 1, ")
         for kind in ("lora", "control"):
             add(gimp, panel, kind)
-        assert texts(panel, "lora") == ["Choose\u2026", "Any", "Ink (sd1)"]
+        assert texts(panel, "lora") == ["Choose\u2026", "Any", "Hyper-SD15-8steps-lora (sd1)", "Ink (sd1)"]
         assert texts(panel, "embedding") == ["Textual inversion\u2026", "Oil (sd1)"]
-        panel.run("pick('sampler', 'euler_a'); pick('lora', 'Ink (sd1)'); pick('control', 'edges (sd1)')")
-        assert panel.get(LEFT_OPEN) == ["Automatic", "Automatic", "Automatic (64)", "Automatic"], (
-            "the LoRA may bring its own"
-        )
+        panel.run("pick('sampler', 'Euler a'); pick('control', 'edges (sd1)')")
+        panel.run("pick('lora', 'Hyper-SD15-8steps-lora (sd1)')")
+        assert panel.get(LEFT_OPEN) == ["Automatic (8)", "Automatic (1)", "Automatic (64)", "Automatic (Euler)"]
+        panel.run("named('lora-weight').set_value(0.4)")  # in use for something else
+        assert panel.get(LEFT_OPEN) == OF_SD
+        panel.run("named('lora-weight').set_value(1); pick('lora', 'Ink (sd1)')")
+        assert panel.get(LEFT_OPEN) == OF_SD
         write(panel, "a gate", **{"clip-skip": 2, "resolution": 128, "steps": 3})
         panel.run("named('steps').set_value(0); named('negative').set_text('fog')")
         lines = [name for name in TAKEN_BY_SD_ALONE if "-add" not in name]
@@ -128,13 +133,15 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
 
         panel.run("pick('model', 'klein')")
         assert panel.get(LEFT_OPEN) == OF_KLEIN
-        assert texts(panel, "sampler") == ["Automatic (euler)", "euler"]
+        assert texts(panel, "sampler") == ["Automatic (Euler)", "Euler"]
         assert panel.get("tip('model')").startswith("FLUX.2 klein, ")
-        assert chosen(panel, "sampler", "lora", "control") == ["Automatic (euler)", "Ink (sd1)", "edges (sd1)"]
+        assert chosen(panel, "sampler", "lora", "control") == ["Automatic (Euler)", "Ink (sd1)", "edges (sd1)"]
         for name, what in TAKEN_BY_SD_ALONE.items():
             state = panel.get(f"[named({name!r}).is_sensitive(), tip({name!r})]")
             assert state == [False, f"This model takes no {what}."], name
         assert panel.get("[named(name).is_sensitive() for name in ('negative', 'region-add', 'steps')]") == [True] * 3
+        removes = "[[named(name).is_sensitive(), tip(name)] for name in ('lora-remove', 'control-remove')]"
+        assert panel.get(removes) == [[True, "Take it away"]] * 2
         gimp.screenshot("panel-flow-model")
         click(gimp, panel, "named('generate')")
         gimp.wait_until("len(image.get_layers()) == 2", 120)
@@ -145,9 +152,12 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
     # Nothing is forgotten, also not from one opening to the next.
     with open_panel(gimp) as panel:
         unfold(panel)
-        assert chosen(panel, "model", "sampler", "lora") == ["klein", "Automatic (euler)", "Ink (sd1)"]
+        kept = ["klein", "Automatic (Euler)", "Ink (sd1)", "edges (sd1)"]
+        assert chosen(panel, "model", "sampler", "lora", "control") == kept
+        reach(gimp, panel, "named('control-remove')")  # though its line is grey
+        panel.wait_until("not any(widget.get_name() == 'control' for widget in widgets())", 10)
         panel.run("pick('model', 'tiny')")
-        assert chosen(panel, "sampler", "lora") == ["euler_a", "Ink (sd1)"]
+        assert chosen(panel, "sampler", "lora") == ["Euler a", "Ink (sd1)"]
         assert panel.get("named('clip-skip').get_value()") == 2
         add(gimp, panel, "control")
         assert panel.get(f"[tip(name) for name in {lines}]") == tips
@@ -164,8 +174,14 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert texts(panel, "sampler") == ["Automatic"]
         panel.run("pick('model', 'Automatic')")
         assert texts(panel, "sampler") == every
-        assert chosen(panel, "sampler") == ["euler_a"]
+        assert chosen(panel, "sampler") == ["Euler a"]
         assert texts(panel, "control") == ["Choose\u2026", "edges (sd1)"]
+
+        # By keys a line goes too while the model takes nothing of it.
+        panel.run("pick('model', 'MI-GAN'); named('control-remove').grab_focus()")
+        assert not panel.get("named('control').is_sensitive()")
+        gimp.display.keys("space")
+        panel.wait_until("not any(widget.get_name() == 'control' for widget in widgets())", 10)
 
 
 def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -> None:
