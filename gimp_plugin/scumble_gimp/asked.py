@@ -32,6 +32,14 @@ class Upscaling(NamedTuple):
     strength: float = UPSCALED
 
 
+class Placing(NamedTuple):
+    """How layers come into the image: cut to the selection by a layer mask (else by their alpha), a single variant without
+    being asked for."""
+
+    as_mask: bool = False
+    at_once: bool = True
+
+
 def generating(shown: Asked, anew: bool) -> Asked:
     """What Generate does of what the form shows. `anew`: it paints a new picture, whatever is selected."""
     if anew:

@@ -60,6 +60,12 @@ def values_of(note: Mapping[str, Any], layers: Mapping[str, Lasting]) -> dict[st
     return values
 
 
+def without_layers(settings: EditSettings) -> dict[str, Any]:
+    """For another image: the rows of these settings that follow no layer of this one, by their fields."""
+    rows = {"controls": settings.controls, "references": settings.references, "regions": settings.regions}
+    return {name: tuple(row for row in of if not row.layer) for name, of in rows.items()}
+
+
 def _with_layers(value: Any, change: Any) -> Any:
     """The value of a field, with another layer in each of its rows that has one."""
     if not isinstance(value, list):

@@ -10,7 +10,7 @@ from krita import DockWidget
 
 from . import words
 from .backstage import backstage
-from .form import Form, form_of, form_of_request, split
+from .form import Form, form_of, form_of_request, split, without_layers
 from .panel import widgets
 from .panel.connection import ConnectionDialog, ConnectionLine
 from .panel.extend import ExtendPanel
@@ -238,14 +238,15 @@ class ScumbleDocker(DockWidget):
         return shown if active is None and shown is not None and shown.is_open else active
 
     def _switch(self, document: Any) -> None:
-        """Each document has its own prompt and whatever else belongs to it; one never seen begins with the present."""
+        """Each document has its own prompt and whatever else belongs to it; one never seen begins with the present, as far
+        as that needs no layer of another one."""
         form = self._settings.form
         if self.document is not None:
             self._forms[self.document.identity] = form
         self.document = document
         if document is not None:
             common = split(form)[1]
-            remembered = self._forms.get(document.identity) or form_of(document.settings, form)
+            remembered = self._forms.get(document.identity) or form_of(document.settings, without_layers(form))
             self._settings.form = form_of(common, remembered)
 
     def _predict(self) -> None:

@@ -113,6 +113,12 @@ def form_of(values: dict[str, Any], base: Form | None = None) -> Form:
     return replace(base, **fitting)
 
 
+def without_layers(form: Form) -> Form:
+    """For another document: without the rows that follow a layer of this one."""
+    rows = {"controls": form.controls, "references": form.references, "regions": form.regions}
+    return replace(form, **{name: tuple(row for row in of if not row.layer) for name, of in rows.items()})
+
+
 def split(form: Form) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to remember with the document, and what for all."""
     values = asdict(form)

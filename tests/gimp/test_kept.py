@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
 from scumble.protocol.messages import LoraUse
-from scumble_gimp.kept import NOT_FOUND, Lasting, note_of, values_of
+from scumble_gimp.kept import NOT_FOUND, Lasting, note_of, values_of, without_layers
 
 ROWS: dict[str, Any] = {
     "loras": (LoraUse("ink", 0.8), LoraUse("")),
@@ -66,6 +66,14 @@ def test_never_is_another_layer_taken_for_one_that_is_gone() -> None:
     gone = note_of(SETTINGS, False, {})
     assert [gone[name][0]["layer"] for name in ("controls", "references", "regions")] == [NOT_FOUND] * 3
     assert values_of(gone, LAYERS)["controls"][0].layer == NOT_FOUND
+
+
+def test_to_another_image_go_the_rows_that_need_no_layer() -> None:
+    assert without_layers(SETTINGS) == {
+        "controls": (ControlLayer("", None),),
+        "references": (),
+        "regions": (RegionLayer("", ""),),
+    }
 
 
 @pytest.mark.parametrize(

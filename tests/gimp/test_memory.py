@@ -9,16 +9,16 @@ from scumble.client.editor import EditSettings, ReferenceLayer, RegionLayer
 from scumble.client.settings import update_settings
 from scumble.home import Home
 from scumble.protocol.messages import LoraUse
-from scumble_gimp.asked import Upscaling
+from scumble_gimp.asked import Placing, Upscaling
 from scumble_gimp.panel.memory import (
+    CHOICES,
     SESSION,
-    UPSCALING,
     VALUES,
     free_session,
+    store_choices,
     store_session,
-    store_upscaling,
     store_values,
-    stored_upscaling,
+    stored_choices,
     stored_values,
 )
 
@@ -43,12 +43,16 @@ def test_values_come_back(home: Home) -> None:
         assert stored_values(home) == {"prompt": "x"}
 
 
-def test_how_pictures_are_upscaled_comes_back(home: Home) -> None:
-    assert stored_upscaling(home) == Upscaling()
-    store_upscaling(home, Upscaling(4, "photo", 0.5))
-    assert stored_upscaling(home) == Upscaling(4, "photo", 0.5)
-    update_settings(home, **{UPSCALING: [4, None, 0.5]})
-    assert stored_upscaling(home) == Upscaling()
+def test_choices_come_back(home: Home) -> None:
+    for usual, chosen, damaged in (
+        (Upscaling(), Upscaling(4, "photo", 0.5), [4, None, 0.5]),
+        (Placing(), Placing(as_mask=True, at_once=False), [True]),
+    ):
+        assert stored_choices(home, usual) == usual
+        store_choices(home, chosen)
+        assert stored_choices(home, usual) == chosen
+        update_settings(home, **{CHOICES[type(usual)]: damaged})
+        assert stored_choices(home, usual) == usual
 
 
 def test_session_is_taken_up_unless_another_panel_has_it(home: Home) -> None:

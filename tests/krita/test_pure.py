@@ -140,6 +140,22 @@ def test_rows_come_back_from_what_was_stored() -> None:
     assert form_of({"prompt": "by a version without them"}, form) == replace(form, prompt="by a version without them")
 
 
+def test_to_another_document_go_the_rows_that_need_no_layer() -> None:
+    from scumble_krita.added import ControlRow, LoraRow, ReferenceRow, RegionRow
+    from scumble_krita.form import Form, without_layers
+
+    form = Form(
+        prompt="a barn",
+        loras=(LoraRow("l"),),
+        controls=(ControlRow("c"), ControlRow("d", "{7}")),
+        references=(ReferenceRow("s", "{7}"), ReferenceRow("r")),
+        regions=(RegionRow("a star", "{7}"), RegionRow("a house")),
+    )
+    assert without_layers(form) == replace(
+        form, controls=(ControlRow("c"),), references=(ReferenceRow("r"),), regions=(RegionRow("a house"),)
+    )
+
+
 def test_rows_without_a_choice_are_left_out() -> None:
     from scumble_krita.added import ControlRow, LoraRow, ReferenceRow, RegionRow
     from scumble_krita.form import Form

@@ -12,7 +12,7 @@ from scumble.client.samplers import sampler_name
 from scumble.protocol.geometry import MAX_SIDE
 from scumble.protocol.messages import MAX_SEED, AdapterInfo, ModelInfo
 
-from ..asked import Asked
+from ..asked import Asked, Placing
 from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
 from ..models import left_open, samplers_of, suited, why_not
 from ..words import AUTOMATIC, automatic, model_words
@@ -57,13 +57,8 @@ class Form:
     @property
     def asked(self) -> Asked:
         """The edit of what is filled in, and of which the chosen model takes something."""
-        as_mask = self._mask.get_active_id() == "layer-mask"
-        return Asked(
-            suited(self.settings, self._chosen_model),
-            self._shown_edges(),
-            self.from_layer,
-            as_mask,
-        )
+        settings = suited(self.settings, self._chosen_model)
+        return Asked(settings, self._shown_edges(), self.from_layer, self.placing.as_mask)
 
     @property
     def from_layer(self) -> bool:
@@ -100,8 +95,13 @@ class Form:
         )
 
     @property
-    def inserts_at_once(self) -> bool:
-        return bool(self._at_once.get_active())
+    def placing(self) -> Placing:
+        return Placing(self._mask.get_active_id() == "layer-mask", bool(self._at_once.get_active()))
+
+    @placing.setter
+    def placing(self, placing: Placing) -> None:
+        self._mask.set_active_id("layer-mask" if placing.as_mask else "alpha")
+        self._at_once.set_active(placing.at_once)
 
     def show_settings(self, values: Mapping[str, Any]) -> None:
         """Shows these fields of an edit (as in EditSettings, and `from_layer`); those that are missing stay as they are."""

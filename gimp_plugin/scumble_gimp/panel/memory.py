@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from scumble.client.editor import EditSettings
 from scumble.client.launcher import is_alive
@@ -16,9 +16,11 @@ from scumble.protocol.errors import ScumbleError
 from scumble.protocol.messages import LoraUse
 from scumble.protocol.schema import from_json, to_json
 
-from ..asked import Upscaling
+from ..asked import Placing, Upscaling
 
-SESSION, VALUES, UPSCALING = "gimp_session", "gimp_panel", "gimp_upscale"
+SESSION, VALUES = "gimp_session", "gimp_panel"
+CHOICES = {Upscaling: "gimp_upscale", Placing: "gimp_layers"}
+Choices = TypeVar("Choices", Upscaling, Placing)
 _KEPT = (
     *("prompt", "negative", "model", "strength", "count"),
     *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather"),
@@ -50,15 +52,16 @@ def _loras(stored: Any) -> Iterator[LoraUse]:
             yield from_json(LoraUse, each, "lora")
 
 
-def store_upscaling(home: Home, values: Upscaling) -> None:
+def store_choices(home: Home, choices: Choices) -> None:
     with contextlib.suppress(OSError):
-        update_settings(home, **{UPSCALING: list(values)})
+        update_settings(home, **{CHOICES[type(choices)]: list(choices)})
 
 
-def stored_upscaling(home: Home) -> Upscaling:
-    values, usual = read_settings(home).get(UPSCALING), Upscaling()
+def stored_choices(home: Home, usual: Choices) -> Choices:
+    """What was chosen last, else the usual."""
+    values = read_settings(home).get(CHOICES[type(usual)])
     fits = isinstance(values, list) and [type(value) for value in values] == [type(value) for value in usual]
-    return Upscaling(*values) if fits else usual
+    return type(usual)(*values) if fits else usual
 
 
 def store_session(home: Home, session: str) -> None:

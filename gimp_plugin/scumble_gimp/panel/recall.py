@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..document import GimpDocument
-from ..kept import note_of, values_of
+from ..kept import note_of, values_of, without_layers
 from .form import Form
 
 
 class Recall:
-    """An image that has never been worked on begins with what the panel says at the time."""
+    """An image that has never been worked on begins with what the panel says at the time, but for the layers of others."""
 
     def __init__(self, form: Form) -> None:
         self._form = form
@@ -25,8 +25,8 @@ class Recall:
             return
         self._document = document
         note = self._notes.get(document.identity) or document.note
-        if note:
-            self._form.show_settings(values_of(note, document.lasting_layers()))
+        values = values_of(note, document.lasting_layers()) if note else without_layers(self._form.all_settings)
+        self._form.show_settings(values)
         self._notes[document.identity] = self._note(document)
 
     def keep(self, always: bool = False) -> None:

@@ -27,7 +27,7 @@ from scumble.protocol.messages import (
     Welcome,
 )
 
-from ..asked import Asked, generating, mode_of, removing, shown_again, upscaling
+from ..asked import Asked, Placing, Upscaling, generating, mode_of, removing, shown_again, upscaling
 from ..backend import make_client
 from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH, UPSCALE
 from ..document import GimpDocument, new_image, put_on_view
@@ -37,7 +37,7 @@ from ..words import DEEDS, command_in, deed_of, error_words
 from .form import Form
 from .history import History
 from .images import Images
-from .memory import free_session, store_session, store_upscaling, store_values, stored_upscaling, stored_values
+from .memory import free_session, store_choices, store_session, store_values, stored_choices, stored_values
 from .notice import Notice
 from .progress import ProgressView
 from .recall import Recall
@@ -65,7 +65,8 @@ class Panel:
         self._build()
         self.form.show_settings(stored_values(home))
         self._recall = Recall(self.form)
-        self.upscaling.values = stored_upscaling(home)
+        self.form.placing = stored_choices(home, Placing())
+        self.upscaling.values = stored_choices(home, Upscaling())
         self.form.listen(self._changed)
         self.look()
         self.notice.say("Looking for the backend...", bad=False)
@@ -145,6 +146,7 @@ class Panel:
     def generate(self) -> None:
         self._start(generating(self.form.asked, self._anew))
         store_values(self._home, self.form.settings)
+        store_choices(self._home, self.form.placing)
 
     def remove(self) -> None:
         self._start(removing(self.form.asked))
@@ -154,7 +156,7 @@ class Panel:
             self._complain(BadRequest("No image is open.", "Open the one that is to become larger."))
             return
         self._start(upscaling(self.form.asked.settings, self.upscaling.values))
-        store_upscaling(self._home, self.upscaling.values)
+        store_choices(self._home, self.upscaling.values)
 
     def repeat(self) -> None:
         """The last edit once more, on the image and selection of now; what the form shows where there has been none."""
@@ -317,7 +319,7 @@ class Panel:
         for index, layer in enumerate(event.result.layers):
             size, pixels = self._editor.pixels(job, index)
             self.results.show((job, index), size, pixels, f"Seed {layer.seed}")
-        if self.form.inserts_at_once and len(event.result.layers) == 1 and self._editor.document(job) is not None:
+        if self.form.placing.at_once and len(event.result.layers) == 1 and self._editor.document(job) is not None:
             self.apply((job, 0))
         if self.history.is_open:
             self._client.history()

@@ -42,6 +42,11 @@ Gimp.displays_flush()
 first = image
 loaded = {each.get_name(): each for each in image.get_layers()}
 """
+NEVER_SEEN = """
+third = Gimp.Image.new(96, 64, Gimp.ImageBaseType.RGB)
+third.insert_layer(Gimp.Layer.new(third, 'x', 96, 64, Gimp.ImageType.RGB_IMAGE, 100, Gimp.LayerMode.NORMAL), None, 0)
+shown = Gimp.Display.new(third)
+"""
 PROMPT = "named('prompt').get_buffer().get_property('text')"
 SELECTED = (100, 70, 80, 60)
 """What `prepare` selects."""
@@ -245,7 +250,15 @@ def test_what_is_filled_in_comes_back_with_the_image(
         panel.wait_until(PROMPT + " == 'slow gate'", 10)
         assert panel.get(said) == rows
         assert panel.get(others) == told
-        gimp.run("to_panel(image)")
+
+        # To an image that has never been worked on goes all but what needs layers of this one.
+        gimp.run(NEVER_SEEN + "to_panel(third)")
+        panel.wait_until("not any(widget.get_name() in ('control', 'reference', 'region') for widget in widgets())", 10)
+        assert panel.get(PROMPT) == "slow gate"
+        gimp.run("to_panel(first)")
+        panel.wait_until("any(widget.get_name() == 'region' for widget in widgets())", 10)
+        assert panel.get(said) == rows
+        gimp.run("shown.delete(); to_panel(image)")
         panel.wait_until(PROMPT + " == 'a fence'", 10)
         assert panel.get("any(widget.get_name() == 'control' for widget in widgets())") is False
         assert panel.get("[named('source').get_active_id(), named('strength').get_value()]") == ["visible", 50]

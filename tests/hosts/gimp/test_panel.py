@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from scumble.home import Home
 
@@ -112,6 +113,27 @@ def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
         gimp.wait_until("len(Gimp.get_images()[0].get_layers()) == 1", 30)
         assert gimp.get("Gimp.get_images()[0].get_layers()[0].get_offsets()[1:]") == [100, 70]
     assert gimp.display.windows("GIMP Message") == []
+
+
+@pytest.mark.only("newest")
+def test_how_layers_come_in_is_remembered(gimp: GimpHost, picture: np.ndarray) -> None:
+    said = "[named('mask-as').get_active_id(), named('at-once').get_active()]"
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        panel.run("named('mask-as').set_active_id('layer-mask'); named('at-once').set_active(False)")
+        write(panel, "a wall")
+        click(gimp, panel, "named('generate')")
+        panel.wait_until("len(named('variants').get_children()) == 1", 60)
+        assert layers(gimp) == ["base"]
+        click(gimp, panel, "named('apply')")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        assert gimp.get("image.get_layers()[0].get_mask() is not None")
+    with open_panel(gimp) as panel:
+        assert panel.get(said) == ["layer-mask", False]
+        panel.run("named('mask-as').set_active_id('alpha'); named('at-once').set_active(True)")
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 3", 60)
+        assert gimp.get("image.get_layers()[0].get_mask() is None")
 
 
 def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:

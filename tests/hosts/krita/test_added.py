@@ -169,6 +169,8 @@ def test_rows_come_back_with_the_document_and_from_history(docker: Docker) -> No
     docker.krita.run("document.saveAs(file); document.waitForDone(); document.close()", file=file)
     docker.new_document(picture(64, 48))
     docker.set("another", steps=1)
+    names = "{w.objectName() for w in dock.findChildren(QtWidgets.QComboBox)}"
+    docker.krita.wait_until(f"not {names} & {{'scumble_reference', 'scumble_region_layer'}}", 20)  # they need layers
     clear(docker)
     docker.krita.run(
         "document = app.openDocument(file); document.setBatchmode(True); app.activeWindow().addView(document)"
