@@ -189,6 +189,11 @@ def test_clients_are_told_of_as_many_adapters_as_fit() -> None:
     told = listed(many)
     assert 1000 < len(told) < len(many)
     assert len(str(encode(ModelList((), told)))) < MAX_HEADER
+    infos = (
+        AdapterInfo(f"{number:016x}", f"Style of painting {number}", "lora", "sd1", 151 << 20) for number in range(3000)
+    )
+    usual = [replace(LORA, info=info) for info in infos]
+    assert len(listed(usual)) == len(usual)
 
 
 def test_unknown_sampler_names_the_known_ones() -> None:

@@ -38,7 +38,7 @@ def listed(adapters: Sequence[Adapter]) -> tuple[AdapterInfo, ...]:
     infos: list[AdapterInfo] = []
     size = 0
     for adapter in adapters:
-        size += len(json.dumps(to_json(adapter.info), ensure_ascii=False).encode()) + 1
+        size += len(json.dumps(to_json(adapter.info), ensure_ascii=False, separators=(",", ":")).encode()) + 1
         if size > MAX_HEADER // 2:
             break
         infos.append(adapter.info)
