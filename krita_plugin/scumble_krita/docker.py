@@ -132,11 +132,13 @@ class ScumbleDocker(DockWidget):
     def generate(self, edges: Any = None, form: Form | None = None) -> None:
         """Starts an edit with what the panel (or another form) says. `edges`: (left, top, right, bottom) px to grow the
         canvas by."""
+        self._follow()
         wanted = form or self._settings.form
         backstage.when_ready(lambda: self._start(wanted, edges, time.monotonic() + PATIENCE))
 
     def upscale(self) -> None:
         """Upscales the whole picture, with nothing of what the panel has greyed out."""
+        self._follow()
         self.generate(form=self._settings.sensitive.upscaling)
 
     def _start(self, form: Form, edges: Any, until: float) -> None:
@@ -174,6 +176,7 @@ class ScumbleDocker(DockWidget):
         backstage.when_ready(self._extend_where)
 
     def _extend_where(self) -> None:
+        self._follow()
         document = self._active()
         beyond = document.edges_to_selection() if document is not None else ()
         if any(beyond):
@@ -222,14 +225,16 @@ class ScumbleDocker(DockWidget):
 
     def _look(self) -> None:
         """Follows the active document and its selection."""
-        workshop = backstage.workshop
-        if workshop is None or not self.isVisible():
-            return
-        document = self._active()
+        if backstage.workshop is not None and self.isVisible():
+            self._follow()
+            self._predict()
+
+    def _follow(self) -> None:
+        """An edit may be asked for before the panel has looked, or while it is hidden: it has the words of its document."""
+        document = self._active() if backstage.workshop is not None else self.document
         if document is not self.document:
             self._switch(document)
             self._refresh()
-        self._predict()
 
     def _active(self) -> Any:
         """Krita has no active document for a moment when windows and documents come and go, and as long as an empty window

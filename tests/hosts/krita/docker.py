@@ -64,7 +64,7 @@ class Docker:
         self.krita.wait_until("'Ready' in part('scumble_connection').text()", 90)
 
     def new_document(self, pixels: Pixels, name: str = "test") -> None:
-        """See KritaHost; the panel shows it then. An artist is never so fast that it matters."""
+        """See KritaHost; the panel shows it then, so that what comes next is clicked at its place."""
         self.krita.new_document(pixels, name)
         self.krita.wait_until("dock.document is not None and dock.document.is_handle(document)", 20)
 

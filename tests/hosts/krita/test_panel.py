@@ -144,6 +144,22 @@ def test_actions_generate_cancel_and_show_the_docker(slow: Docker) -> None:
     assert slow.layers() == ["base"]
 
 
+def test_an_action_takes_the_words_of_its_document_while_the_docker_is_hidden(slow: Docker) -> None:
+    krita = slow.krita
+    slow.new_document(picture(64, 48))
+    slow.set("first", steps=1)
+    krita.run("first, tabs = document, window.findChild(QtWidgets.QMdiArea); tab = tabs.activeSubWindow()")
+    slow.new_document(picture(64, 48))
+    slow.set("second", steps=1)
+    krita.run("dock.hide(); tabs.setActiveSubWindow(tab)")
+    krita.wait_until("app.activeDocument() == first", 20)
+    krita.run("document = first; app.action('scumble_generate').trigger()")
+    krita.wait_until("len(layers()) == 2", 30)
+    krita.run("dock.show()")
+    assert slow.layers() == ["base", "first (7)"]
+    krita.wait_until("part('scumble_prompt').toPlainText() == 'first'", 20)
+
+
 def test_the_extend_action_grows_the_canvas_over_the_selection(slow: Docker) -> None:
     krita = slow.krita
     slow.new_document(picture())
