@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scumble.client.modes import Intent
-from scumble.client.samplers import sampler_name
+from scumble.client.names import sampler_name
 from scumble.protocol.errors import ScumbleError
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import Mode, ModelInfo, Progress
@@ -41,16 +41,6 @@ DEEDS = {
 """By what is done (`deed_of`)."""
 
 AUTOMATIC = "Automatic"
-FAMILIES = {
-    "sd1": "Stable Diffusion 1",
-    "sd2": "Stable Diffusion 2",
-    "sdxl": "Stable Diffusion XL",
-    "flux2": "FLUX.2 klein",
-    "z_image": "Z-Image",
-    "migan": "MI-GAN",
-}
-"""What the families of models are called; those that are not here by their own name."""
-
 READY = "Ready."
 INDEXED = "Indexed image: results take the nearest colours of its palette."
 
@@ -77,19 +67,6 @@ def automatic(value: str | float = 0) -> str:
     """A choice that is left open, and what it will be where that is known (a sampler as requests name it)."""
     known = sampler_name(value) if isinstance(value, str) else f"{value:g}"
     return f"{AUTOMATIC} ({known})" if value else AUTOMATIC
-
-
-def size_words(count: int) -> str:
-    """Of a file, from its bytes."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if count >= unit:
-            return f"{count / unit:.{1 if name == 'GB' else 0}f} {name}"
-    return f"{count / 1e3:.0f} kB"
-
-
-def model_words(model: ModelInfo) -> str:
-    """What a model is, how much room it takes, and its licence where that is known."""
-    return ", ".join(filter(None, (FAMILIES.get(model.family, model.family), size_words(model.bytes), model.licence)))
 
 
 def command_in(words: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 AUTOMATIC = "Automatic"
 MODES = {
     "fill": "Fill",
@@ -14,16 +16,6 @@ MODES = {
     "upscale": "Upscale",
 }
 """Each mode, and what may be meant by a fill ("add"), by what the artist calls it: what the main button says."""
-
-FAMILIES = {
-    "sd1": "Stable Diffusion 1",
-    "sd2": "Stable Diffusion 2",
-    "sdxl": "Stable Diffusion XL",
-    "flux2": "FLUX.2 klein",
-    "z_image": "Z-Image",
-    "migan": "MI-GAN",
-}
-"""What the families of models are called; those that are not here by their own name."""
 
 TAKES = {
     "negative": "This model takes no negative prompt.",
@@ -80,21 +72,16 @@ def automatic(value: str | float = "") -> str:
 
 def sampler(name: str) -> str:
     """What artists call it."""
-    from .lib.scumble.client.samplers import sampler_name
+    from .lib.scumble.client.names import sampler_name
 
     return sampler_name(name)
 
 
-def size(count: int) -> str:
-    """Of a file, from its bytes."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+def about(model: Any) -> str:
+    """What a model (ModelInfo) is, how much room it takes, and its licence where that is known."""
+    from .lib.scumble.client.names import describe
 
-
-def about(family: str, count: int, licence: str) -> str:
-    """What a model is, how many bytes it takes, and under which licence it is ("": not known)."""
-    return ", ".join(filter(None, (FAMILIES.get(family, family), size(count), licence)))
+    return describe(model)
 
 
 def upscaler(name: str, kind: str) -> str:

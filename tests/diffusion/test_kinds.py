@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 from scumble.diffusion.contents import read_raw_header
 from scumble.diffusion.families.base import Contents
-from scumble.diffusion.kinds import Kind, adapter, glance, recognise, recognise_gguf
+from scumble.diffusion.kinds import FLUX1, FLUX2, SD1, SD2, SD3, SDXL, Kind, adapter, glance, recognise, recognise_gguf
 from scumble.protocol.errors import ModelUnreadable
 
 Shapes = dict[str, tuple[int, ...]]
@@ -150,7 +151,7 @@ def test_single_files(shapes: Shapes, kind: Kind | None) -> None:
     ],
 )
 def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) -> None:
-    assert recognise(single({"lora_unet_x.lora_up.weight": (640, 8)}, **claim)) == Kind("LoRA", base)
+    assert recognise(single({"lora_unet_mid_block_x.lora_up.weight": (640, 8)}, **claim)) == Kind("LoRA", base)
     assert recognise(single({f"{KOHYA}.lora_down.weight": (4, 768)}, **claim)) == Kind("LoRA", "Stable Diffusion 1.x")
 
 
@@ -160,7 +161,9 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
         ({f"{KOHYA}.lora_down.weight": (4, 768)}, ("lora", "sd1")),
         ({f"{KOHYA}.lora_down.weight": (4, 1024)}, ("lora", "sd2")),
         ({f"{KOHYA}.lora_down.weight": (4, 2048)}, ("lora", "sdxl")),
-        ({"lora_unet_x.lora_down.weight": (4, 640)}, ("lora", "")),
+        ({"lora_unet_mid_block_x.lora_down.weight": (4, 640)}, ("lora", "")),
+        ({"lora_te_text_model_x.lora_down.weight": (4, 768)}, ("lora", "")),
+        ({"diffusion_model.blocks.0.cross_attn.k.lora_A.weight": (16, 5120)}, None),
         ({f"{KOHYA}.hada_w1_a": (4, 768)}, None),
         ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)}, None),
         ({f"control_model.{BLOCK}": (640, 768)}, ("control", "sd1")),
@@ -198,14 +201,20 @@ def written(tmp_path: Path, shapes: Shapes, **metadata: str) -> tuple[bytes, int
 
 
 @pytest.mark.parametrize(
-    ("shapes", "found"),
+    ("shapes", "base"),
     [
-        ({f"{KOHYA}.alpha": (), f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_up.weight": (320, 4)}, "sd1"),
-        ({"lora_te_a.lora_down.weight": (4, 768), f"{KOHYA}.lora_down.weight": (4, 1024)}, "sd2"),
-        ({f"{KOHYA}.lora_down.weight": (4, 2048, 1, 1)}, "sdxl"),
-        ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 2048)}, "sdxl"),
-        ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight": (4, 768)}, "sd1"),
-        ({"unet.mid_block.attn2.processor.to_k_lora.down.weight": (4, 768)}, "sd1"),
+        ({f"{KOHYA}.alpha": (), f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_up.weight": (320, 4)}, SD1),
+        ({"lora_te_a.lora_down.weight": (4, 768), f"{KOHYA}.lora_down.weight": (4, 1024)}, SD2),
+        ({f"{KOHYA}.lora_down.weight": (4, 2048, 1, 1)}, SDXL),
+        ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 2048)}, SDXL),
+        ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight": (4, 768)}, SD1),
+        ({"unet.mid_block.attn2.processor.to_k_lora.down.weight": (4, 768)}, SD1),
+        ({"lora_unet_single_blocks_0_linear1.lora_down.weight": (4, 3072)}, FLUX1),
+        ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)}, FLUX1),
+        ({"lora_unet_double_stream_modulation_img_lin.lora_down.weight": (4, 4096)}, FLUX2),
+        ({"lora_unet_joint_blocks_0_x.lora_down.weight": (4, 1536)}, SD3),
+        ({"diffusion_model.noise_refiner.0.attention.qkv.lora_A.weight": (4, 3840)}, None),
+        ({"diffusion_model.blocks.0.cross_attn.k.lora_A.weight": (16, 5120)}, None),
         ({f"{KOHYA}.lora_down.weight": (4, 4096)}, None),
         ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.dora_scale": (320, 1)}, None),
         ({f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.lora_magnitude_vector": (320, 1)}, None),
@@ -214,14 +223,18 @@ def written(tmp_path: Path, shapes: Shapes, **metadata: str) -> tuple[bytes, int
         ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.oft_blocks": (4, 1)}, None),
         ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.w_norm": (4, 1)}, None),
         ({"lora_unet_x.lora_down.weight": (4, 640)}, None),
+        ({"image_proj.norm.weight": (4,), "double_blocks.0.to_k.lora_A.weight": (4, 640)}, None),
         ({f"control_model.{BLOCK}": (640, 768)}, None),
         ({f"model.diffusion_model.{BLOCK}": (640, 768)}, None),
+        ({"double_blocks.0.img_attn.qkv.weight": (64, 8)}, None),
     ],
 )
-def test_a_glance_settles_what_a_plain_lora_is_for(tmp_path: Path, shapes: Shapes, found: str | None) -> None:
-    told = adapter(single(shapes))
-    assert glance(*written(tmp_path, shapes)) == found
-    assert found is None or told == ("lora", found)
+def test_a_glance_settles_what_a_plain_lora_is_for(tmp_path: Path, shapes: Shapes, base: str | None) -> None:
+    found = Kind("LoRA", base) if base else None
+    assert found is None or recognise(single(shapes)) == found
+    header, size = written(tmp_path, shapes)
+    assert glance(header, size) == found
+    assert glance(json.dumps(json.loads(header)).encode(), size) == found  # with spaces
     # What the file tells of itself is no name of a tensor.
     fake = f'"{KOHYA}.lora_down.weight":{{"dtype":"F16","shape":[4,768],".hada_"'
     assert glance(*written(tmp_path, shapes, ss_tags=fake)) == found
@@ -229,7 +242,7 @@ def test_a_glance_settles_what_a_plain_lora_is_for(tmp_path: Path, shapes: Shape
 
 def test_a_glance_leaves_damaged_files_alone(tmp_path: Path) -> None:
     header, size = written(tmp_path, {f"{KOHYA}.lora_down.weight": (4, 768)})
-    assert glance(header, size) == "sd1"
+    assert glance(header, size) == Kind("LoRA", SD1)
     assert glance(header, size - 1) is None
     assert glance(header, size + 1) is None
     assert glance(header.rstrip()[:-1], size) is None

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
-from scumble.diffusion.families import FAMILIES as BUILT_IN
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import Mode, ModelInfo, Progress
 from scumble_gimp.words import (
     BUTTONS,
     DEEDS,
-    FAMILIES,
     apart,
     automatic,
     command_in,
     deed_of,
     error_words,
     fraction,
-    model_words,
     models_words,
     progress_words,
     situation_words,
@@ -92,17 +88,6 @@ def test_what_is_left_open_says_what_it_comes_to() -> None:
     assert automatic(20) == "Automatic (20)"
     assert (automatic(7.0), automatic(1.5)) == ("Automatic (7)", "Automatic (1.5)")
     assert automatic("euler_a") == "Automatic (Euler a)"
-
-
-def test_a_model_says_what_it_is() -> None:
-    sdxl = replace(model("diffusion"), family="sdxl", bytes=6_938_078_334, licence="CreativeML Open RAIL++-M")
-    assert model_words(sdxl) == "Stable Diffusion XL, 6.9 GB, CreativeML Open RAIL++-M"
-    assert model_words(replace(sdxl, family="newer", bytes=28_079_181, licence="")) == "newer, 28 MB"
-    assert model_words(replace(sdxl, family="migan", bytes=5_400, licence="MIT")) == "MI-GAN, 5 kB, MIT"
-
-
-def test_every_family_has_its_words() -> None:
-    assert set(FAMILIES) == {*(family.name for family in BUILT_IN), "migan"}
 
 
 def test_errors_name_a_command_to_copy() -> None:

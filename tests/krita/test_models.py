@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-import pytest
-
 
 def rows() -> dict[str, Any]:
     from scumble_krita.added import ControlRow, LoraRow, ReferenceRow, RegionRow
@@ -55,27 +53,6 @@ def test_every_capability_with_a_field_has_words_for_a_model_without() -> None:
     from scumble_krita.words import TAKES
 
     assert {*TAKES, "weights"} == set(get_args(Capability))
-
-
-def test_every_family_has_a_name_for_artists() -> None:
-    from scumble.diffusion.families import FAMILIES
-    from scumble_krita import words
-
-    assert {*(family.name for family in FAMILIES), "migan"} == set(words.FAMILIES)
-
-
-@pytest.mark.parametrize(
-    ("what", "expected"),
-    [
-        (("sdxl", 6_938_000_000, "CreativeML Open RAIL++-M"), "Stable Diffusion XL, 6.9 GB, CreativeML Open RAIL++-M"),
-        (("migan", 28_079_181, "MIT"), "MI-GAN, 28 MB, MIT"),
-        (("esrgan", 400_000, ""), "esrgan, 400 kB"),
-    ],
-)
-def test_a_model_in_words(what: tuple[str, int, str], expected: str) -> None:
-    from scumble_krita.words import about
-
-    assert about(*what) == expected
 
 
 def test_what_a_model_does_not_take_is_refused_with_a_reason(flow: Any, able: Any) -> None:

@@ -44,7 +44,7 @@ def write_lora(path: Path, width: int = 768, metadata: dict[str, str] | None = N
     """What kohya's scripts write, of `layers` layers (336: a real one of version 1 with its text encoder); `width` of the
     tokens tells what it is for."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {"lora_unet_a_attn2_to_k.lora_down.weight": np.zeros((4, width), np.float16)}
+    tensors = {"lora_unet_mid_block_a_attn2_to_k.lora_down.weight": np.zeros((4, width), np.float16)}
     for number in range(1, layers):
         name = f"lora_unet_down_blocks_{number}_attentions_0_transformer_blocks_0_attn1_to_q"
         tensors[f"{name}.alpha"] = np.zeros((), np.float16)

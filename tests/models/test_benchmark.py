@@ -17,10 +17,13 @@ def test_the_files_are_loras_each_of_its_own(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(benchmark, "FILES", 5)
     assert all(seconds > 0 for seconds in benchmark.measure(tmp_path))
     for name in ("first", "cold"):
-        found = ModelStore(Home(tmp_path / name)).adapters()
-        assert len({adapter.info.id for adapter in found}) == 5
-        assert {(adapter.info.kind, adapter.info.family) for adapter in found} == {("lora", "sd1")}
-        assert all(len(read_header(adapter.path).tensors) == 3 * benchmark.LAYERS for adapter in found)
+        store = ModelStore(Home(tmp_path / name))
+        kohya, flux = store.adapters(), store.others()
+        assert len({adapter.info.id for adapter in kohya}) == 3
+        assert {(adapter.info.kind, adapter.info.family) for adapter in kohya} == {("lora", "sd1")}
+        assert all(len(read_header(adapter.path).tensors) == 3 * benchmark.LAYERS for adapter in kohya)
+        assert [str(other.kind) for other in flux] == ["LoRA for FLUX.1"] * 2
+        assert all(len(read_header(other.path).tensors) == 2 * benchmark.FLUX_LAYERS for other in flux)
 
 
 def test_the_suite_tells_seconds(

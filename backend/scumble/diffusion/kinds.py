@@ -26,6 +26,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "SDXL"
 SD3, FLUX1, FLUX2 = "Stable Diffusion 3", "FLUX.1", "FLUX.2"
 LUMINA2, Z_IMAGE, QWEN_IMAGE = "Lumina 2", "Z-Image", "Qwen-Image"
+ELSE = "another architecture"
 
 
 class Kind(NamedTuple):
@@ -50,7 +51,8 @@ _CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embeddi
 _CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
 _PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_proj.latents")
 """Of an IP-Adapter as first published, of a "full" one (every patch of the picture), of a "plus" one."""
-_FAMILIES = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
+FAMILY_OF = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
+"""The architectures that can be added to -> the names of their families."""
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
 TINY = {"sd1": "taesd", "sd2": "taesd", "sdxl": "taesdxl"}
 """Family -> the folder among Scumble's models, in capitals or not, of the tiny autoencoder that previews its latents, as
@@ -59,14 +61,33 @@ _LONGEST = 150
 """Tokens of a textual inversion; those that are used have up to 75, a matrix of a model has more rows."""
 _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
 """How wide the tokens are that the image attends to (CLIP ViT-L, OpenCLIP ViT-H, both of SDXL's encoders)."""
-_TAKES_TOKENS = (
-    b'attn2_to_k.lora_down.weight"', b'attn2.to_k.lora_A.weight"', b'attn2.to_k.lora.down.weight"',
-    b'attn2.processor.to_k_lora.down.weight"',
-)  # fmt: skip
+_GLANCED = (
+    (b'.lora_down.weight"', b'attn2_to_k.lora_down.weight"'),
+    (b'.lora_A.weight"', b'attn2.to_k.lora_A.weight"'),
+    (b'.lora.down.weight"', b'attn2.to_k.lora.down.weight"'),
+    (b'.processor.to_k_lora.down.weight"', b'attn2.processor.to_k_lora.down.weight"'),
+)
+"""How names of LoRAs' tensors end, by each kind of trainer, and that of a matrix that takes a prompt's tokens in."""
 _NOT_PLAIN = re.compile(rb"\.(?:dora_|lora_magnitude_|hada_|lokr_|oft_|w_norm)")
 """What is in the names of _DORA and _LYCORIS."""
-_WIDTH = re.compile(rb':\{"dtype":"\w+","shape":\[\d+,(\d+)[,\]]')
-_LAST_END = re.compile(rb'"data_offsets":\[\d+,(\d+)\]\}\} *\Z')
+_FIRST_TENSOR = re.compile(rb'"\s*:\s*\{\s*"dtype"\s*:')
+_WIDTH = re.compile(rb'\s*:\s*\{\s*"dtype"\s*:\s*"\w+"\s*,\s*"shape"\s*:\s*\[\s*\d+\s*,\s*(\d+)\s*[,\]]')
+_LAST_END = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d+\s*,\s*(\d+)\s*\]\s*\}\s*\}\s*\Z')
+_TRANSFORMERS = (
+    ("double_stream_modulation_img", FLUX2),
+    ("joint_blocks", SD3),
+    ("single_transformer_blocks", FLUX1),
+    ("double_blocks", FLUX1),
+    ("single_blocks", FLUX1),
+    ("txt_norm.weight", QWEN_IMAGE),
+)
+_REFINER = "noise_refiner."
+"""Of Z-Image, and of Lumina 2."""
+_STABLE_DIFFUSION = (
+    "down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block", "lora_te", "text_encoder",
+    "text_model",
+)  # fmt: skip
+"""What is in the names of layers of its UNet and text encoders, as every trainer calls them (lora_names)."""
 _Z_IMAGE_WIDTH = 3840
 """What its layers take; those of Lumina 2, which have the same names, take 2304."""
 _GGUF = {
@@ -100,7 +121,8 @@ def recognise(contents: Contents) -> Kind | None:
     if any(name.startswith("image_proj.") for name in shapes):  # before LoRAs: FaceID brings some
         return _reference(shapes)
     if low_rank := _low_rank(shapes):
-        return Kind(low_rank, _base(shapes) or _claimed(contents.metadata))
+        base = _base(shapes) or _claimed(contents.metadata)
+        return Kind(low_rank, base or ("" if _is_stable_diffusion(shapes) else ELSE))
     if any(name.startswith(_CONTROL) for name in shapes):
         return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
     if _is_embedding(shapes):
@@ -122,9 +144,9 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
     """Of what can be added to a model: what it is, and the name of the family of models that it is for, "" where the file
     does not say. None for everything else, also for what is added to models that Scumble does not run."""
     kind = recognise(contents)
-    if kind is None or (kind.base and kind.base not in _FAMILIES):
+    if kind is None or (kind.base and kind.base not in FAMILY_OF):
         return None
-    family = _FAMILIES.get(kind.base, "")
+    family = FAMILY_OF.get(kind.base, "")
     if kind.what == "LoRA":
         return "lora", family
     named: dict[What, AdapterKind] = {
@@ -136,20 +158,32 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
     return ("control", family) if is_unet else None
 
 
-def glance(header: bytes, size: int) -> str | None:
-    """Of a plain LoRA, the name of the family of models that it is for: from the JSON of its header as it stands, before
-    `size` bytes of tensors. Several times quicker than reading a thousand names and shapes, and there may be thousands of
-    such files. None for everything that this does not settle."""
-    end = _LAST_END.search(header, len(header) - 200)
-    first = header.rfind(b'"', 0, max(header.find(b'":{"dtype":'), 0))  # where the names of tensors begin
-    if end is None or int(end[1]) != size or _NOT_PLAIN.search(header, first):
+def glance(header: bytes, size: int) -> Kind | None:
+    """What a plain LoRA is for: from the JSON of its header as it stands, before `size` bytes of tensors. Several times
+    quicker than reading a thousand names and shapes, and there may be thousands of such files. None for everything that
+    this does not settle."""
+    end = _LAST_END.search(header, max(len(header) - 300, 0))
+    start = _FIRST_TENSOR.search(header)
+    if end is None or int(end[1]) != size or start is None:
         return None
-    for mark in _TAKES_TOKENS:
-        at = header.find(mark, first)
-        if at >= 0 and (width := _WIDTH.match(header, at + len(mark))):
-            base = _BY_WIDTH.get(int(width[1]))
-            return _FAMILIES[base] if base else None
-    return None
+    first = header.rfind(b'"', 0, start.start())  # where the names of tensors begin
+    if _NOT_PLAIN.search(header, first):
+        return None
+
+    def find(mark: bytes) -> int:
+        return header.find(mark, first)
+
+    takes = next((takes for end, takes in _GLANCED if find(end) >= 0), None)
+    if takes is None:
+        return None
+    if (at := find(takes)) >= 0:
+        width = _WIDTH.match(header, at + len(takes))
+        base = _BY_WIDTH.get(int(width[1])) if width else None
+        return Kind("LoRA", base) if base else None
+    if find(b'"image_proj.') >= 0 or find(_REFINER.encode()) >= 0:
+        return None
+    base = next((base for mark, base in _TRANSFORMERS if find(mark.encode()) >= 0), None)
+    return Kind("LoRA", base) if base else None
 
 
 def recognise_gguf(path: Path) -> Kind:
@@ -222,17 +256,14 @@ def _is_cross_attention(name: str) -> bool:
 
 def _transformer(shapes: Shapes) -> str:
     names = "\n".join(shapes)  # thousands: one search in C
-    marks = (
-        ("double_stream_modulation_img", FLUX2),
-        ("joint_blocks.", SD3),
-        ("double_blocks", FLUX1),
-        ("single_blocks", FLUX1),
-        ("single_transformer_blocks", FLUX1),
-        ("txt_norm.weight", QWEN_IMAGE),
-    )
-    if "noise_refiner." in names:
+    if _REFINER in names:
         return Z_IMAGE if any(shape[-1:] == (_Z_IMAGE_WIDTH,) for shape in shapes.values()) else LUMINA2
-    return next((base for mark, base in marks if mark in names), "")
+    return next((base for mark, base in _TRANSFORMERS if mark in names), "")
+
+
+def _is_stable_diffusion(shapes: Shapes) -> bool:
+    names = "\n".join(shapes)
+    return any(mark in names for mark in _STABLE_DIFFUSION)
 
 
 def _is_embedding(shapes: Shapes) -> bool:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +16,13 @@ from ..home import Home
 from .store import ModelStore
 
 FILES = 3_000
+"""Every other one for Stable Diffusion 1.x as kohya's scripts write it, with its text encoder, and for FLUX.1 in the
+layout of PEFT."""
 LAYERS = 264
-"""As kohya's scripts write a LoRA for Stable Diffusion 1.x with its text encoder."""
-RANK, TOKENS = 16, 768
+FLUX_LAYERS = 494
+RANK = 16
 TAGS = "a tag, " * 9_000
-"""With what it was trained on its header is 190 kB long, which is much."""
+"""With what it was trained on a header is 190 kB long, which is much."""
 
 
 class Seconds(NamedTuple):
@@ -52,7 +54,8 @@ def measure(scratch: Path) -> Seconds:
 
 
 def _look(home: Home) -> None:
-    found = len(ModelStore(home).adapters())
+    store = ModelStore(home)
+    found = len(store.adapters()) + len(store.others())
     if found != FILES:
         raise RuntimeError(f"{found} of {FILES} files are in the list.")
 
@@ -78,12 +81,26 @@ def _drop(path: Path) -> None:
 def _write_lora(path: Path, number: int) -> None:
     header: dict[str, object] = {"__metadata__": {"ss_output_name": f"style {number}", "ss_tag_frequency": TAGS}}
     end = 0
-    for layer in range(LAYERS):
-        name = f"lora_unet_down_blocks_{layer}_attentions_0_transformer_blocks_0_attn2_to_k"
-        for part, shape in (("alpha", ()), ("lora_down.weight", (RANK, TOKENS)), ("lora_up.weight", (320, RANK))):
-            start, end = end, end + 2 * math.prod(shape)
-            header[f"{name}.{part}"] = {"dtype": "F16", "shape": shape, "data_offsets": (start, end)}
+    for name, shape in _flux() if number % 2 else _kohya():
+        start, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": (start, end)}
     text = json.dumps(header, separators=(",", ":")).encode()  # as the safetensors library writes it
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
+
+
+def _kohya() -> Iterator[tuple[str, tuple[int, ...]]]:
+    for layer in range(LAYERS):
+        name = f"lora_unet_down_blocks_{layer}_attentions_0_transformer_blocks_0_attn2_to_k"
+        yield from (
+            (f"{name}.alpha", ()),
+            (f"{name}.lora_down.weight", (RANK, 768)),
+            (f"{name}.lora_up.weight", (320, RANK)),
+        )
+
+
+def _flux() -> Iterator[tuple[str, tuple[int, ...]]]:
+    for layer in range(FLUX_LAYERS):
+        name = f"transformer.single_transformer_blocks.{layer}.attn.to_k"
+        yield from ((f"{name}.lora_A.weight", (RANK, 3072)), (f"{name}.lora_B.weight", (3072, RANK)))

@@ -13,7 +13,7 @@ from ..diffusion.contents import read_contents, read_json, read_raw_header
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
 from ..diffusion.families.variants import hastened
-from ..diffusion.kinds import Kind, adapter, glance, recognise, recognise_gguf
+from ..diffusion.kinds import FAMILY_OF, Kind, adapter, glance, recognise, recognise_gguf
 from ..editing.adapters import WORDS, Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
@@ -64,8 +64,9 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
         return _examine_fill(path)
     if suffix == ".gguf":
         return _other(path, recognise_gguf(path), {})
-    if suffix == ".safetensors" and (family := _plain_lora(path)):
-        return _adapter(path, "lora", family, {})
+    if suffix == ".safetensors" and (plain := _plain_lora(path)):
+        family = FAMILY_OF.get(plain.base)
+        return _adapter(path, "lora", family, {}) if family else _other(path, plain, {})
     contents = replace(read_contents(path), name=_told_name(path))
     identity = identify(contents)
     if identity is not None:
@@ -105,7 +106,7 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
     return ModelFile(info, path, identity)
 
 
-def _plain_lora(path: Path) -> str | None:
+def _plain_lora(path: Path) -> Kind | None:
     header, size = read_raw_header(path)
     # What it says of a licence is worth reading.
     return None if b'"modelspec.license"' in header else glance(header, size)

@@ -8,14 +8,14 @@ from typing import Any
 from gi.repository import Gtk
 from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
-from scumble.client.samplers import sampler_name
+from scumble.client.names import describe, sampler_name
 from scumble.protocol.geometry import MAX_SIDE
 from scumble.protocol.messages import MAX_SEED, AdapterInfo, ModelInfo
 
 from ..asked import Asked, Placing
 from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
 from ..models import left_open, samplers_of, suited, why_not
-from ..words import AUTOMATIC, automatic, model_words
+from ..words import AUTOMATIC, automatic
 from .added import AddedFold
 from .choice import Choice
 from .prompt import Prompt
@@ -177,7 +177,7 @@ class Form:
         """Shows what the chosen model takes, and what it does where nothing is said."""
         model = self._chosen_model
         self._resolution.set_placeholder_text(automatic(model.native if model else 0))
-        self._model.combo.set_tooltip_text(model_words(model) if model else None)
+        self._model.combo.set_tooltip_text(describe(model) if model else None)
         allow(self._negative, why_not(model, "negative"), NEGATIVE.help)
         allow(self._clip_skip, why_not(model, "clip_skip"), CLIP_SKIP.help)
         self.added.offer_adapters(self._adapters, model)

@@ -222,7 +222,7 @@ class SettingsPanel(QtWidgets.QWidget):
         self._models, self._adapters, self._samplers = known, adapters, samplers
         painters = [(model.id, model.name) for model in known if model.kind != "upscaler"]
         upscalers = [(model.id, words.upscaler(model.name, model.kind)) for model in known if model.kind != "fill"]
-        tips = {model.id: words.about(model.family, model.bytes, model.licence) for model in known}
+        tips = {model.id: words.about(model) for model in known}
         with self._unheard():
             widgets.fill(self._model, [("", AUTOMATIC), *painters])
             widgets.explain(self._model, tips)
@@ -232,7 +232,7 @@ class SettingsPanel(QtWidgets.QWidget):
     def _follow_model(self) -> None:
         """Shows what the chosen model is, and what it leaves to choose."""
         model = models.find(self._models, self._model.currentData() or "")
-        self._model.setToolTip(words.about(model.family, model.bytes, model.licence) if model else PAINTS)
+        self._model.setToolTip(words.about(model) if model else PAINTS)
         offered = [(name, words.sampler(name)) for name in models.samplers_of(model, self._samplers)]
         with self._unheard():
             self._sampler.setCurrentIndex(0)  # so that no other one is held on to

@@ -1,0 +1,45 @@
+"""What artists call samplers and models."""
+
+from __future__ import annotations
+
+from ..protocol.messages import ModelInfo
+
+_SAMPLERS = {
+    "dpmpp_2m_karras": "DPM++ 2M Karras",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "ddim": "DDIM",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
+"""As in the web UIs from which artists know them."""
+_FAMILIES = {
+    "sd1": "Stable Diffusion 1",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "Stable Diffusion XL",
+    "flux2": "FLUX.2 klein",
+    "z_image": "Z-Image",
+    "migan": "MI-GAN",
+}
+
+
+def sampler_name(sampler: str) -> str:
+    """Of a sampler as requests name it; itself where it is a newer backend's."""
+    return _SAMPLERS.get(sampler, sampler)
+
+
+def family_name(family: str) -> str:
+    """Of a family as `ModelInfo` names it; itself where it is a newer backend's, or a network's (an upscaler's)."""
+    return _FAMILIES.get(family, family)
+
+
+def size_name(count: int) -> str:
+    """Of `count` bytes."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def describe(model: ModelInfo) -> str:
+    """What a model is, how much room it takes, and its licence where that is known."""
+    return ", ".join(filter(None, (family_name(model.family), size_name(model.bytes), model.licence)))

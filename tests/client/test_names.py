@@ -1,0 +1,33 @@
+"""What artists call samplers and models."""
+
+from __future__ import annotations
+
+import pytest
+from scumble.client.names import describe, family_name, sampler_name
+from scumble.diffusion.families import FAMILIES
+from scumble.diffusion.samplers import SAMPLERS
+from scumble.protocol.messages import ModelInfo
+
+
+def test_every_sampler_is_called_by_its_proper_name() -> None:
+    names = ["DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC", "LCM"]
+    assert [sampler_name(sampler) for sampler in SAMPLERS] == names
+    assert sampler_name("heun_of_tomorrow") == "heun_of_tomorrow"
+
+
+def test_every_family_has_a_name_for_artists() -> None:
+    names = ["Stable Diffusion 1", "Stable Diffusion 2", "Stable Diffusion XL", "FLUX.2 klein", "Z-Image"]
+    assert sorted(family_name(family.name) for family in FAMILIES) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("family", "count", "licence", "expected"),
+    [
+        ("sdxl", 6_938_000_000, "CreativeML Open RAIL++-M", "Stable Diffusion XL, 6.9 GB, CreativeML Open RAIL++-M"),
+        ("migan", 28_079_181, "MIT", "MI-GAN, 28 MB, MIT"),
+        ("esrgan", 400_000, "", "esrgan, 400 kB"),
+    ],
+)
+def test_a_model_says_what_it_is(family: str, count: int, licence: str, expected: str) -> None:
+    model = ModelInfo("id", "name", "diffusion", family, False, 512, count, licence=licence)
+    assert describe(model) == expected
