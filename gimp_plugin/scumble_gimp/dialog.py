@@ -10,10 +10,11 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 from gi.repository import GimpUi, GLib, Gtk  # noqa: E402
 from scumble.client.client import Client  # noqa: E402
-from scumble.client.events import Connected, Lost  # noqa: E402
+from scumble.client.events import Connected, Lost, Received  # noqa: E402
+from scumble.client.names import looking_words  # noqa: E402
 from scumble.home import Home  # noqa: E402
 from scumble.protocol.errors import ScumbleError  # noqa: E402
-from scumble.protocol.messages import Welcome  # noqa: E402
+from scumble.protocol.messages import Looking, Welcome  # noqa: E402
 
 from .backend import make_client  # noqa: E402
 from .commands import ADDED, DETAILS, EXTEND, EXTEND_CANVAS, MODEL, NEW_SIZE, SAMPLER, UPSCALE, Argument, Command  # noqa: E402
@@ -123,6 +124,8 @@ class CommandDialog:
                 self._welcome(event.welcome)
             elif isinstance(event, Lost):
                 self._lost(event.error)
+            elif isinstance(event, Received) and isinstance(event.message, Looking):
+                self._say(looking_words(event.message) + "...")
         return False
 
     def _welcome(self, welcome: Welcome) -> None:

@@ -19,6 +19,7 @@ from .lib.scumble.client.document import Edges
 from .lib.scumble.client.editor import CanvasChanged, Editor, EditSettings, prepare
 from .lib.scumble.client.events import Connected, Event, Finished, Lost, Received
 from .lib.scumble.client.launcher import start_backend
+from .lib.scumble.client.names import looking_words
 from .lib.scumble.home import Home
 from .lib.scumble.protocol.errors import BadRequest, ScumbleError, error_from_code
 from .lib.scumble.protocol.geometry import Size
@@ -31,6 +32,7 @@ from .lib.scumble.protocol.messages import (
     Failed,
     HistoryEntry,
     HistoryList,
+    Looking,
     ModelInfo,
     ModelList,
     Progress,
@@ -364,6 +366,10 @@ class Workshop:
             self.jobs.pop(message.job, None)
         elif isinstance(message, Failed):
             self._failed(message)
+        elif isinstance(message, Looking):
+            self.link = Link("starting", looking_words(message))
+            if self.notice is not None and self.notice.about_connection:
+                self.notice = None
         elif isinstance(message, HistoryList):
             self.history = message.entries
         elif isinstance(message, ModelList):

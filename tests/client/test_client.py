@@ -20,6 +20,7 @@ from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, TooL
 from scumble.protocol.frames import decode, pack, unpack
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
+    PROTOCOL_VERSION,
     Accepted,
     Acknowledge,
     AdapterInfo,
@@ -31,11 +32,13 @@ from scumble.protocol.messages import (
     History,
     HistoryList,
     Limits,
+    Looking,
     ModelList,
     Progress,
     Reference,
     Region,
     Submit,
+    Welcome,
     replace,
 )
 
@@ -328,6 +331,45 @@ def test_a_backend_that_never_answers_is_unreachable(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.2)
     with connected(lambda peer: peer.wait_for_end()) as client:
         assert isinstance(wait_for(client, Lost).error, Unreachable)
+
+
+def test_a_backend_that_looks_through_its_models_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.3)
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        for done in range(8):
+            peer.say(Looking(done, 8))
+            time.sleep(0.1)
+        peer.say(Welcome(PROTOCOL_VERSION, "0", "s1", Limits(), (FILL,), (), ()))
+        peer.wait_for_end()
+
+    events: list[Event] = []
+    with connected(script) as client:
+        welcome = client.wait_for(
+            lambda event: events.append(event) or (event.welcome if isinstance(event, Connected) else None), 0.4
+        )
+        assert welcome.models == (FILL,)
+    told = [event.message for event in events if isinstance(event, Received)]
+    assert [type(event) for event in events] == [Received] * len(told) + [Connected]
+    assert told[-1] == Looking(7, 8)
+    assert len(told) > 4
+
+
+def test_of_what_nobody_has_read_only_the_last_count_is_kept() -> None:
+    counted = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        for done in range(50):
+            peer.say(Looking(done, 50))
+        counted.set()
+        peer.wait_for_end()
+
+    with connected(script) as client:
+        counted.wait(5)
+        time.sleep(0.2)
+        assert client.events() == [Received(Looking(49, 50))]
 
 
 def test_a_program_that_is_no_websocket_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,15 +279,19 @@ def test_failures_have_one_button_that_helps(desk: Desk, code: str, button: str)
 
 def test_the_connection_in_words(desk: Desk) -> None:
     from scumble_krita.lib.scumble.client.connection import Unreachable
-    from scumble_krita.lib.scumble.client.events import Connected, Lost
+    from scumble_krita.lib.scumble.client.events import Connected, Lost, Received
     from scumble_krita.lib.scumble.protocol.errors import NotAuthorised, UnsupportedVersion
-    from scumble_krita.lib.scumble.protocol.messages import Limits, Welcome
+    from scumble_krita.lib.scumble.protocol.messages import Limits, Looking, Welcome
 
     shop = desk.workshop
     shop.connect()
     assert (shop.link.state, shop.link.words) == ("starting", "Starting the backend")
     desk.hear(Lost(Unreachable("Not installed."), 0.5))
     assert (shop.link.state, shop.notice.button) == ("starting", "Try again")
+    desk.hear(Received(Looking(0, 0)))
+    assert (shop.link.words, shop.notice) == ("Looking through the models", None)
+    desk.hear(Received(Looking(1234, 3000)))
+    assert (shop.link.state, shop.link.words) == ("starting", "Looking through the models: 1,234 of 3,000")
     desk.hear(Connected(Welcome(1, "0.1.0", "s", Limits(), (), ("euler",), ())))
     assert (shop.link.state, shop.notice, shop.samplers) == ("ready", None, ("euler",))
     desk.hear(Lost(Unreachable("Gone."), 0.5))

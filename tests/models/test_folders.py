@@ -13,6 +13,8 @@ from scumble.diffusion.contents import read_contents
 from scumble.diffusion.families.base import Contents
 from scumble.home import Home
 from scumble.models import examine, folders
+from scumble.models import store as store_module
+from scumble.models.seen import Outcome
 from scumble.models.store import ModelStore
 from scumble.protocol.errors import ModelUnreadable
 
@@ -276,7 +278,30 @@ def test_of_thousands_of_loras_none_is_read_in_full(
     monkeypatch.setattr(examine, "read_contents", read)
     assert names(store) == ["one"]
     assert in_full == ["one.safetensors"]
+    assert store.looked == (3001, 3001)
     assert len(store.adapters()) == 1  # copies of one and the same
+
+
+def test_a_look_ends_when_the_store_is_closed_and_goes_on_after_the_next_start(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ModelStore(home), ModelStore(home)
+    for number in range(200):
+        write_lora(home.models / f"{number}.safetensors", metadata={"number": str(number)})
+
+    def closing(path: Path) -> Outcome | None:
+        if first.looked[0] >= 50:
+            first.close()
+        return examined(path)
+
+    examined = store_module._examined
+    monkeypatch.setattr(store_module, "_examined", closing)
+    part = len(first.adapters())
+    assert 50 <= part < 200
+    looked_at = []
+    monkeypatch.setattr(store_module, "_examined", lambda path: looked_at.append(path) or examined(path))
+    assert len(second.adapters()) == 200
+    assert len(looked_at) == 200 - part
 
 
 # ---- what cannot be used yet -----------------------------------------------------------------------------------------

@@ -82,9 +82,16 @@ PIXEL = b"\x01\x02\x03\xff"
 class FixedModels:
     def __init__(self, *models: ModelFile, adapters: tuple[Adapter, ...] = ()) -> None:
         self.models, self._adapters = models, adapters
+        self.looked = 0, 0
+        self.is_there = threading.Event()
+        self.is_there.set()
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
+        self.is_there.wait(120)
         return self.models
+
+    def close(self) -> None:
+        self.is_there.set()
 
     def adapters(self) -> tuple[Adapter, ...]:
         return self._adapters

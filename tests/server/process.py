@@ -1,7 +1,8 @@
 """`scumble serve` as its own process, as users have it, but with engines that tests can steer and a model that is not
 there. Run with: python -m tests.server.process HOME [PORT]
 
-SCUMBLE_TEST_KILLED kills it: "before NAME" or "after NAME" of a method of the job store."""
+SCUMBLE_TEST_KILLED kills it: "before NAME" or "after NAME" of a method of the job store. SCUMBLE_TEST_LOOK names a file: as
+long as it is not there, the backend looks through its models."""
 
 from __future__ import annotations
 
@@ -11,11 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from scumble.home import Home
+
+from .harness import CONTROL, EMBEDDING, LORA, PLAIN, REFERENCE, FixedModels, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -80,6 +84,16 @@ def kill_at(moment: str) -> None:
     setattr(JobStore, name, deadly)
 
 
+def look_until(file: Path, models: FixedModels) -> None:
+    def wait() -> None:
+        wait_until(file.exists, 120)
+        models.is_there.set()
+
+    models.is_there.clear()
+    models.looked = 1234, 3000
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> int:
     import faulthandler
 
@@ -88,12 +102,12 @@ def main() -> int:
 
     from tests.fakes.engines import ENGINES
 
-    from .harness import CONTROL, EMBEDDING, LORA, PLAIN, REFERENCE, FixedModels
-
     faulthandler.register(signal.SIGUSR1)
     if moment := os.environ.get("SCUMBLE_TEST_KILLED"):
         kill_at(moment)
     models = FixedModels(PLAIN, adapters=(LORA, CONTROL, EMBEDDING, REFERENCE))
+    if file := os.environ.get("SCUMBLE_TEST_LOOK"):
+        look_until(Path(file), models)
     module.ModelStore = lambda home: models  # type: ignore[assignment, misc]
     return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(ENGINES))
 

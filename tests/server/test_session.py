@@ -14,16 +14,19 @@ from scumble.protocol.messages import (
     Cancel,
     Cancelled,
     Failed,
+    Hello,
     History,
     HistoryEntry,
     HistoryList,
     Limits,
+    Looking,
     ModelList,
     Models,
     Progress,
     Queue,
     Result,
     Resume,
+    Welcome,
 )
 from scumble.server.session import Policy
 
@@ -69,6 +72,24 @@ def rows(backend: Backend) -> list[str]:
 def state(backend: Backend, job: str) -> str | None:
     found = backend.store.find(job)
     return found.state if found else None
+
+
+def test_a_long_first_look_at_the_models_is_told_until_the_welcome(tmp_path: Path) -> None:
+    with running(tmp_path, Policy(look_seconds=0.05)) as backend:
+        backend.models.is_there.clear()
+        backend.models.looked = 7, 3000
+        with backend.stranger() as gone:
+            gone.say(Hello(1, "test", TOKEN))
+            assert gone.hear_any() == Looking(7, 3000)
+        with backend.stranger() as peer:
+            peer.say(Hello(1, "test", TOKEN))
+            assert peer.hear_any() == Looking(7, 3000)
+            backend.models.looked = 1234, 3000
+            wait_until(lambda: peer.hear_any() == Looking(1234, 3000))
+            backend.models.is_there.set()
+            wait_until(lambda: isinstance(peer.hear_any(), Welcome))
+            peer.works()
+        assert [line for line in backend.log if "ERROR" in line] == []
 
 
 def test_welcome(backend: Backend) -> None:

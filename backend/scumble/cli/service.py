@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 from ..client.client import Client
 from ..client.connection import Address, Unreachable
-from ..client.events import Connected
+from ..client.events import Connected, Event, Received
 from ..client.launcher import find_backend, read_record, start_backend
+from ..client.names import looking_words
 from ..home import Home, find_home
-from ..protocol.messages import OnDisconnect, Welcome
+from ..protocol.messages import Looking, OnDisconnect, Welcome
 
 STOP_SECONDS = 15.0
 PATIENCE = 30.0
@@ -78,7 +79,24 @@ def connected(
     client = Client("scumble command line", locate, session, on_disconnect)
     client.connect()
     try:
-        event = client.wait_for(lambda event: event if isinstance(event, Connected) else None, PATIENCE)
-        yield client, event.welcome
+        yield client, _welcomed(client)
     finally:
         client.close(timeout=5.0)
+
+
+def _welcomed(client: Client) -> Welcome:
+    """Waits for the welcome; on a terminal it says why that takes a while."""
+    told = False
+
+    def pick(event: Event) -> Welcome | None:
+        nonlocal told
+        if isinstance(event, Received) and isinstance(event.message, Looking) and sys.stderr.isatty():
+            print(f"\r{looking_words(event.message)} ", end="", file=sys.stderr, flush=True)
+            told = True
+        return event.welcome if isinstance(event, Connected) else None
+
+    try:
+        return client.wait_for(pick, PATIENCE)
+    finally:
+        if told:
+            print(file=sys.stderr)

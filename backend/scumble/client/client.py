@@ -35,6 +35,7 @@ from ..protocol.messages import (
     Hello,
     History,
     Limits,
+    Looking,
     ModelList,
     Models,
     OnDisconnect,
@@ -213,6 +214,8 @@ class Client:
                 alone_since = alone_since or time.monotonic()
                 if event.retry is None:
                     raise error
+            elif isinstance(event, Received) and isinstance(event.message, Looking):
+                alone_since = time.monotonic()
             if event is not None:
                 picked = pick(event)
                 if picked is not None:
@@ -256,7 +259,8 @@ class Client:
             try:
                 hello = Hello(PROTOCOL_VERSION, self._name, "", self._session, self._on_disconnect)
                 address = self._locate()
-                with open_connection(address, replace(hello, token=address.token)) as (connection, welcome):
+                hello = replace(hello, token=address.token)
+                with open_connection(address, hello, self._looking) as (connection, welcome):
                     began = time.monotonic()
                     try:
                         self._begin(connection, welcome)
@@ -278,6 +282,9 @@ class Client:
                 delay = FIRST_RETRY
             self._emit(Lost(error, delay))
             delay = FIRST_RETRY if self._hurry.wait(delay) else min(delay * 2, LAST_RETRY)
+
+    def _looking(self, message: Looking) -> None:
+        self._emit(Received(message))
 
     def _begin(self, connection: Connection, welcome: Welcome) -> None:
         outbox: queue.SimpleQueue[Optional[Item]] = queue.SimpleQueue()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 from dataclasses import dataclass, field
-from typing import Iterator, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from ..protocol.errors import BadRequest, NotAuthorised, ScumbleError, error_from_code
 from ..protocol.frames import decode
-from ..protocol.messages import Failed, Hello, Limits, Welcome
+from ..protocol.messages import Failed, Hello, Limits, Looking, Welcome
 from .payloads import to_text
 
 CONNECT_SECONDS = 5.0
@@ -70,8 +70,11 @@ class Connection:
 
 
 @contextlib.contextmanager
-def open_connection(address: Address, hello: Hello) -> Iterator[Tuple[Connection, Welcome]]:
-    """Connects, says hello and hears the welcome; closes the websocket at the end of the `with` block.
+def open_connection(
+    address: Address, hello: Hello, looking: Callable[[Looking], None] = lambda _: None
+) -> Iterator[Tuple[Connection, Welcome]]:
+    """Connects, says hello and hears the welcome; closes the websocket at the end of the `with` block. `looking` is told
+    what the backend says as long as the welcome has to wait.
 
     Raises Unreachable, NotAuthorised, UnsupportedVersion, or what else the backend answers.
     """
@@ -107,13 +110,16 @@ def open_connection(address: Address, hello: Hello) -> Iterator[Tuple[Connection
         except (OSError, EOFError):
             raise Unreachable("The backend does not answer.", "Stop it and start it again.") from None
         connection = Connection(websocket)
-        yield connection, _greet(connection, hello)
+        yield connection, _greet(connection, hello, looking)
 
 
-def _greet(connection: Connection, hello: Hello) -> Welcome:
+def _greet(connection: Connection, hello: Hello, looking: Callable[[Looking], None]) -> Welcome:
     connection.send(to_text(hello))
     try:
         message, _ = decode(connection.receive(HANDSHAKE_SECONDS))
+        while isinstance(message, Looking):
+            looking(message)
+            message, _ = decode(connection.receive(HANDSHAKE_SECONDS))
     except TimeoutError:
         raise Unreachable("The backend does not answer.", "Stop it and start it again.") from None
     if isinstance(message, Failed):

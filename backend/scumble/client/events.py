@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple, Union
 
 from ..protocol.errors import ScumbleError
-from ..protocol.messages import Buffer, Message, Progress, Result, Welcome
+from ..protocol.messages import Buffer, Looking, Message, Progress, Result, Welcome
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,12 @@ Event = Union[Connected, Lost, Finished, Received]
 
 def replaces(new: Event, old: Event) -> bool:
     """Progress that nobody has looked at yet gives way to the next, so that a host in a modal dialog piles up nothing."""
+    if not isinstance(new, Received) or not isinstance(old, Received):
+        return False
+    if isinstance(new.message, Looking):
+        return isinstance(old.message, Looking)
     return (
-        isinstance(new, Received)
-        and isinstance(old, Received)
-        and isinstance(new.message, Progress)
+        isinstance(new.message, Progress)
         and isinstance(old.message, Progress)
         and new.message.job == old.message.job
         and (bool(new.buffers) or not old.buffers)

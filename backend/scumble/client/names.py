@@ -1,8 +1,8 @@
-"""What artists call samplers and models."""
+"""What artists read in every program: the names of samplers and models."""
 
 from __future__ import annotations
 
-from ..protocol.messages import ModelInfo
+from ..protocol.messages import Looking, ModelInfo
 
 _SAMPLERS = {
     "dpmpp_2m_karras": "DPM++ 2M Karras",
@@ -43,3 +43,9 @@ def size_name(count: int) -> str:
 def describe(model: ModelInfo) -> str:
     """What a model is, how much room it takes, and its licence where that is known."""
     return ", ".join(filter(None, (family_name(model.family), size_name(model.bytes), model.licence)))
+
+
+def looking_words(message: Looking) -> str:
+    """Why the backend is not ready yet."""
+    counted = f": {message.done:,} of {message.files:,}" if message.files else ""
+    return f"Looking through the models{counted}"

@@ -53,6 +53,17 @@ class ModelStore:
         self._stamp: tuple[int, int] | None = None
         self._listed: tuple[ModelFile, ...] | None = None
         self._adapters: tuple[Adapter, ...] = ()
+        self._looked = 0, 0
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends a look that is under way; what it has not come to is left for the next start."""
+        self._closed = True
+
+    @property
+    def looked(self) -> tuple[int, int]:
+        """How many of how many new files have been looked at, while a list is being made or after the last one."""
+        return self._looked
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]:
         """All models that can be run, fill models first, upscalers last, then by name. Files that are none are left out.
@@ -191,12 +202,15 @@ class ModelStore:
         touched = {path: touch for path in found.candidates if (touch := _fingerprint(path))}
         new = [path for path, touch in touched.items() if path not in known or known[path][0] != touch]
         with ThreadPoolExecutor(_READERS) as readers:
-            for path, outcome in zip(new, readers.map(_examined, new), strict=True):
+            for done, (path, outcome) in enumerate(zip(new, readers.map(_examined, new), strict=True), 1):
+                self._looked = done, len(new)
+                if self._closed:
+                    break
                 if outcome:
                     known[path] = (touched[path], outcome)
                 else:
                     del touched[path]
-        return [known[path][1] for path in touched]
+        return [known[path][1] for path in touched if path in known]
 
     def _read(self) -> _Named:
         try:

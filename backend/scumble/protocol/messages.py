@@ -339,6 +339,15 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True)
+class Looking:
+    """Before the welcome, each second: it waits for a first look at the models; `done` of `files` new ones have been
+    looked at."""
+
+    done: int
+    files: int
+
+
+@dataclass(frozen=True)
 class Welcome:
     version: int
     server: str
@@ -435,7 +444,7 @@ class ModelList:
 
 Message = Union[
     Hello, Submit, Cancel, Acknowledge, Resume, History, Models,
-    Welcome, Accepted, Progress, Result, Failed, Cancelled, Queue, HistoryList, ModelList,
+    Looking, Welcome, Accepted, Progress, Result, Failed, Cancelled, Queue, HistoryList, ModelList,
 ]  # fmt: skip
 
 MESSAGES: Dict[str, Type[Message]] = {
@@ -446,6 +455,7 @@ MESSAGES: Dict[str, Type[Message]] = {
     "resume": Resume,
     "history": History,
     "models": Models,
+    "looking": Looking,
     "welcome": Welcome,
     "accepted": Accepted,
     "progress": Progress,

@@ -15,7 +15,7 @@ from ..home import Home
 from ..protocol import messages
 from ..protocol.errors import Internal, ModelMissing, NotAuthorised, ScumbleError, TooLarge
 from ..protocol.frames import encode
-from ..protocol.messages import Accepted, Buffer, Failed, ModelList, Submit
+from ..protocol.messages import Accepted, Buffer, Failed, Looking, ModelList, Submit
 from .job_queue import JobQueue, Waiting
 from .jobs import AlreadyThere, Job, JobStore
 from .outbox import Payload
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 class Models(Protocol):
     """What the server needs of models.store.ModelStore; may block."""
+
+    @property
+    def looked(self) -> tuple[int, int]: ...
 
     def list(self, refresh: bool = False) -> tuple[ModelFile, ...]: ...
 
@@ -195,6 +198,10 @@ class Dispatcher:
     async def adapters(self) -> tuple[Adapter, ...]:
         """As they were found with the models."""
         return await asyncio.to_thread(self._models.adapters)
+
+    def looking(self) -> Looking:
+        """How far a list is that takes a while. Does not wait for it."""
+        return Looking(*self._models.looked)
 
     async def model_list(self, refresh: bool = False) -> ModelList:
         """What clients are told of both."""

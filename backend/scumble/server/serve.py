@@ -70,12 +70,13 @@ def serve(
 
 def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequence[str], executor: Executor) -> int:
     listener, taker = listen(host, port)
+    models = ModelStore(home)
     with contextlib.closing(listener):
         bound: int = listener.getsockname()[1]
         policy = Policy()
         app = create_app(
             store=JobStore(home.jobs),
-            models=ModelStore(home),
+            models=models,
             executor=executor,
             home=home,
             token=load_token(home.token),
@@ -85,7 +86,7 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
         )
         if taker is not None:
             print(f"Port {port} is taken by {taker}.", flush=True)
-        server = _Server(server_config(app, policy), home, (host, bound), executor)
+        server = _Server(server_config(app, policy), home, (host, bound), executor, models)
         if threading.current_thread() is threading.main_thread():
             # uvicorn raises the signal again once it has stopped: that must not keep us from cleaning up.
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -97,11 +98,14 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
 class _Server(uvicorn.Server):
     """Announces itself when it listens, and takes that back when it stops."""
 
-    def __init__(self, config: uvicorn.Config, home: Home, address: tuple[str, int], executor: Executor) -> None:
+    def __init__(
+        self, config: uvicorn.Config, home: Home, address: tuple[str, int], executor: Executor, models: ModelStore
+    ) -> None:
         super().__init__(config)
         self._home = home
         self._address = address
         self._executor = executor
+        self._models = models
         self._record = contextlib.ExitStack()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -112,6 +116,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._record.close()
+        self._models.close()  # a client may be waiting for a long look at them
         await super().shutdown(sockets)
 
 

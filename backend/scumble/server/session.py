@@ -63,6 +63,7 @@ class Policy:
     hello_seconds: float = 10.0
     stall_seconds: float = 30.0
     watch_seconds: float = 3.0
+    look_seconds: float = 1.0
 
 
 class Session:
@@ -129,7 +130,7 @@ class Session:
             session = secrets.token_hex(32)
         self._owner = _owner(session)
         unclaimed = await self._dispatcher.unclaimed(self._owner)
-        self._listed = await self._dispatcher.model_list()
+        self._listed = await self._look()
         welcome = Welcome(
             version=PROTOCOL_VERSION,
             server=__version__,
@@ -144,6 +145,14 @@ class Session:
         self._outbox.answer(encode(welcome))
         for job in unclaimed:
             self._outbox.outcome(job)
+
+    async def _look(self) -> ModelList:
+        """A first look at thousands of files on a slow disk takes a minute: until then the client hears how far it is."""
+        looking = asyncio.create_task(self._dispatcher.model_list())
+        while not (await asyncio.wait([looking], timeout=self._policy.look_seconds))[0]:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # gone: what it says first will tell
+                await self._websocket.send_text(str(encode(self._dispatcher.looking())))
+        return looking.result()
 
     # ---- from the client ---------------------------------------------------------------------------------------------
 

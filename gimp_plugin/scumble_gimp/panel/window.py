@@ -12,6 +12,7 @@ from scumble.client.client import Client
 from scumble.client.document import Edges
 from scumble.client.editor import CanvasChanged, Editor
 from scumble.client.events import Connected, Event, Finished, Lost, Received
+from scumble.client.names import looking_words
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, ScumbleError
 from scumble.protocol.geometry import Size
@@ -21,6 +22,7 @@ from scumble.protocol.messages import (
     Failed,
     HistoryEntry,
     HistoryList,
+    Looking,
     ModelList,
     Progress,
     Queue,
@@ -299,6 +301,8 @@ class Panel:
             self.history.show(message.entries)
         elif isinstance(message, ModelList) and self._client.welcome is not None:
             self._offer(self._client.welcome)
+        elif isinstance(message, Looking):
+            self.notice.say(looking_words(message) + "...", bad=False)
         elif isinstance(message, Queue):
             pass  # the progress of the first one says how many wait
 

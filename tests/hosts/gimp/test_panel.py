@@ -309,6 +309,31 @@ def test_backend_that_is_killed(gimp: GimpHost, backend: Backend, picture: np.nd
         panel.wait_until("not named('notice').get_visible()", 10)
 
 
+@pytest.mark.only("newest")
+def test_a_long_first_look_at_the_models_is_told(
+    gimp: GimpHost, backend: Backend, picture: np.ndarray, tmp_path: Path
+) -> None:
+    looked = tmp_path / "looked"
+    prepare(gimp, picture)
+    backend.kill()
+    backend.start(SCUMBLE_TEST_LOOK=str(looked))
+    try:
+        gimp.menu("Filters", "Scumble", "Open Panel")
+        gimp.window("^Scumble$")
+        with gimp.plugin(PLUGIN) as panel:
+            panel.run(NAMED)
+            told = "Looking through the models: 1,234 of 3,000..."
+            panel.wait_until(f"named('notice-words').get_text() == {told!r}", 30)
+            assert not panel.get("named('notice-button').get_visible()")
+            gimp.screenshot("panel-looking")
+            looked.touch()
+            panel.wait_until("not named('notice').get_visible()", 10)
+            panel.run("later(named('apply').get_toplevel().close)")
+        wait_for(lambda: not runs(gimp), 30, "the panel's process to end")
+    finally:
+        looked.touch()
+
+
 def test_sample_picture(gimp_install: Install, backend_home: Home, tmp_path: Path, plugin_zip: Path) -> None:
     """What the README shows: a scratch removed and the canvas grown, by the fill model."""
     environment = {"SCUMBLE_HOME": str(backend_home.root)}

@@ -64,8 +64,9 @@ class Backend:
         self.home = home
         self.start()
 
-    def start(self) -> None:
-        self._process = Process(self.home)
+    def start(self, **environment: str) -> None:
+        """`environment`: see tests.server.process."""
+        self._process = Process(self.home, **environment)
 
     def kill(self) -> None:
         self._process.end(signal.SIGKILL)

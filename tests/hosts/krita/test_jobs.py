@@ -304,6 +304,23 @@ def test_a_killed_krita_finds_its_result_at_the_next_start(
         assert_in_place(docker)
 
 
+@pytest.mark.only("newest")
+def test_a_long_first_look_at_the_models_is_told(
+    krita_install: Install, plugin_zip: Path, home: Home, tmp_path: Path
+) -> None:
+    looked = tmp_path / "looked"
+    with (
+        process(home, SCUMBLE_TEST_LOOK=str(looked)),
+        open_krita(krita_install, plugin_zip, home, tmp_path / "krita") as krita,
+    ):
+        docker = Docker(krita)
+        krita.wait_until("'Looking through the models: 1,234 of 3,000' in part('scumble_connection').text()", 30)
+        krita.screenshot("docker-looking")
+        assert docker.notice() == ""
+        looked.touch()
+        docker.ready()
+
+
 def test_no_backend_is_said_and_mended(krita_install: Install, plugin_zip: Path, home: Home, tmp_path: Path) -> None:
     with open_krita(krita_install, plugin_zip, home, tmp_path / "krita") as krita:
         docker = Docker(krita)
