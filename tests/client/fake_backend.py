@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from scumble.client.client import Client
 from scumble.client.connection import Address
+from scumble.client.events import Event, Finished, Received
 from scumble.protocol.frames import decode, encode, pack
-from scumble.protocol.geometry import Bounds
+from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
     PROTOCOL_VERSION,
     Accepted,
     Buffer,
+    EditRequest,
     Hello,
     Layer,
     Limits,
@@ -28,6 +32,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 TOKEN = "t" * 64
+REQUEST = EditRequest("fill", Size(8, 8), Bounds(0, 0, 4, 3), Bounds(1, 1, 2, 1))
+IMAGE, MASK = bytes(range(48)), b"\xff\x80"
 FILL = ModelInfo("f1", "MI-GAN", "fill", "migan", True, 512, 28_079_181)
 
 
@@ -115,3 +121,44 @@ class FakeBackend:
                 server.shutdown()
                 thread.join(5)
         assert not self._errors, self._errors
+
+
+def idle(peer: Peer, session: str = "s1") -> None:
+    peer.welcome(session)
+    peer.wait_for_end()
+
+
+@contextlib.contextmanager
+def connected(*scripts: Script, **options: Any) -> Iterator[Client]:
+    backend = FakeBackend(list(scripts))
+    with backend.running() as address:
+        client = Client("test", lambda: address, **options)
+        client.connect()
+        try:
+            yield client
+        finally:
+            client.close(timeout=5)
+
+
+def wait_for(client: Client, kind: type[Any]) -> Any:
+    """The next event or message of this kind; others are dropped."""
+    while True:
+        event: Event | None = client.next_event(5)
+        assert event is not None, f"No {kind.__name__} came."
+        if isinstance(event, kind):
+            return event
+        if isinstance(event, Received) and isinstance(event.message, kind):
+            return event.message
+
+
+def all_messages(client: Client, seconds: float = 0.2) -> list[Any]:
+    """What still comes within a short while."""
+    messages = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        event = client.next_event(0.02)
+        if isinstance(event, Finished):
+            messages.append(event.result)
+        elif isinstance(event, Received):
+            messages.append(event.message)
+    return messages

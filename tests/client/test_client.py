@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scumble.client import client as client_module
 from scumble.client.client import Client, JobCancelled
 from scumble.client.connection import Address, Unreachable
-from scumble.client.events import Connected, Event, Finished, Lost, Received
+from scumble.client.events import Connected, Lost, Received
 from scumble.client.ledger import Draft
 from scumble.client.payloads import to_payload
-from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, TooLarge, UnsupportedVersion
+from scumble.protocol.errors import BadRequest, NotAuthorised, OutOfMemory, TooLarge
 from scumble.protocol.frames import decode, pack, unpack
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
-    PROTOCOL_VERSION,
     Accepted,
     Acknowledge,
     AdapterInfo,
@@ -32,71 +27,20 @@ from scumble.protocol.messages import (
     History,
     HistoryList,
     Limits,
-    Looking,
     ModelList,
     Progress,
     Reference,
     Region,
     Submit,
-    Welcome,
     replace,
 )
 
-from .fake_backend import FILL, FakeBackend, Peer, Script
-
-REQUEST = EditRequest("fill", Size(8, 8), Bounds(0, 0, 4, 3), Bounds(1, 1, 2, 1))
-IMAGE, MASK = bytes(range(48)), b"\xff\x80"
-
-
-def idle(peer: Peer, session: str = "s1") -> None:
-    peer.welcome(session)
-    peer.wait_for_end()
+from .fake_backend import FILL, IMAGE, MASK, REQUEST, FakeBackend, Peer, Script, all_messages, connected, idle, wait_for
 
 
 def welcome_and_drop(peer: Peer) -> None:
     peer.welcome()
     peer.drop()
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "FIRST_RETRY", 0.02)
-
-
-@contextlib.contextmanager
-def connected(*scripts: Script, **options: Any) -> Iterator[Client]:
-    backend = FakeBackend(list(scripts))
-    with backend.running() as address:
-        client = Client("test", lambda: address, **options)
-        client.connect()
-        try:
-            yield client
-        finally:
-            client.close(timeout=5)
-
-
-def wait_for(client: Client, kind: type[Any]) -> Any:
-    """The next event or message of this kind; others are dropped."""
-    while True:
-        event: Event | None = client.next_event(5)
-        assert event is not None, f"No {kind.__name__} came."
-        if isinstance(event, kind):
-            return event
-        if isinstance(event, Received) and isinstance(event.message, kind):
-            return event.message
-
-
-def all_messages(client: Client, seconds: float = 0.2) -> list[Any]:
-    """What still comes within a short while."""
-    messages = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        event = client.next_event(0.02)
-        if isinstance(event, Finished):
-            messages.append(event.result)
-        elif isinstance(event, Received):
-            messages.append(event.message)
-    return messages
 
 
 def test_an_edit_goes_there_and_its_result_comes_back() -> None:
@@ -325,94 +269,6 @@ def test_a_result_comes_again_when_it_is_asked_for() -> None:
         client.wait(job, patience=5)
         client.resume(job)
         assert client.wait(job, patience=5).result.job == job
-
-
-def test_a_backend_that_never_answers_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.2)
-    with connected(lambda peer: peer.wait_for_end()) as client:
-        assert isinstance(wait_for(client, Lost).error, Unreachable)
-
-
-def test_a_backend_that_looks_through_its_models_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.3)
-
-    def script(peer: Peer) -> None:
-        peer.hear()
-        for done in range(8):
-            peer.say(Looking(done, 8))
-            time.sleep(0.1)
-        peer.say(Welcome(PROTOCOL_VERSION, "0", "s1", Limits(), (FILL,), (), ()))
-        peer.wait_for_end()
-
-    events: list[Event] = []
-    with connected(script) as client:
-        welcome = client.wait_for(
-            lambda event: events.append(event) or (event.welcome if isinstance(event, Connected) else None), 0.4
-        )
-        assert welcome.models == (FILL,)
-    told = [event.message for event in events if isinstance(event, Received)]
-    assert [type(event) for event in events] == [Received] * len(told) + [Connected]
-    assert told[-1] == Looking(7, 8)
-    assert len(told) > 4
-
-
-def test_of_what_nobody_has_read_only_the_last_count_is_kept() -> None:
-    counted = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.hear()
-        for done in range(50):
-            peer.say(Looking(done, 50))
-        counted.set()
-        peer.wait_for_end()
-
-    with connected(script) as client:
-        counted.wait(5)
-        time.sleep(0.2)
-        assert client.events() == [Received(Looking(49, 50))]
-
-
-def test_a_program_that_is_no_websocket_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts (the kernel does) and keeps silent
-        client = Client("test", lambda: Address("127.0.0.1", listener.getsockname()[1], ""))
-        client.connect()
-        assert isinstance(wait_for(client, Lost).error, Unreachable)
-        client.close(timeout=5)
-
-
-def test_no_backend_at_all_is_tried_again_and_again_until_patience_ends() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    client = Client("test", lambda: Address("127.0.0.1", port, ""))
-    client.connect()
-    job = client.submit(REQUEST, IMAGE, MASK)
-    with pytest.raises(Unreachable) as caught:
-        client.wait(job, patience=0.3)
-    assert caught.value.hint
-    client.close(timeout=5)
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        ('{"type":"welcome","version":2,"entirely":"different"}', UnsupportedVersion),
-        ('{"type":"failed","code":"unsupported_version","message":"No.","hint":"Update."}', UnsupportedVersion),
-        ('{"type":"failed","code":"not_authorised","message":"No.","hint":""}', NotAuthorised),
-    ],
-)
-def test_what_trying_again_cannot_mend_is_not_tried_again(answer: str, kind: type[Exception]) -> None:
-    def refuse(peer: Peer) -> None:
-        peer.hear()
-        peer.say_raw(answer)
-
-    with connected(refuse, idle) as client:
-        lost = wait_for(client, Lost)
-        assert isinstance(lost.error, kind)
-        assert lost.retry is None
-        assert client.next_event(0.2) is None
-        client.connect()  # the artist's button
-        assert wait_for(client, Connected)
 
 
 def test_a_cancel_before_the_edit_was_sent_needs_no_backend() -> None:

@@ -284,6 +284,8 @@ class Client:
             delay = FIRST_RETRY if self._hurry.wait(delay) else min(delay * 2, LAST_RETRY)
 
     def _looking(self, message: Looking) -> None:
+        if self._closing:
+            raise Unreachable("Nobody waits for it any more.")
         self._emit(Received(message))
 
     def _begin(self, connection: Connection, welcome: Welcome) -> None:

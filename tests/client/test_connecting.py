@@ -1,0 +1,117 @@
+"""From the first attempt to the welcome: a backend that is not there, keeps silent, refuses, or takes its time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from scumble.client.client import Client
+from scumble.client.connection import Address, Unreachable
+from scumble.client.events import Connected, Event, Lost, Received
+from scumble.protocol.errors import NotAuthorised, UnsupportedVersion
+from scumble.protocol.messages import PROTOCOL_VERSION, Limits, Looking, Welcome
+
+from .fake_backend import FILL, IMAGE, MASK, REQUEST, Peer, connected, idle, wait_for
+
+
+def test_a_backend_that_never_answers_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.2)
+    with connected(lambda peer: peer.wait_for_end()) as client:
+        assert isinstance(wait_for(client, Lost).error, Unreachable)
+
+
+def test_a_backend_that_looks_through_its_models_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.3)
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        for done in range(8):
+            peer.say(Looking(done, 8))
+            time.sleep(0.1)
+        peer.say(Welcome(PROTOCOL_VERSION, "0", "s1", Limits(), (FILL,), (), ()))
+        peer.wait_for_end()
+
+    events: list[Event] = []
+    with connected(script) as client:
+        welcome = client.wait_for(
+            lambda event: events.append(event) or (event.welcome if isinstance(event, Connected) else None), 0.4
+        )
+        assert welcome.models == (FILL,)
+    told = [event.message for event in events if isinstance(event, Received)]
+    assert [type(event) for event in events] == [Received] * len(told) + [Connected]
+    assert told[-1] == Looking(7, 8)
+    assert len(told) > 4
+
+
+def test_a_client_that_is_closed_waits_for_no_look() -> None:
+    def script(peer: Peer) -> None:
+        peer.hear()
+        for done in range(100):
+            peer.say(Looking(done, 100))
+            time.sleep(0.05)
+
+    with connected(script) as client:
+        wait_for(client, Looking)
+        client.close(timeout=2)
+        assert not [thread for thread in threading.enumerate() if thread.name == "scumble-client"]
+
+
+def test_of_what_nobody_has_read_only_the_last_count_is_kept() -> None:
+    counted = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        for done in range(50):
+            peer.say(Looking(done, 50))
+        counted.set()
+        peer.wait_for_end()
+
+    with connected(script) as client:
+        counted.wait(5)
+        time.sleep(0.2)
+        assert client.events() == [Received(Looking(49, 50))]
+
+
+def test_a_program_that_is_no_websocket_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.connection.HANDSHAKE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts (the kernel does) and keeps silent
+        client = Client("test", lambda: Address("127.0.0.1", listener.getsockname()[1], ""))
+        client.connect()
+        assert isinstance(wait_for(client, Lost).error, Unreachable)
+        client.close(timeout=5)
+
+
+def test_no_backend_at_all_is_tried_again_and_again_until_patience_ends() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = Client("test", lambda: Address("127.0.0.1", port, ""))
+    client.connect()
+    job = client.submit(REQUEST, IMAGE, MASK)
+    with pytest.raises(Unreachable) as caught:
+        client.wait(job, patience=0.3)
+    assert caught.value.hint
+    client.close(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ('{"type":"welcome","version":2,"entirely":"different"}', UnsupportedVersion),
+        ('{"type":"failed","code":"unsupported_version","message":"No.","hint":"Update."}', UnsupportedVersion),
+        ('{"type":"failed","code":"not_authorised","message":"No.","hint":""}', NotAuthorised),
+    ],
+)
+def test_what_trying_again_cannot_mend_is_not_tried_again(answer: str, kind: type[Exception]) -> None:
+    def refuse(peer: Peer) -> None:
+        peer.hear()
+        peer.say_raw(answer)
+
+    with connected(refuse, idle) as client:
+        lost = wait_for(client, Lost)
+        assert isinstance(lost.error, kind)
+        assert lost.retry is None
+        assert client.next_event(0.2) is None
+        client.connect()  # the artist's button
+        assert wait_for(client, Connected)
