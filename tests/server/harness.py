@@ -111,11 +111,15 @@ class SteeredExecutor:
         self.slots = slots
         self.release = threading.Event()
         self.ran: list[str] = []
+        self.warmed = self.rested = 0
         self._cancelled: set[str] = set()
         self._closed = False
 
     def warm_up(self) -> None:
-        pass
+        self.warmed += 1
+
+    async def rest(self) -> None:
+        self.rested += 1
 
     async def run(self, work: Work, on_progress: Callable[[bytes | str], None]) -> bytes:
         submit, _ = decode(work.submit)

@@ -142,6 +142,32 @@ def test_warm_up_starts_the_process_before_the_first_job() -> None:
     asyncio.run(main())
 
 
+def test_at_rest_it_holds_nothing_and_the_next_job_starts_anew() -> None:
+    async def main() -> None:
+        async with executor(slots=2) as local:
+            await local.rest()  # nothing has been started
+            await local.run(work(), silent)
+            (first,) = workers()
+            await local.rest()
+            assert workers() == []
+            await local.run(work(), silent)
+            assert [process.pid for process in workers()] != [first.pid]
+
+    asyncio.run(main())
+
+
+def test_a_process_that_has_something_to_do_takes_no_rest() -> None:
+    async def main() -> None:
+        async with executor() as local:
+            began = asyncio.Event()
+            job = asyncio.create_task(local.run(work(steps=20), once_denoising(began.set)))
+            await began.wait()
+            await local.rest()
+            await job
+
+    asyncio.run(main())
+
+
 def test_models_stay_loaded_while_there_is_room(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.touch()

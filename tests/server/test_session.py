@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,26 @@ def test_what_comes_and_goes_is_told_without_being_asked(tmp_path: Path) -> None
         peer.say(Models())
         assert peer.hear(ModelList).models == (FILL.info, PLAIN.info)
         peer.quiet()
+
+
+def test_the_memory_of_models_is_given_back_once_nobody_is_there(tmp_path: Path) -> None:
+    with running(tmp_path, Policy(watch_seconds=0.01, rest_seconds=0.1)) as backend:
+        executor = backend.executor
+        wait_until(lambda: executor.rested == 1)
+        with backend.peer() as peer:
+            assert executor.warmed == 1
+            job = peer.accepted(edit("hold"))
+            time.sleep(0.3)
+            assert executor.rested == 1
+        time.sleep(0.3)
+        assert executor.rested == 1  # nobody listens, but something is being done
+        executor.release.set()
+        wait_until(lambda: executor.rested == 2)
+        time.sleep(0.3)
+        assert executor.rested == 2
+        with backend.peer(session=peer.session) as again:
+            assert again.hear(Result).job == job
+            assert executor.warmed == 2
 
 
 def test_submitting_again_tells_the_state_and_runs_once(backend: Backend) -> None:

@@ -36,7 +36,9 @@ def create_app(
     hosts, origins  see security.Gate
     """
     rules = policy or Policy()
-    dispatcher = Dispatcher(store, models, executor, home, rules.limits.max_queued, rules.watch_seconds)
+    dispatcher = Dispatcher(
+        store, models, executor, home, rules.limits.max_queued, rules.watch_seconds, rules.rest_seconds
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

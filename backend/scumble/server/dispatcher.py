@@ -65,7 +65,8 @@ class Listener(Protocol):
 
 
 class Dispatcher:
-    """An owner is whoever may see a job: a session, by the hash of its secret id. `watch_seconds`: see session.Policy."""
+    """An owner is whoever may see a job: a session, by the hash of its secret id. `watch_seconds`, `rest_seconds`: see
+    session.Policy."""
 
     def __init__(
         self,
@@ -75,9 +76,13 @@ class Dispatcher:
         home: Home,
         max_queued: int,
         watch_seconds: float,
+        rest_seconds: float,
     ) -> None:
         self._store = store
         self._watch_seconds = watch_seconds
+        self._rest_seconds = rest_seconds
+        self._needed = time.monotonic()
+        self._rests = False
         self._watching: asyncio.Task[None] | None = None
         self._models = models
         self._executor = executor
@@ -112,6 +117,9 @@ class Dispatcher:
     def attach(self, owner: str, listener: Listener) -> None:
         before = self._listeners.get(owner)
         self._listeners[owner] = listener
+        if self._rests:
+            self._rests = False
+            self._executor.warm_up()
         if before is not None:
             before.replaced()
 
@@ -209,9 +217,11 @@ class Dispatcher:
         return ModelList(models, listed(await self.adapters()))
 
     async def _watch(self) -> None:
-        """Looks which models and adapters there are, as long as somebody listens."""
+        """Looks which models and adapters there are, as long as somebody listens; gives back their memory some time after
+        the last one has gone."""
         while True:
             await asyncio.sleep(self._watch_seconds)
+            await self._rest()
             if self._listeners:
                 try:
                     now = await self.model_list()
@@ -220,6 +230,14 @@ class Dispatcher:
                     continue
                 for listener in self._listeners.values():
                     listener.models(now)
+
+    async def _rest(self) -> None:
+        now = time.monotonic()
+        if self._listeners or self._running:
+            self._needed = now
+        elif not self._rests and now - self._needed > self._rest_seconds:
+            self._rests = True
+            await self._executor.rest()
 
     async def answer(self, owner: str, job: str) -> tuple[Payload, bool]:
         """The job as it is now: an accepted, result, failed or cancelled message; and whether sending it is all that the

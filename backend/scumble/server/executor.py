@@ -60,6 +60,13 @@ class LocalExecutor:
         for process in self._processes:
             self._threads.submit(process.start)
 
+    async def rest(self) -> None:
+        """Ends the processes that have nothing to do: only that gives back all memory of a GPU."""
+        free = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        await asyncio.gather(*(asyncio.to_thread(process.end) for process in free))
+        for process in reversed(free):
+            self._idle.put_nowait(process)
+
     async def run(self, work: Work, on_progress: Callable[[bytes | str], None]) -> bytes:
         loop = asyncio.get_running_loop()
         job = self._jobs[work.job] = _Job(work.job)
@@ -170,6 +177,11 @@ class _Process:
             with theirs, _environment(ENVIRONMENT):
                 process.start()
             self._process = process
+
+    def end(self) -> None:
+        """Ends the process, which has nothing to do; the next job starts another."""
+        with self._lock:
+            self.bury()
 
     def do(self, job: _Job, work: Work, tell: Callable[[bytes | str], None]) -> bytes:
         """The job's Result frame. Raises what the job raised, Cancelled, or after two dead processes WorkerCrashed or

@@ -57,12 +57,15 @@ class Policy:
     hello_seconds   until the hello must have come
     stall_seconds   that a client may take nothing of what waits for it
     watch_seconds   between two looks whether models have come or gone (one at each folder, none at the files)
+    rest_seconds    without a client and a job, after which the memory of loaded models is given back
+    look_seconds    between two words on a first look at the models, for which the welcome waits
     """
 
     limits: Limits = field(default_factory=Limits)
     hello_seconds: float = 10.0
     stall_seconds: float = 30.0
     watch_seconds: float = 3.0
+    rest_seconds: float = 600.0
     look_seconds: float = 1.0
 
 

@@ -47,6 +47,10 @@ class Executor(Protocol):
         """Gets ready for the first job, in the background."""
         ...
 
+    async def rest(self) -> None:
+        """Gives back all that it keeps for the next job, loaded models above all."""
+        ...
+
     async def run(self, work: Work, on_progress: Callable[[bytes | str], None]) -> bytes:
         """The encoded Result frame. `on_progress` gets encoded Progress payloads, on the event loop, and is not called
         again once this has returned or raised.
