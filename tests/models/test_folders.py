@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -183,6 +184,49 @@ def test_links_are_not_followed_and_named(store: ModelStore, mine: Path, tmp_pat
     assert all("not followed" in why.message and "own path" in why.hint for _, why in store.problems())
     store.add(comfy / "checkpoints")  # its own path: what it leads to
     assert names(store) == ["one", "three"]
+
+
+@links
+def test_a_link_that_leads_to_itself_is_left_out(store: ModelStore, mine: Path) -> None:
+    (mine / "circle.safetensors").symlink_to(mine / "circle.safetensors")
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    assert names(store) == ["one"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no error of its own for it.")
+def test_a_place_that_answers_with_an_error_hides_no_others(store: ModelStore, home: Home, mine: Path) -> None:
+    """As a network drive does whose server is away, or what lies in a folder of another user."""
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    record = home.root / "models.json"
+    away = f"/{'x' * 300}"  # longer than any name may be: asking for it is an error, and not that it is not there
+    record.write_text(json.dumps({"paths": [away, str(mine)], "hidden": []}))
+    assert names(store) == ["one"]
+    ((name, why),) = store.problems()
+    assert name == away[: len(name)]
+    assert (why.message, why.hint) == (
+        "It cannot be read.",
+        "Check that you may read it and that its disk is connected.",
+    )
+
+
+def test_a_folder_that_may_not_be_read_is_named(store: ModelStore, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private, scandir = mine / "private", os.scandir
+    private.mkdir()
+
+    def forbidding(path: str) -> object:
+        if Path(path) == private:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidding)
+    with pytest.raises(ModelUnreadable, match=r"private cannot be read\."):
+        store.add(mine)
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    assert names(store) == ["one"]
+    assert [(Path(name), why.message) for name, why in store.problems()] == [(private, "It cannot be read.")]
 
 
 def test_what_comes_and_goes_shows_without_refresh(store: ModelStore, home: Home, mine: Path) -> None:

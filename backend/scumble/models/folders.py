@@ -25,10 +25,12 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 @dataclass
 class Survey:
     """Files and folders that may be models, in the order of their names; links to folders and to models elsewhere, which
-    are not followed; and when each folder on the way last changed (in ns; None: it is not there)."""
+    are not followed; folders that are there and cannot be looked into; and when each folder on the way last changed (in
+    ns; None: it is not there)."""
 
     candidates: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)
+    closed: list[Path] = field(default_factory=list)
     changed: dict[Path, int | None] = field(default_factory=dict)
 
     def is_current(self) -> bool:
@@ -47,7 +49,7 @@ def survey(roots: Iterable[Path]) -> Survey:
     found = Survey()
     unsettled = time.time_ns() - int(_SETTLED * 1e9)
     for root in roots:
-        _look(root.resolve(), found)
+        _look(Path(os.path.realpath(root)), found)
     for path, mtime in found.changed.items():
         if mtime is not None and mtime > unsettled:
             found.changed[path] = _UNSETTLED
@@ -74,11 +76,16 @@ def repository_of(path: Path) -> Path | None:
 
 def _look(root: Path, found: Survey) -> None:
     inside = repository_of(root) or root
-    if root.is_file():
+    if os.path.isfile(root):  # unlike Path's, never raises: the disk of the user's folder may be away, or out of order
         found.changed[root] = _changed(root)
         found.candidates.append(root)
         return
-    for folder, subfolders, files in os.walk(root):
+
+    def closed(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            found.closed.append(Path(error.filename))
+
+    for folder, subfolders, files in os.walk(root, onerror=closed):
         here = Path(folder)
         found.changed[here] = _changed(here)
         if "model_index.json" in files:
@@ -100,7 +107,7 @@ def _stays_inside(folder: Path, root: Path) -> bool:
 
 
 def _link_stays_inside(path: str, root: Path) -> bool:
-    return not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
+    return not os.path.islink(path) or Path(os.path.realpath(path)).is_relative_to(root)
 
 
 def _changed(path: Path) -> int | None:

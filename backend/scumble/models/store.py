@@ -91,7 +91,7 @@ class ModelStore:
         """Raises ModelMissing where no model has this id, or its files are gone."""
         for refresh in (False, True):
             for model in self.list(refresh):
-                if model.info.id == id and model.path.exists():
+                if model.info.id == id and os.path.exists(model.path):
                     return model
         raise ModelMissing("There is no such model (any more).")
 
@@ -102,10 +102,11 @@ class ModelStore:
             gone = [
                 (path, ModelUnreadable("It is no longer there.", "Add it again where it is now: scumble models add"))
                 for path in self._read().paths
-                if not Path(path).exists()
+                if not os.path.exists(path) and Path(path) not in self._survey.closed
             ]
+            closed = [(printable(path), _closed()) for path in self._survey.closed]
             links = [(printable(path.name), _not_followed()) for path in self._survey.links]
-            return (*gone, *((printable(path.name), why) for path, why in self._unreadable()), *links)
+            return (*gone, *closed, *((printable(path.name), why) for path, why in self._unreadable()), *links)
 
     def add(self, path: Path) -> ModelFile | Adapter:
         """Makes the file or folder of a model or an adapter, or all of them in a folder, part of the list; nothing is
@@ -122,6 +123,8 @@ class ModelStore:
             except OSError as error:
                 raise ModelUnreadable(f"{path.name} cannot be read: {error.strerror}.", "Check its name.") from error
             usable = [outcome for outcome in found if isinstance(outcome, (ModelFile, Adapter))]
+            if not usable and inside.closed:
+                raise _closed(printable(inside.closed[0].name))
             if not usable and inside.links:
                 raise _not_followed(", ".join(link.name for link in inside.links))
             if not usable:
@@ -156,7 +159,7 @@ class ModelStore:
     def _find(self, id: str) -> ModelFile | Adapter:
         """As `get`, adapters too."""
         adapter = next((adapter for adapter in self.adapters() if adapter.info.id == id), None)
-        return adapter if adapter and adapter.path.exists() else self.get(id)
+        return adapter if adapter and os.path.exists(adapter.path) else self.get(id)
 
     def _scan(self) -> tuple[ModelFile, ...]:
         self._stamp = _stamp(self._record)
@@ -256,6 +259,10 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_ino
+
+
+def _closed(name: str = "It") -> ModelUnreadable:
+    return ModelUnreadable(f"{name} cannot be read.", "Check that you may read it and that its disk is connected.")
 
 
 def _not_followed(links: str = "") -> ModelUnreadable:
