@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from scumble.diffusion.upscaler import NATIVE
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
@@ -120,6 +120,25 @@ def test_a_changed_weight_changes_the_id(store: ModelStore, mine: Path) -> None:
     file.write_bytes(data)
     (model,) = store.list(refresh=True)
     assert model.info.id != first
+
+
+@pytest.mark.parametrize("part", ["cond_stage_model.x", "first_stage_model.x", "model.x"])
+def test_a_model_with_another_part_is_another_one(part: str, store: ModelStore, home: Home) -> None:
+    """As those with somebody else's autoencoder inside, which are published beside the plain ones: as large, with the same
+    header, and most of the same numbers."""
+    home.models.mkdir()
+    plain = {name: tensor.astype(np.float16) for name, tensor in load_file(write_single_file(home.models / "a")).items()}
+    (home.models / "a").unlink()
+    random = np.random.default_rng(7)
+    # In the order and the proportions of Stable Diffusion 1.5, after a header that is as long as real ones.
+    sizes = {"cond_stage_model.x": 1_230_000, "first_stage_model.x": 840_000, "model.x": 8_600_000}
+    plain |= {name: random.random(size, np.float32).astype(np.float16) for name, size in sizes.items()}
+    metadata = {"trained on": "a picture, " * 10_000}
+    save_file(plain, home.models / "plain.safetensors", metadata)
+    save_file(plain | {part: plain[part][::-1].copy()}, home.models / "other.safetensors", metadata)
+    assert names(store) == ["other", "plain"]
+    store.remove(store.list()[0].info.id)
+    assert names(store) == ["plain"]
 
 
 def test_lists_without_reading_again(store: ModelStore, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

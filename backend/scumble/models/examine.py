@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
     family = find_family(identity.family)
     defaults = identity.suits or family.defaults
     info = ModelInfo(
-        id=content_id(path),
+        id=content_id(path, beside=_middles(path) if identity.layout == "single" else ()),
         name=readable_name(path, f"{identity.family} model"),
         kind="diffusion",
         family=identity.family,
@@ -138,21 +139,32 @@ def _other(path: Path, kind: Kind, metadata: Mapping[str, str]) -> OtherFile:
     return OtherFile(readable_name(path, str(kind)), path, kind, _size(path), _licence(path, metadata))
 
 
-def content_id(path: Path, sample: int = _SAMPLE) -> str:
+def content_id(path: Path, sample: int = _SAMPLE, beside: Sequence[int] = ()) -> str:
     """16 hexadecimal digits that follow from the content alone: the same for a copy elsewhere or under another name.
 
     Hashes each file's size, its beginning (the header with all names and shapes), and samples of its data, each of
-    `sample` bytes.
+    `sample` bytes, also from the bytes `beside` on.
     """
     digest = hashlib.sha256()
     for name, file in files_of(path):
         size = file.stat().st_size
         digest.update(f"{name}\0{size}\0".encode())
         with file.open("rb") as data:
-            for start in (0, size // 2, size - sample):
+            for start in (0, size // 2, size - sample, *beside):
                 data.seek(max(start, 0))
                 digest.update(data.read(sample))
     return digest.hexdigest()[:16]
+
+
+def _middles(path: Path) -> list[int]:
+    """Of a file that holds all parts of a model, the bytes in the middle of each: some differ from others in one part only,
+    such as the autoencoder."""
+    header, _ = read_raw_header(path)
+    places: dict[str, list[int]] = {}
+    for name, tensor in json.loads(header).items():
+        if name != "__metadata__":
+            places.setdefault(name.partition(".")[0], []).extend(tensor["data_offsets"])
+    return [8 + len(header) + (min(offsets) + max(offsets)) // 2 for offsets in places.values()]
 
 
 def readable_name(path: Path, what: str) -> str:
