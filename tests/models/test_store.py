@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from scumble.diffusion.upscaler import NATIVE
+from scumble.editing.adapters import by_name
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
 from scumble.models import examine
@@ -127,8 +128,8 @@ def test_a_model_with_another_part_is_another_one(part: str, store: ModelStore, 
     """As those with somebody else's autoencoder inside, which are published beside the plain ones: as large, with the same
     header, and most of the same numbers."""
     home.models.mkdir()
-    plain = {name: tensor.astype(np.float16) for name, tensor in load_file(write_single_file(home.models / "a")).items()}
-    (home.models / "a").unlink()
+    known = load_file(write_single_file(home.models / "plain.safetensors"))
+    plain = {name: tensor.astype(np.float16) for name, tensor in known.items()}
     random = np.random.default_rng(7)
     # In the order and the proportions of Stable Diffusion 1.5, after a header that is as long as real ones.
     sizes = {"cond_stage_model.x": 1_230_000, "first_stage_model.x": 840_000, "model.x": 8_600_000}
@@ -201,6 +202,17 @@ def test_loras_and_control_networks_are_listed_beside_the_models(store: ModelSto
     store.remove(ink.info.id)
     assert [adapter.info.name for adapter in store.adapters()] == ["edges", "silent"]
     assert ink.path.exists()
+
+
+def test_long_names_that_differ_at_their_ends_stay_apart(store: ModelStore, home: Home) -> None:
+    """As those of a LoRA's epochs do; a prompt names the one that is meant."""
+    home.models.mkdir()
+    stems = [f"{'trained on a great many of my own pictures ' * 4}-{epoch:06}" for epoch in (4, 8)]
+    for layers, stem in enumerate(stems, start=1):
+        write_lora(home.models / f"{stem}.safetensors", layers=layers)
+    assert [adapter.info.name for adapter in store.adapters()] == stems
+    for stem in stems:
+        assert by_name(store.adapters(), "lora", stem, "sd1").path.stem == stem
 
 
 def test_textual_inversions_are_listed_by_their_words(store: ModelStore, home: Home, mine: Path) -> None:

@@ -25,7 +25,8 @@ from .source import read_source
 _SAMPLE = 1 << 16
 _SMALL_SAMPLE = 1 << 12
 """Enough of a LoRA, of which there may be thousands: its weights are as good as never those of another."""
-_LONGEST = 80  # characters of a name or licence
+_LONGEST = 255
+"""Characters of a name or licence: as many as that of a file may have, as its end may be all that tells it apart."""
 _CARD_HEAD = 1 << 12
 ANY_NAME = re.compile(r"(diffusion_pytorch_model|model|pytorch_lora_weights|adapter_model)(\.|$)")
 """Stems that say nothing of the model."""
