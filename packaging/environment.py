@@ -21,6 +21,8 @@ OLDEST_PYTHON = (3, 11)
 PYTORCH = "https://download.pytorch.org/whl/"
 """PyTorch's own index: the builds for one kind of device each."""
 
+TURING = 7.5
+"""The compute capability of GeForce GTX 16 and RTX 20, the oldest that builds for CUDA 13 run on."""
 ALONE = "spandrel"
 """Installed without what it asks for: that would bring torchvision, which it needs for nothing that we use and which
 breaks others where its build is not torch's own (backend/scumble/diffusion/upscaler.py)."""
@@ -54,6 +56,10 @@ def choose_torch(system: str, machine: str, answer: Answer) -> Torch:
             raise SetupProblem("PyTorch is no longer made for Macs with Intel processors; Scumble needs Apple silicon.")
         return Torch("Apple GPU", "this is a Mac with Apple silicon")
     if "GPU " in answer(["nvidia-smi", "-L"]):
+        told = answer(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"])
+        capabilities = [float(line) for line in told.splitlines() if re.fullmatch(r"\d+\.\d+", line.strip())]
+        if capabilities and max(capabilities) < TURING:
+            return Torch("NVIDIA GPU", "nvidia-smi lists a GPU that CUDA 13 does not know", (PYTORCH + "cu126",), 10)
         # The default index has the CUDA build for Linux, but only a CPU build for Windows.
         return Torch("NVIDIA GPU", "nvidia-smi lists a GPU", (PYTORCH + "cu130",) if system == "Windows" else (), 10)
     if system == "Linux" and "gfx" in answer(["rocminfo"]):

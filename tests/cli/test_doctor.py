@@ -47,6 +47,8 @@ def test_torch() -> None:
     assert checks.check_torch({**TORCH, "device": "cuda"}, "GPU 0: NVIDIA").level == "ok"
     unused = checks.check_torch(TORCH, "GPU 0: NVIDIA H200")
     assert (unused.level, "driver" in unused.mend) == ("problem", True)
+    old = checks.check_torch({**TORCH, "built_for_others": "yes"}, "GPU 0: NVIDIA GeForce GTX 1080")
+    assert (old.level, "older" in old.detail, "driver" in old.mend) == ("problem", True, False)
     broken = checks.check_torch({"error": "ImportError: libcudart.so"}, "")
     assert (broken.level, "libcudart" in broken.detail) == ("problem", True)
 

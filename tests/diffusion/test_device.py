@@ -24,6 +24,48 @@ def test_a_cpu_gets_bfloat16_only_where_that_is_quicker(
     assert choose_device() == Device("cpu", dtype, channels_last=dtype is torch.bfloat16)
 
 
+@pytest.fixture
+def nvidia(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that lists a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+
+
+@pytest.mark.parametrize(
+    ("error", "device"),
+    [
+        (None, "cuda"),
+        (torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device"), "cpu"),
+        (RuntimeError("HIP error: invalid device function"), "cpu"),
+    ],
+)
+def test_a_gpu_that_torch_was_not_built_for_is_left_alone(
+    error: Exception | None, device: str, nvidia: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GeForce GTX 10 under CUDA 13: the driver lists it, and nothing runs on it."""
+
+    def ones(*_: object, device: str) -> torch.Tensor:
+        assert device == "cuda"
+        if error:
+            raise error
+        return torch.zeros(1)
+
+    monkeypatch.setattr(torch, "ones", ones)
+    monkeypatch.setattr(module, "_speed_up", lambda dtype: 1.0)
+    assert choose_device().torch_device == device
+
+
+def test_a_gpu_that_others_have_filled_is_asked_again(nvidia: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, device: str) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "ones", full)
+    with pytest.raises(OutOfMemory), memory_errors():
+        choose_device()
+    monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1))
+    assert choose_device().torch_device == "cuda"
+
+
 def test_the_environment_overrules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_speed_up", lambda dtype: pytest.fail("measured for nothing"))
     monkeypatch.setenv("SCUMBLE_DEVICE", "cuda:1")

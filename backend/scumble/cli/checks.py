@@ -87,6 +87,9 @@ def check_torch(answer: dict[str, str], gpus: str) -> Finding:
         return Finding("problem", "torch", f"cannot be used: {answer['error']}", INSTALLER)
     detail = f"{answer['version']} on {answer['device']} in {answer['dtype']}"
     if "GPU " in gpus and answer["device"] == "cpu":
+        if answer.get("built_for_others"):
+            detail += ", and there is an NVIDIA GPU, but older than those that it was built for"
+            return Finding("problem", "torch", detail, f"Install again for this GPU. {INSTALLER}")
         mend = f"Update the NVIDIA driver, then install again for the GPU. {INSTALLER}"
         return Finding("problem", "torch", f"{detail}, but there is an NVIDIA GPU", mend)
     return Finding("ok", "torch", detail)
@@ -192,10 +195,12 @@ def installed_version(name: str) -> str:
 
 
 def ask_torch() -> dict[str, str]:
-    """Version, device and dtype, or an error, from a process of its own: importing a broken torch can end one."""
+    """Version, device and dtype, and whether there is a GPU that it was not built for; or an error. From a process of its
+    own: importing a broken torch can end one."""
     code = (
-        "import json, torch; from scumble.diffusion.device import choose_device; d = choose_device(); "
-        "print(json.dumps({'version': torch.__version__, 'device': d.torch_device, 'dtype': str(d.dtype)[6:]}))"
+        "import json, torch; from scumble.diffusion.device import choose_device, is_built_for; d = choose_device(); "
+        "print(json.dumps({'version': torch.__version__, 'device': d.torch_device, 'dtype': str(d.dtype)[6:], "
+        "'built_for_others': 'yes' if torch.cuda.is_available() and not is_built_for('cuda') else ''}))"
     )
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)

@@ -51,13 +51,25 @@ def _choose(environ: Mapping[str, str]) -> Device:
 
 
 def _best_device() -> str:
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and is_built_for("cuda"):
         return "cuda"
     if torch.xpu.is_available():
         return "xpu"
     if torch.backends.mps.is_available():
         return "mps"
     return "cpu"
+
+
+def is_built_for(device: str) -> bool:
+    """Whether torch has been built for this very GPU. A driver lists older ones (and ROCm's smaller ones) as well, on which
+    every computation then fails."""
+    try:
+        torch.ones(1, device=device).add(1).cpu()
+    except RuntimeError as error:
+        if any(words in str(error) for words in ("no kernel image is available", "invalid device function")):
+            return False
+        raise
+    return True
 
 
 def _best_dtype(kind: str) -> torch.dtype:
