@@ -55,6 +55,29 @@ def test_a_gpu_that_torch_was_not_built_for_is_left_alone(
     assert choose_device().torch_device == device
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("NVIDIA GeForce GTX 1650", torch.float32),
+        ("NVIDIA GeForce GTX 1660 SUPER", torch.float32),
+        ("NVIDIA T600 Laptop GPU", torch.float32),
+        ("Quadro T2000 with Max-Q Design", torch.float32),
+        ("NVIDIA GeForce MX450", torch.float32),
+        ("NVIDIA GeForce RTX 2060", torch.float16),
+        ("NVIDIA GeForce GTX 1060 6GB", torch.float16),
+        ("Tesla T4", torch.float16),
+        ("Quadro RTX 4000", torch.float16),
+    ],
+)
+def test_a_gpu_whose_half_precision_is_broken_does_without(
+    name: str, dtype: torch.dtype, nvidia: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+    monkeypatch.setattr(module, "is_built_for", lambda device: True)
+    assert choose_device() == Device("cuda", dtype, channels_last=dtype is torch.float16)
+
+
 def test_a_gpu_that_others_have_filled_is_asked_again(nvidia: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, device: str) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")

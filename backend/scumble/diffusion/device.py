@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 _WORTH = 1.25
 """How many times faster bfloat16 must be to be worth its rounding. Processors with instructions for it (AVX512-BF16, AMX)
 measure 1.8 and more, those without below 1, so that a busy machine does not change the choice."""
+
+
+_NO_HALF = re.compile(r"\b(?:GTX 16\d0|MX[45]50|T550|T(?:4|5|6|10|12|20)00|CMP 30HX)\b")
+"""GPUs of Nvidia's chips TU116 and TU117, which make no numbers of float16 (https://github.com/pytorch/pytorch/issues/58123):
+every picture would be black."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def _best_dtype(kind: str) -> torch.dtype:
     if kind == "cpu":
         return torch.bfloat16 if _speed_up(torch.bfloat16) >= _WORTH else torch.float32
     if kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.float16
+        return torch.float32 if _NO_HALF.search(torch.cuda.get_device_name()) else torch.float16
     # The range of float16 is too small for some autoencoders of Stable Diffusion 1.x: they answer with black pictures.
     return torch.float16 if kind == "mps" else torch.bfloat16
 
