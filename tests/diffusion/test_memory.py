@@ -109,6 +109,36 @@ def test_gpus_of_all_makers_are_asked_in_one_way(monkeypatch: pytest.MonkeyPatch
     assert asked == [torch.device(name)]
 
 
+@pytest.mark.parametrize(("available", "free"), [(20, 9), (5, 5)])
+def test_a_gpu_that_does_not_say_what_is_free_shares_the_machines_memory(
+    monkeypatch: pytest.MonkeyPatch, available: int, free: int
+) -> None:
+    """Intel's in a processor (torch 2.13, https://github.com/pytorch/pytorch/issues/194576)."""
+
+    def refuse(device: torch.device) -> None:
+        raise RuntimeError(
+            "The device (Intel(R) Graphics [0xb080]) doesn't support querying the available free memory. You can file"
+        )
+
+    monkeypatch.setattr(memory, "CGROUP", Path("/nowhere"))
+    monkeypatch.setattr(
+        memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=available * GIB, total=32 * GIB)
+    )
+    monkeypatch.setattr(torch.xpu, "mem_get_info", refuse)
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 * GIB))
+    monkeypatch.setattr(torch.xpu, "memory_reserved", lambda device: 7 * GIB)
+    assert read_memory("xpu") == Memory(free * GIB, 16 * GIB)
+
+
+def test_what_else_a_gpu_complains_of_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: torch.device) -> None:
+        raise RuntimeError("level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)")
+
+    monkeypatch.setattr(torch.xpu, "mem_get_info", fail)
+    with pytest.raises(RuntimeError, match="DEVICE_LOST"):
+        read_memory("xpu")
+
+
 def test_apples_gpus_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "CGROUP", Path("/nowhere"))
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=20 * GIB, total=32 * GIB))

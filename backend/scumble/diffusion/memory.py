@@ -43,10 +43,18 @@ def read_memory(device: torch.device | str) -> Memory:
     """What CUDA, ROCm and XPU say of their device; on a CPU and on Apple's GPUs, which share it, the machine's memory, or
     that of the container around this process (cgroup v2)."""
     device = torch.device(device)
-    if device.type in ("cuda", "xpu"):
-        return Memory(*torch.get_device_module(device).mem_get_info(device))
     machine = psutil.virtual_memory()
     memory = _within_cgroup(Memory(machine.available, machine.total), CGROUP)
+    if device.type in ("cuda", "xpu"):
+        module = torch.get_device_module(device)
+        try:
+            return Memory(*module.mem_get_info(device))
+        except RuntimeError as error:
+            if "doesn't support querying" not in str(error):
+                raise
+        # Intel's GPUs inside processors, which share the machine's memory, say only how much of it they may have.
+        total = module.get_device_properties(device).total_memory
+        return Memory(max(min(memory.free, total - module.memory_reserved(device)), 0), total)
     if device.type == "mps":
         total = min(memory.total, torch.mps.recommended_max_memory())
         return Memory(max(min(memory.free, total - torch.mps.driver_allocated_memory()), 0), total)
