@@ -137,6 +137,13 @@ def test_the_real_measurement_gives_a_ratio() -> None:
         torch.OutOfMemoryError("CUDA out of memory."),
         RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        torch.AcceleratorError("HIP error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"),
+        RuntimeError("level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)"),
+        RuntimeError("Invalid buffer size: 11.25 GB"),
+        OSError("Le fichier de pagination est insuffisant pour terminer cette opération. (os error 1455)"),
     ],
 )
 def test_memory_that_runs_out_has_one_name(error: Exception) -> None:
@@ -149,6 +156,9 @@ def test_torch_itself_says_so_when_it_cannot_allocate() -> None:
         torch.empty(1 << 55)
 
 
-def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="shape"), memory_errors():
-        raise RuntimeError("shape mismatch")
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape mismatch"), OSError("No such device"), torch.AcceleratorError("CUDA error: unknown")]
+)
+def test_other_errors_pass(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)), memory_errors():
+        raise error

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from scumble.diffusion import convert
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.families import identify, sd1
 from scumble.diffusion.families.base import Identity, Model, Prediction
 from scumble.diffusion.families.latent import TOKENIZER
 from scumble.diffusion.prompts import parse
-from scumble.protocol.errors import ModelUnreadable
+from scumble.protocol.errors import ModelUnreadable, OutOfMemory
 
 from .test_contents import torch_zip
 from .test_sd1 import edit, load
@@ -238,6 +239,17 @@ def test_a_damaged_folder_is_refused_in_plain_words(copy: Path, tmp_path: Path, 
     with pytest.raises(ModelUnreadable) as error:
         load(copy, tmp_path / "cache", identity)
     assert str(tmp_path) not in error.value.message + error.value.hint
+
+
+def test_a_whole_model_that_finds_no_memory_is_not_called_damaged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError("The paging file is too small for this operation to complete. (os error 1455)")
+
+    monkeypatch.setattr(convert, "load_file", full)
+    with pytest.raises(OutOfMemory):
+        load(folder, tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("shipped")

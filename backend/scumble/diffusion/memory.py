@@ -30,6 +30,17 @@ TRANSFORMER = 512
 SHARE = 4
 """One part in so many of a device's memory may go to one of the two; the rest is for weights, and for other programs."""
 CGROUP = Path("/sys/fs/cgroup")
+_SHORTAGES = (
+    "not enough memory",  # the CPU's allocator, on Windows and elsewhere
+    "can't allocate memory",
+    "MPS backend out of memory",
+    "Invalid buffer size",  # one that is larger than Metal gives
+    "error: out of memory",  # of CUDA and HIP themselves, where torch's allocator was not asked
+    "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN, which want memory of their own
+    "UR_RESULT_ERROR_OUT_OF_",  # Level Zero: DEVICE_MEMORY, HOST_MEMORY, RESOURCES
+    "os error 1455",  # Windows, mapping a file, in the user's language
+)
+"""What runs out of memory without an exception of its own says one of these."""
 
 
 class Memory(NamedTuple):
@@ -117,15 +128,12 @@ def batch_size(count: int, each: int, memory: Memory, kind: str) -> int:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turns what torch and Python raise when memory runs out into OutOfMemory; other errors pass."""
+    """Turns what torch, Python and the system raise when memory runs out into OutOfMemory; other errors pass."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory("There is not enough memory for this.") from error
-    except RuntimeError as error:
-        # The allocators of the CPU and of Apple's GPUs have no exception of their own.
-        if any(
-            words in str(error) for words in ("not enough memory", "can't allocate memory", "MPS backend out of memory")
-        ):
+    except (RuntimeError, OSError) as error:
+        if any(words in str(error) for words in _SHORTAGES):
             raise OutOfMemory("There is not enough memory for this.") from error
         raise

@@ -184,7 +184,8 @@ def _read(component: Path, device: Device) -> dict[str, Tensor]:
     for file in weight_files(component):
         read_header(file)
         try:
-            tensors = load_file(file)
+            with memory_errors():
+                tensors = load_file(file)
         except (OSError, SafetensorError) as error:
             raise ModelUnreadable("A part of this model is missing or damaged.") from error
         for name, tensor in tensors.items():  # one by one: they may be twice as large in the file

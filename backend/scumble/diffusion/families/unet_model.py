@@ -287,6 +287,7 @@ def _read(
     for file in [file for name in components for file in weight_files(path / name)] if is_folder else [path]:
         read_header(file)
     try:
-        return read_folder(path, components) if is_folder else read_original(path, configs)
+        with memory_errors():
+            return read_folder(path, components) if is_folder else read_original(path, configs)
     except (OSError, SafetensorError, LookupError) as error:
         raise ModelUnreadable("A part of this model is missing or damaged.") from error
