@@ -90,7 +90,10 @@ def test_a_container_has_less_than_its_machine(tmp_path: Path) -> None:
     here = Memory(30 * GIB, 32 * GIB)
     assert memory._within_cgroup(here, tmp_path) == here
     (tmp_path / "memory.max").write_text(f"{8 * GIB}\n")
-    (tmp_path / "memory.current").write_text(f"{3 * GIB}\n")
+    (tmp_path / "memory.current").write_text(f"{7 * GIB}\n")
+    pages = {"anon": 2, "file": 5, "shmem": 1, "inactive_anon": 3, "active_file": 1, "inactive_file": 3}
+    (tmp_path / "memory.stat").write_text("".join(f"{name} {size * GIB}\n" for name, size in pages.items()))
+    # Of the 7 the system gives 4 back as soon as they are needed: files that have been read.
     assert memory._within_cgroup(here, tmp_path) == Memory(5 * GIB, 8 * GIB)
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._within_cgroup(here, tmp_path) == here

@@ -75,7 +75,10 @@ def read_memory(device: torch.device | str) -> Memory:
 def _within_cgroup(memory: Memory, folder: Path) -> Memory:
     try:
         limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
-    except (OSError, ValueError):  # there is none, or it is "max"
+        pages = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        # What has been read of files counts as used, models above all; it goes when somebody needs the room.
+        used -= sum(int(pages[name]) for name in ("active_file", "inactive_file"))
+    except (OSError, ValueError, KeyError):  # there is none, or it is "max"
         return memory
     return Memory(max(min(memory.free, limit - used), 0), min(memory.total, limit))
 
