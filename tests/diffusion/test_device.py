@@ -5,6 +5,7 @@ import torch
 from scumble.diffusion import device as module
 from scumble.diffusion.device import Device, choose_device
 from scumble.diffusion.memory import memory_errors
+from scumble.editing.plan import DeviceLost
 from scumble.protocol.errors import OutOfMemory
 
 
@@ -157,8 +158,20 @@ def test_torch_itself_says_so_when_it_cannot_allocate() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("shape mismatch"), OSError("No such device"), torch.AcceleratorError("CUDA error: unknown")]
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: unspecified launch failure"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx( handle, opa, ...)`"),
+        RuntimeError("level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)"),
+    ],
 )
+def test_a_gpu_that_fails_is_told_from_a_defect(error: Exception) -> None:
+    with pytest.raises(DeviceLost) as lost, memory_errors():
+        raise error
+    assert lost.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError("No such device")])
 def test_other_errors_pass(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)), memory_errors():
         raise error

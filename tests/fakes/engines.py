@@ -8,7 +8,8 @@ The painted colour follows from the seed. Words in the prompt make things happen
     oom             asks numpy for more memory than there is
     crash           ends the process with SIGSEGV at step 2; "killed" with SIGKILL; "starved", too, unless it is thrifty
     hang            goes silent at step 2 for a minute, deaf to cancels
-    once=PATH       crash, killed and hang happen only as long as there is no file PATH, and make it
+    lost            finds that the GPU does not answer, in this process for good
+    once=PATH       crash, killed, hang and lost happen only as long as there is no file PATH, and make it
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scumble.editing.plan import Pixels, Plan, Report, Traits
+from scumble.editing.plan import DeviceLost, Pixels, Plan, Report, Traits
 from scumble.protocol.errors import ModelUnreadable
 from scumble.server.work import Work
 
@@ -90,3 +91,8 @@ def _misbehave(words: list[str], prompt: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if "hang" in words:
         time.sleep(60)
+    if "lost" in words:
+        try:
+            raise RuntimeError(prompt)
+        except RuntimeError as error:
+            raise DeviceLost from error

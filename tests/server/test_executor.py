@@ -237,6 +237,23 @@ def test_a_process_that_crashes_costs_one_retry(tmp_path: Path) -> None:
     assert isinstance(message, Result)
 
 
+def test_a_process_that_loses_the_gpu_costs_one_retry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> bytes:
+        async with executor() as local:
+            await local.run(work(), silent)
+            (before,) = workers()
+            result = await local.run(work(f"lost secretprompt once={tmp_path / 'marker'}"), silent)
+            assert [process.pid for process in workers()] != [before.pid]
+            return result
+
+    with caplog.at_level(logging.DEBUG):
+        message, _ = decode(asyncio.run(main()))
+    assert isinstance(message, Result)
+    assert "secret" not in caplog.text
+    assert "_misbehave" in caplog.text
+    assert "has lost the GPU" in caplog.text
+
+
 def test_a_process_killed_from_outside_costs_one_retry() -> None:
     async def main() -> bytes:
         async with executor() as local:
@@ -279,7 +296,8 @@ def test_a_process_that_the_kernel_ended_for_its_memory_is_replaced_by_a_thrifty
 
 
 @pytest.mark.parametrize(
-    ("word", "error", "sentence"), [("crash", WorkerCrashed, "crashed"), ("killed", OutOfMemory, "memory")]
+    ("word", "error", "sentence"),
+    [("crash", WorkerCrashed, "crashed"), ("lost", WorkerCrashed, "lost the GPU"), ("killed", OutOfMemory, "memory")],
 )
 def test_a_process_that_dies_twice_fails_the_job_and_nothing_else(
     word: str, error: type[ScumbleError], sentence: str

@@ -95,8 +95,9 @@ class DiffusionEngine:
         return held + self._loras.bytes + self.references.bytes
 
     def free(self) -> int:
-        release(self.model.device)
-        return read_memory(self.model.device).free
+        with memory_errors():
+            release(self.model.device)
+            return read_memory(self.model.device).free
 
     def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         """request.count pictures of (H, W, 3), of the size of the plan's last pass; picture i is that of seed + i alone.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
+from ..editing.plan import DeviceLost
 from ..protocol.errors import OutOfMemory
 
 AUTOENCODER = 1248
@@ -41,6 +42,9 @@ _SHORTAGES = (
     "os error 1455",  # Windows, mapping a file, in the user's language
 )
 """What runs out of memory without an exception of its own says one of these."""
+_LOSSES = ("CUDA error: ", "HIP error: ", "UR_RESULT_ERROR_DEVICE_LOST")
+"""From most failures (after the machine has slept, say) a process does not recover: whatever it asks of the GPU afterwards
+fails (https://docs.nvidia.com/cuda/cuda-runtime-api, cudaErrorIllegalAddress and others)."""
 
 
 class Memory(NamedTuple):
@@ -131,7 +135,8 @@ def batch_size(count: int, each: int, memory: Memory, kind: str) -> int:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turns what torch, Python and the system raise when memory runs out into OutOfMemory; other errors pass."""
+    """Turns what torch, Python and the system raise when memory runs out into OutOfMemory, and what torch raises when a
+    GPU fails into DeviceLost; other errors pass."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -139,4 +144,6 @@ def memory_errors() -> Iterator[None]:
     except (RuntimeError, OSError) as error:
         if any(words in str(error) for words in _SHORTAGES):
             raise OutOfMemory("There is not enough memory for this.") from error
+        if isinstance(error, torch.AcceleratorError) or any(words in str(error) for words in _LOSSES):
+            raise DeviceLost from error
         raise

@@ -69,8 +69,9 @@ class UpscaleEngine:
         return sum(parameter.nbytes for parameter in self._network.model.parameters())
 
     def free(self) -> int:
-        release(self._device.torch_device)
-        return read_memory(self._device.torch_device).free
+        with memory_errors():
+            release(self._device.torch_device)
+            return read_memory(self._device.torch_device).free
 
     def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         """The same picture request.count times, at least request.factor times the plan's size: where the network enlarges

@@ -114,6 +114,10 @@ class Cancelled(Exception):
     """The artist cancelled the job: raised by a Report, passes through the engine untouched."""
 
 
+class DeviceLost(Exception):
+    """The GPU does not answer this process any more; it may answer a new one."""
+
+
 class Report(Protocol):
     """How an engine tells where it is; called at least once for each denoising step.
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from ..editing.plan import Cancelled
+from ..editing.plan import Cancelled, DeviceLost
 from ..protocol.errors import OutOfMemory, WorkerCrashed
 from . import worker
 from .shared import discard, new_name, offer, take
@@ -33,9 +33,9 @@ ENVIRONMENT = {
 class LocalExecutor:
     """Implements work.Executor with `slots` worker processes, each started for its first job or by `warm_up`.
 
-    A process that dies, or is silent for `hang_after` seconds (loading a model included), is replaced and its job tried
-    once more; thriftily where it was ended from outside, as the kernel does when memory runs out. One that has not
-    obeyed a cancel after `grace` seconds is ended. `engines`: see worker.main.
+    A process that dies, loses the GPU, or is silent for `hang_after` seconds (loading a model included), is replaced and
+    its job tried once more; thriftily where it was ended from outside, as the kernel does when memory runs out. One that
+    has not obeyed a cancel after `grace` seconds is ended. `engines`: see worker.main.
     """
 
     def __init__(
@@ -215,8 +215,8 @@ class _Process:
             if job.cancelled:
                 raise Cancelled
             return take(reply.result)
-        except (EOFError, OSError) as broken:
-            death = _Died("stopped answering", False) if isinstance(broken, TimeoutError) else self._death()
+        except (EOFError, OSError, DeviceLost) as broken:
+            death = self._death(broken)
             job.end()
             self.bury()
             if job.cancelled:
@@ -236,8 +236,12 @@ class _Process:
         reply: worker.Reply = self._connection.recv()
         return reply
 
-    def _death(self) -> _Died:
-        """Why the pipe is broken."""
+    def _death(self, broken: Exception) -> _Died:
+        """Why the process is of no more use."""
+        if isinstance(broken, TimeoutError):
+            return _Died("stopped answering", False)
+        if isinstance(broken, DeviceLost):
+            return _Died("has lost the GPU", False)
         if self._process is None:
             return _Died("could not be started", False)
         self._process.join(5)  # it may need a moment to end

@@ -21,7 +21,7 @@ from typing import NoReturn, cast
 from ..editing import pixels
 from ..editing.adapters import Adapter
 from ..editing.compositor import CompositedLayer
-from ..editing.plan import Cancelled, Engine, Source
+from ..editing.plan import Cancelled, DeviceLost, Engine, Source
 from ..protocol.errors import BadRequest, Internal, OutOfMemory, ScumbleError
 from ..protocol.frames import decode, encode
 from ..protocol.geometry import Bounds
@@ -63,7 +63,7 @@ class Done:
 class Undone:
     """From the worker: the job ended without a result. `details`: what was behind it, for the log."""
 
-    error: ScumbleError | Cancelled
+    error: ScumbleError | Cancelled | DeviceLost
     details: str = ""
 
 
@@ -128,7 +128,7 @@ class Worker:
         try:
             frame = self._run(start)
             return Done(offers.enter_context(offer(start.result, frame)))
-        except (ScumbleError, Cancelled) as error:
+        except (ScumbleError, Cancelled, DeviceLost) as error:
             return Undone(error, where(error.__cause__) if error.__cause__ is not None else "")
         except MemoryError:
             return Undone(OutOfMemory("The memory of this machine cannot hold this edit."))
