@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import sys
@@ -25,6 +26,15 @@ from .test_command_line import server
 def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("SCUMBLE_HOME", str(home.root))
     return home
+
+
+def test_a_name_that_the_output_cannot_hold(here: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`scumble models list > list.txt` on Windows."""
+    model = write_single_file(tmp_path / "水彩.safetensors")
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="cp1252", write_through=True))
+    assert cli.main(["models", "add", str(model)]) == 0
+    assert r"  \u6c34\u5f69 (sd1, inpainting" in output.getvalue().decode("cp1252")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ DONE, BAD_USE, UNREACHABLE, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code. Errors are one plain sentence on stderr, never a traceback."""
     args = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file or a pipe on Windows has room for 256 characters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return run_command(args.module, args)
     except KeyboardInterrupt:
