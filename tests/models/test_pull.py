@@ -201,6 +201,22 @@ def test_interrupted_keeps_what_came(stand_in: HubStandIn, hub: Hub, home: Home)
     assert len(set(stand_in.fetched()) - {UNET}) == len([n for n in stand_in.fetched() if n != UNET])  # none twice
 
 
+def test_two_at_once_do_not_spoil_it_for_each_other(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+    offer = find_offer(TINY, hub)
+    refused: list[BadRequest] = []
+
+    def give_the_same_command_again(done: int, total: int) -> None:
+        if done > total // 2 and not refused:
+            with pytest.raises(BadRequest, match="fetched already") as caught:
+                pull(offer, home, hub)
+            refused.append(caught.value)
+
+    model = pull(offer, home, hub, give_the_same_command_again)
+    assert len(refused) == 1
+    assert (model.path / UNET).read_bytes() == stand_in.repositories[TINY][UNET]
+    assert not (model.path / ".lock").exists()
+
+
 def test_parts_of_an_older_version_are_forgotten(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
     stand_in.breaks_after[UNET] = [5000, 0]
     fails(TINY, hub, home, ModelMissing)

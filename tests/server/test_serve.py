@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 from scumble import __version__
+from scumble.client.lock import Locked, locked
 from scumble.home import Home
 from scumble.protocol.messages import PROTOCOL_VERSION, Accepted, Acknowledge, Failed, Hello, Progress, Result
-from scumble.server.instance import AlreadyRunning, is_scumble, listen, locked
+from scumble.server.instance import is_scumble, listen
 from scumble.server.serve import serve
 
 from .harness import Peer, edit, new_job, wait_until
@@ -204,7 +205,7 @@ def test_a_taken_port_is_left_to_its_owner() -> None:
 
 
 def test_a_lock_is_held_once(tmp_path: Path) -> None:
-    with locked(tmp_path / "lock"), pytest.raises(AlreadyRunning), locked(tmp_path / "lock"):
+    with locked(tmp_path / "lock"), pytest.raises(Locked), locked(tmp_path / "lock"):
         pass
     with locked(tmp_path / "lock"):
         pass

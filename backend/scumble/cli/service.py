@@ -14,6 +14,7 @@ from ..client.client import Client
 from ..client.connection import Address, Unreachable
 from ..client.events import Connected, Event, Received
 from ..client.launcher import find_backend, read_record, start_backend
+from ..client.lock import Locked, locked
 from ..client.names import looking_words
 from ..home import Home, find_home
 from ..protocol.messages import Looking, OnDisconnect, Welcome
@@ -44,8 +45,6 @@ def status(home: Home) -> int:
 
 def stop(home: Home) -> int:
     """Stops the backend and waits until it is gone. Queued jobs go on when it is started again."""
-    from ..server.instance import AlreadyRunning, locked
-
     record = read_record(home)
     # An answer on its port as well: a process id alone may long be that of another program.
     if record is None or find_backend(home) is None:
@@ -55,7 +54,7 @@ def stop(home: Home) -> int:
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         # Its lock and not its id: a process that has ended keeps that until its parent looks.
-        with contextlib.suppress(AlreadyRunning), locked(home.root / "backend.lock"):
+        with contextlib.suppress(Locked), locked(home.root / "backend.lock"):
             print("The backend has stopped.")
             return 0
         time.sleep(0.05)

@@ -16,6 +16,7 @@ from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
 from ..home import Home
 from ..protocol.errors import NotAuthorised
 from .connection import Address, Unreachable
+from .lock import try_lock
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.05
@@ -158,7 +159,7 @@ def _last_line(log: Path) -> str:
 def _alone(path: Path, deadline: float) -> Iterator[None]:
     """Only one process at a time is in this context; the system frees the lock of one that dies. Raises Unreachable."""
     with open(path, "a+b") as file:
-        while not _try_lock(file.fileno()):
+        while not try_lock(file.fileno()):
             if time.monotonic() > deadline:
                 raise Unreachable("Another program has been starting the backend for too long.", "Run: scumble doctor")
             time.sleep(POLL_SECONDS)
@@ -167,15 +168,6 @@ def _alone(path: Path, deadline: float) -> Iterator[None]:
 
 if sys.platform == "win32":
     import ctypes
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
 
     def is_alive(pid: int) -> bool:
         """True while the process runs (os.kill would end it on Windows)."""
@@ -189,14 +181,6 @@ if sys.platform == "win32":
             kernel.CloseHandle(handle)
 
 else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
     def is_alive(pid: int) -> bool:
         """True while the process runs, whoever owns it."""

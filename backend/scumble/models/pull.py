@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..client.lock import Locked, locked
 from ..diffusion.contents import MAX_HEADER, parse_header, read_configs
 from ..diffusion.families import identify
 from ..diffusion.families.base import Contents
@@ -24,6 +25,7 @@ from .folders import is_model_folder
 from .hub import Hub
 from .source import Source, read_source, write_source
 
+_LOCK = ".lock"  # two that write into the same parts would spoil them
 _PULLING = ".pulling"  # in the folder of models, so that the last step is a rename; hidden, so that nobody lists it
 
 
@@ -80,7 +82,7 @@ def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -
     no list looks.
 
     Raises ModelMissing (out of reach, broken off: what came is kept for the next try), ModelUnreadable (damaged, or
-    nothing that Scumble can use), DiskFull, BadRequest.
+    nothing that Scumble can use), DiskFull, BadRequest (a folder is in the way, or another process fetches the same).
     """
     destination, parts = _destination(home, offer), _parts(home, offer)
     source = Source(offer.repository, offer.commit, offer.file, offer.licence)
@@ -88,14 +90,20 @@ def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -
         return examine(_model(destination, offer))
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        _forget_older(parts)
-        check_space(parts, sum(_missing(_at(parts, offer, file), file) for file in offer.files))
-        _fetch_all(offer, parts, hub, progress)
-        with _swept_when_useless(parts):
-            examine(_model(parts, offer))
-        write_source(parts, source)
+        with locked(parts / _LOCK):
+            _forget_older(parts)
+            check_space(parts, sum(_missing(_at(parts, offer, file), file) for file in offer.files))
+            _fetch_all(offer, parts, hub, progress)
+            with _swept_when_useless(parts):
+                examine(_model(parts, offer))
+            write_source(parts, source)
+        (parts / _LOCK).unlink()
         _move(parts, destination)
         return examine(_model(destination, offer))
+    except Locked:
+        raise BadRequest(
+            f"{offer.name} is being fetched already, by another command.", "Wait until it is done."
+        ) from None
     except OSError as error:
         raise DiskFull(f"{offer.name} could not be written: {error.strerror}.") from error
 

@@ -1,4 +1,4 @@
-"""One backend for each home: the lock that makes it so, the port it takes, and the record by which clients find it."""
+"""The port that a backend takes, and the record by which clients find it."""
 
 from __future__ import annotations
 
@@ -14,37 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import __version__
-
-
-class AlreadyRunning(Exception):
-    """Another process holds this home."""
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file; the operating system lets go of it however this process ends. Raises AlreadyRunning."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            _lock(descriptor)
-        except OSError:
-            raise AlreadyRunning from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str | None]:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
+from ..client.lock import Locked, locked
 from ..home import Home
 from ..models.store import ModelStore
 from ..protocol.errors import ScumbleError
 from .app import create_app, server_config
 from .executor import LocalExecutor
-from .instance import AlreadyRunning, listen, locked, recorded
+from .instance import listen, recorded
 from .jobs import JobStore
 from .redact import Formatter
 from .security import load_token, loopback_hosts
@@ -57,7 +58,7 @@ def serve(
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(home.root / "backend.lock"), _logging(home):
             return _run(home, host, port, names, origins, executor())
-    except AlreadyRunning:
+    except Locked:
         print("The backend runs already.", flush=True)
         return 0
     except ScumbleError as error:
