@@ -20,6 +20,7 @@ from scumble.models.store import ModelStore
 from scumble.protocol.errors import ModelUnreadable
 
 from tests.diffusion.test_kinds import gguf
+from tests.diffusion.tiny import make_sd1_folder
 
 from .files import write_control, write_lora, write_single_file
 
@@ -79,7 +80,7 @@ def test_the_folders_of_a1111_and_comfyui(store: ModelStore, mine: Path) -> None
 
 
 def write_diffusers(folder: Path) -> Path:
-    """A folder that is known by its descriptions and the header of its denoiser."""
+    """A folder that is known by its descriptions and the headers of its parts."""
     parts = {
         "model_index.json": '{"_name_or_path": "C:\\\\models\\\\dream-8", "unet": ["diffusers", "UNet2DConditionModel"], '
         '"vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"], '
@@ -92,7 +93,8 @@ def write_diffusers(folder: Path) -> Path:
     for name, text in parts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    write_lora(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    for part in ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"):
+        write_lora(folder / f"{part}.safetensors")
     return folder
 
 
@@ -256,6 +258,26 @@ def test_a_copy_shows_once_it_is_whole(store: ModelStore, mine: Path, tmp_path: 
     with (mine / "two.safetensors").open("ab") as file:
         file.write(whole[len(whole) // 2 :])
     assert names(store) == ["one", "two"]
+
+
+@pytest.mark.parametrize("part", ["vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
+def test_a_copy_of_a_folder_shows_once_all_its_parts_are_whole(
+    part: str, store: ModelStore, mine: Path, tmp_path: Path
+) -> None:
+    copy = mine / "copy"
+    make_sd1_folder(tmp_path / "whole")
+    write_single_file(mine / "one.safetensors")
+    shutil.copytree(tmp_path / "whole", copy)
+    whole = (copy / part).read_bytes()
+    (copy / part).unlink()
+    store.add(mine)
+    assert names(store) == ["one"]
+    assert [name for name, _ in store.problems()] == ["copy"]
+    (copy / part).write_bytes(whole[:-1000])
+    assert names(store) == ["one"]
+    (copy / part).write_bytes(whole)
+    assert names(store) == ["copy", "one"]
+    assert store.problems() == ()
 
 
 def test_nothing_new_costs_one_look_at_each_folder(

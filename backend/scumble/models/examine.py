@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..diffusion.contents import read_contents, read_json, read_raw_header
+from ..diffusion.contents import count_numbers, read_contents, read_json, read_raw_header
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
 from ..diffusion.families.variants import hastened
@@ -72,6 +72,8 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
     contents = replace(read_contents(path), name=_told_name(path))
     identity = identify(contents)
     if identity is not None:
+        if path.is_dir():
+            count_numbers(path)  # raises where another part than the denoiser is missing or cut off
         return _model(path, identity, contents.metadata)
     if added := adapter(contents):
         return _adapter(path, *added, contents.metadata)
