@@ -241,6 +241,20 @@ def test_a_damaged_folder_is_refused_in_plain_words(copy: Path, tmp_path: Path, 
     assert str(tmp_path) not in error.value.message + error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        ("text_encoder", {"hidden_size": [32]}),
+        ("text_encoder", {"hidden_size": "wide"}),
+        ("vae", {"block_out_channels": []}),
+    ],
+)
+def test_numbers_that_are_none_make_no_model(copy: Path, config: str, wrong: dict[str, Any]) -> None:
+    """Nothing else may come of them: all other models would be missing from the list too."""
+    edit(copy / config / "config.json", **wrong)
+    assert identify(read_contents(copy)) is None
+
+
 def test_a_whole_model_that_finds_no_memory_is_not_called_damaged(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,9 +60,9 @@ def identify_folder(
         if kinds.get(part) not in _CLASSES.get(part, (kinds.get(part),)):
             return None
     unet = configs["unet"]
-    width = sum(int(configs[encoder].get("hidden_size") or 0) for encoder in encoders)
+    widths = [width for encoder in encoders if isinstance(width := configs[encoder].get("hidden_size"), int)]
     native = _native(unet, configs["vae"])
-    if unet.get("cross_attention_dim") != width or native is None:
+    if unet.get("cross_attention_dim") != sum(widths) or native is None:
         return None
     return _identity(contents, family, defaults, unet.get("in_channels"), prediction(contents), native)
 
@@ -107,6 +107,8 @@ def _identity(
 def _native(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> int | None:
     """Side in px of the pictures that the UNet was trained on."""
     size, levels = unet.get("sample_size"), vae.get("block_out_channels")
-    if not isinstance(size, int) or not isinstance(levels, list) or not 1 <= size << len(levels) <= 1 << 16:
+    if not isinstance(size, int) or not isinstance(levels, list) or not levels:
+        return None
+    if not 1 <= size << len(levels) <= 1 << 16:
         return None
     return size << (len(levels) - 1)
