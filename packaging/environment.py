@@ -71,6 +71,22 @@ def choose_torch(system: str, machine: str, answer: Answer) -> Torch:
     return Torch("CPU", why, (PYTORCH + "cpu",) if system == "Linux" else ())
 
 
+def serves(installed: str, torch: Torch) -> bool:
+    """Whether the version of torch that is installed ("2.13.0+cpu") is of a build for the same kind of device. Every build
+    serves a CPU."""
+    build, builds = installed.partition("+")[2], [index.rpartition("/")[2] for index in torch.indexes]
+    return torch.device == "CPU" or (build in builds if builds else build != "cpu")
+
+
+def remove_torch_for_others(python: Path, torch: Torch) -> None:
+    """To pip one build is as good as another, so it would leave a torch for the CPU where there is a GPU by now. Raises
+    SetupProblem."""
+    ask = "import importlib.metadata; print(importlib.metadata.version('torch'))"
+    installed = answer([str(python), "-c", ask]).strip()
+    if installed and not serves(installed, torch) and all(map(answers, torch.indexes)):
+        run_pip(python, "uninstall", "-q", "-y", "torch")
+
+
 def torch_for_this_machine() -> Torch:
     return choose_torch(platform.system(), platform.machine(), answer)
 

@@ -31,6 +31,7 @@ from environment import (
     make_environment,
     pip_install,
     python_in,
+    remove_torch_for_others,
     run_pip,
     scumble_version,
     torch_for_this_machine,
@@ -102,6 +103,8 @@ def install(home: Home, options: argparse.Namespace) -> None:
     step("torch")
     torch = torch_for_this_machine()
     say(f"for {torch.device}: {torch.why}")
+    if wheels is None:
+        remove_torch_for_others(python, torch)
     if not [*folder.glob("lib/*/site-packages/torch"), *folder.glob("Lib/site-packages/torch")]:
         check_space(folder, torch.gigabytes)
     quiet = [] if sys.stdout.isatty() else ["-q"]  # a download of this size deserves pip's progress bar

@@ -48,6 +48,44 @@ def test_torch_for_each_computer(
     assert [index.rpartition("/")[2] for index in torch.indexes] == indexes
 
 
+CPU, OLD = environment.Torch("CPU", "", ("https://x/cpu",)), environment.Torch("NVIDIA GPU", "", ("https://x/cu126",))
+NEW, APPLE = environment.Torch("NVIDIA GPU", ""), environment.Torch("Apple GPU", "")
+
+
+@pytest.mark.parametrize(
+    ("installed", "torch", "removed"),
+    [
+        ("2.13.0+cpu", NEW, True),
+        ("2.13.0+cpu", OLD, True),
+        ("2.13.0", OLD, True),
+        ("2.13.0+cu126", OLD, False),
+        ("2.13.0+cu130", NEW, False),
+        ("2.13.0", NEW, False),
+        ("2.13.0", APPLE, False),
+        ("2.13.0", CPU, False),
+        ("2.13.0+cu130", CPU, False),
+        ("", NEW, False),
+    ],
+)
+def test_a_torch_for_another_device_makes_way(
+    installed: str, torch: environment.Torch, removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the driver has been updated since, which is what the doctor asks for."""
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(environment, "answer", lambda command: f"{installed}\n")
+    monkeypatch.setattr(environment, "answers", lambda index: True)
+    monkeypatch.setattr(environment, "run_pip", lambda python, *arguments: ran.append(arguments))
+    environment.remove_torch_for_others(Path("python"), torch)
+    assert ran == ([("uninstall", "-q", "-y", "torch")] if removed else [])
+
+
+def test_without_another_one_no_torch_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "answer", lambda command: "2.13.0+cpu")
+    monkeypatch.setattr(environment, "answers", lambda index: False)
+    monkeypatch.setattr(environment, "run_pip", lambda *_: pytest.fail("removed"))
+    environment.remove_torch_for_others(Path("python"), OLD)
+
+
 def test_macs_that_torch_has_left() -> None:
     with pytest.raises(SetupProblem, match="Apple silicon"):
         choose_torch("Darwin", "x86_64", lambda _: "")
