@@ -12,6 +12,8 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
+from ..protocol.errors import BadRequest
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _WORTH = 1.25
 """How many times faster bfloat16 must be to be worth its rounding. Processors with instructions for it (AVX512-BF16, AMX)
@@ -38,7 +40,7 @@ class Device:
 def choose_device() -> Device:
     """The best device of this machine. SCUMBLE_DEVICE and SCUMBLE_DTYPE (float32, bfloat16, float16) overrule it.
 
-    Raises ValueError when they name something unknown.
+    Raises BadRequest when they name something unknown.
     """
     return _choose(os.environ)
 
@@ -48,9 +50,9 @@ def _choose(environ: Mapping[str, str]) -> Device:
     try:
         kind = torch.device(name).type
     except RuntimeError as error:
-        raise ValueError("SCUMBLE_DEVICE is no device that torch knows") from error
+        raise BadRequest("SCUMBLE_DEVICE names no device that torch knows.", "Unset it, or set it to cpu.") from error
     if wanted and wanted not in _DTYPES:
-        raise ValueError(f"SCUMBLE_DTYPE is not one of {', '.join(_DTYPES)}")
+        raise BadRequest(f"SCUMBLE_DTYPE is not one of {', '.join(_DTYPES)}.", "Unset it.")
     dtype = _DTYPES[wanted] if wanted else _best_dtype(kind)
     # Half-precision convolutions are written for channels last, on Nvidia's tensor cores as in oneDNN.
     return Device(name, dtype, channels_last=dtype != torch.float32 and kind != "mps")
