@@ -165,6 +165,17 @@ def test_a_model_with_parts_elsewhere_is_left_out(part: str, store: ModelStore, 
     assert names(store) == ["model"]
 
 
+def test_what_systems_leave_on_disks_is_no_model(store: ModelStore, mine: Path) -> None:
+    write_single_file(mine / "one.safetensors")
+    (mine / "._one.safetensors").write_bytes(b"\0\x05\x16\x07\0\x02\0\0Mac OS X")
+    for folder, name in (("$RECYCLE.BIN", "$R3F2A1.safetensors"), ("lost+found", "#12.safetensors")):
+        (mine / folder).mkdir()
+        write_single_file(mine / folder / name, seed=len(name))
+    store.add(mine)
+    assert names(store) == ["one"]
+    assert store.problems() == ()
+
+
 # ---- by themselves ---------------------------------------------------------------------------------------------------
 
 

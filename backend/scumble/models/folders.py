@@ -13,7 +13,10 @@ from pathlib import Path
 
 _WEIGHTS = (".safetensors", ".onnx", ".gguf")
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin")  # never opened as such; listed with the reason
-_NO_MODELS = ("venv", "site-packages", "node_modules", "__pycache__")
+_NO_MODELS = (
+    *("venv", "site-packages", "node_modules", "__pycache__"),
+    *("$RECYCLE.BIN", "System Volume Information", "lost+found"),  # of Windows and Linux, on every disk
+)
 _SETTLED = 2.0
 """Seconds after which the clock of every file system has moved on, so that a further change shows in the time."""
 _UNSETTLED = -1
@@ -44,8 +47,8 @@ def is_model_folder(path: Path) -> bool:
 
 
 def survey(roots: Iterable[Path]) -> Survey:
-    """Looks at and below each root. Hidden folders, links to folders, and links that lead out of their root are left
-    out; so are folders that hold programs."""
+    """Looks at and below each root. What is hidden, links to folders, and links that lead out of their root are left out;
+    so are folders that hold programs, or what was thrown away."""
     found = Survey()
     unsettled = time.time_ns() - int(_SETTLED * 1e9)
     for root in roots:
@@ -95,7 +98,8 @@ def _look(root: Path, found: Survey) -> None:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in _NO_MODELS)
         found.links += (here / name for name in subfolders if os.path.islink(f"{folder}{os.sep}{name}"))
         for name in sorted(files):
-            if name.lower().endswith(_WEIGHTS + _PICKLES):
+            # A Mac writes a small "._NAME" beside each file on disks of other systems.
+            if name.lower().endswith(_WEIGHTS + _PICKLES) and not name.startswith("."):
                 stays = _link_stays_inside(f"{folder}{os.sep}{name}", inside)
                 (found.candidates if stays else found.links).append(here / name)
     found.changed.setdefault(root, None)
