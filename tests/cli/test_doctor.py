@@ -102,6 +102,19 @@ def listening() -> socket.socket:
     return listener
 
 
+def test_a_token_of_another_user(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a first run with sudo leaves behind; all else is looked at as well."""
+
+    def forbid(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    home.token.write_text("0" * 64)
+    monkeypatch.setattr(Path, "read_text", forbid)
+    finding = checks.check_token(home)
+    assert (finding.level, "another user" in finding.detail) == ("problem", True)
+    assert str(home.root) in finding.mend
+
+
 def test_backend(home: Home) -> None:
     with listening() as listener:
         port = listener.getsockname()[1]

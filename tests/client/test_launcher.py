@@ -115,6 +115,14 @@ def test_a_command_that_is_not_there_is_an_error(home: Home) -> None:
         start_backend(home, [str(home.root / "no-such-python")])
 
 
+def test_a_folder_that_is_not_the_users_is_told(tmp_path: Path, command: list[str]) -> None:
+    """As after a first run with sudo; a file in its place takes no more from anybody, also not from root."""
+    (tmp_path / "folder").touch()
+    with pytest.raises(Unreachable, match="folder cannot be written to") as told:
+        start_backend(Home(tmp_path / "folder"), command)
+    assert "doctor" in told.value.hint
+
+
 def test_in_a_flatpak_the_artist_is_told_what_to_run(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

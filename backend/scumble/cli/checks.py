@@ -118,8 +118,12 @@ def check_models(store: ModelStore) -> Iterator[Finding]:
 def check_token(home: Home) -> Finding:
     try:
         mode = home.token.stat().st_mode & 0o777
+        text = home.token.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
         return Finding("ok", "token", "made when the backend starts for the first time")
+    except PermissionError:
+        mend = f"Make Scumble's folder yours: sudo chown -R \"$USER\" '{home.root}'"
+        return Finding("problem", "token", "it belongs to another user, as when Scumble was once run with sudo", mend)
     if sys.platform != "win32" and mode & 0o077:
 
         def repair() -> bool:
@@ -127,7 +131,7 @@ def check_token(home: Home) -> Finding:
             return True
 
         return Finding("problem", "token", "others on this computer can read it", f"chmod 600 '{home.token}'", repair)
-    if not re.fullmatch(r"[0-9a-f]{64}", home.token.read_text(encoding="ascii", errors="replace").strip()):
+    if not re.fullmatch(r"[0-9a-f]{64}", text.strip()):
         return Finding("problem", "token", "the file is damaged", f"Delete '{home.token}' and restart the backend.")
     return Finding("ok", "token", "only you can read it")
 

@@ -80,10 +80,14 @@ def start_backend(home: Home, command: Optional[Sequence[str]] = None, timeout: 
         raise Unreachable("This program runs in a Flatpak, which cannot start the backend.")
     if command is None:
         command = installed_command(home)
-    home.logs.mkdir(parents=True, exist_ok=True)
-    with _alone(home.root / "start.lock", deadline):
-        address = find_backend(home)
-        return address if address is not None else _start(home, command, deadline)
+    try:
+        home.logs.mkdir(parents=True, exist_ok=True)
+        with _alone(home.root / "start.lock", deadline):
+            address = find_backend(home)
+            return address if address is not None else _start(home, command, deadline)
+    except OSError as error:
+        message = f"Scumble's folder cannot be written to: {error.strerror}."
+        raise Unreachable(message, "Run: scumble doctor") from None
 
 
 def installed_command(home: Home) -> Sequence[str]:
