@@ -334,6 +334,13 @@ def test_a_damaged_memory_is_no_trouble(damage: str, home: Home, mine: Path) -> 
     assert names(ModelStore(home)) == ["one"]
 
 
+def test_without_a_place_to_remember_it_does_without(store: ModelStore, home: Home, mine: Path) -> None:
+    home.cache.touch()  # a file: nothing can be made in it, or taken out of it
+    write_single_file(mine / "one.safetensors")
+    store.add(mine)
+    assert names(store) == ["one"]
+
+
 @pytest.mark.slow
 def test_of_thousands_of_loras_none_is_read_in_full(
     store: ModelStore, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

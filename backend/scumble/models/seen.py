@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -55,7 +56,8 @@ def write_seen(record: Path, seen: Seen) -> None:
         part.write_text(json.dumps({"knowledge": _KNOWLEDGE, "files": files}), encoding="utf-8")
         os.replace(part, record)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what keeps us from writing may keep us from this too
+            part.unlink()
 
 
 def _fingerprint(values: Any) -> Fingerprint:
