@@ -191,6 +191,27 @@ def test_a_kernel_between_two_matrices_is_their_product(
     torch.testing.assert_close(conv(image), before + added, rtol=1e-4, atol=1e-4)
 
 
+def test_what_was_trained_on_latents_alone_fits_an_inpaint_denoiser(
+    parts: Mapping[str, nn.Module], tmp_path: Path
+) -> None:
+    """LyCORIS trains the first convolution too where nobody says otherwise; that of an inpaint denoiser is wider."""
+    adapter = write_adapter(tmp_path / "a.safetensors", lora_tensors(parts, convolutions=True))
+    folder = make_sd1_folder(tmp_path / "tiny", inpaint=True)
+    model = SD1.load(folder, identify(read_contents(folder)), CPU, tmp_path / "cache")
+    plain, wide = parts["unet"].get_submodule("conv_in"), model.parts["unet"].get_submodule("conv_in")
+    random = torch.Generator().manual_seed(1)
+    latents, told = torch.randn(1, 4, 8, 8, generator=random), torch.randn(1, 5, 8, 8, generator=random)
+    inputs = torch.cat([latents, told], dim=1)
+    before = plain(latents), wide(inputs)
+    both = Loras(parts), Loras(model.parts)
+    for loras in both:
+        loras.use([(adapter, 0.5)])
+    added, also = plain(latents) - before[0], wide(inputs) - before[1]
+    both[0].use([])
+    assert added.abs().max() > 0.01
+    torch.testing.assert_close(also, added, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("alphas", "scale"), [({}, 2.0), ({"attn1.to_q": 4}, 1.0)])
 def test_the_scale_may_stand_in_the_header_or_beside(
     alphas: dict[str, int], scale: float, parts: Mapping[str, nn.Module], tmp_path: Path

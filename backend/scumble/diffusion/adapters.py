@@ -24,6 +24,8 @@ from .recent import Recent
 
 _KEPT = 16
 """LoRAs whose files stay read; a large one takes 200 MB."""
+_FIRST = (4, 9)
+"""Channels that the first convolution of a denoiser takes, and that of one for inpainting."""
 
 
 class Use(NamedTuple):
@@ -130,13 +132,16 @@ def _added(wanted: Sequence[tuple[Adapter, float]]) -> dict[Adapter, float]:
 
 
 def _fitted(low_rank: LowRank, layer: Any) -> LowRank | None:
-    """In the layer's number of dimensions: trainers write 1x1 convolutions as matrices, and the other way round. None
-    where it does not fit."""
+    """In the layer's number of dimensions: trainers write 1x1 convolutions as matrices, and the other way round. An inpaint
+    denoiser takes the latents first, and what was trained on them alone says nothing of the rest. None where it does not
+    fit."""
     down, up = low_rank.down, low_rank.up.flatten(1)
     if isinstance(layer, nn.Linear):
         down = down.flatten(1)
     else:
         down, up = (matrix if matrix.ndim == 4 else matrix[:, :, None, None] for matrix in (down, up))
+        if (down.shape[1], layer.in_channels) == _FIRST:
+            down = F.pad(down, (0, 0, 0, 0, 0, layer.in_channels - down.shape[1]))
     return replace(low_rank, down=down, up=up) if (len(up), *down.shape[1:]) == tuple(layer.weight.shape) else None
 
 
