@@ -152,6 +152,20 @@ def test_relatives_are_not_taken(contents: Contents) -> None:
     assert identify(contents) is None
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [
+        pytest.param(single(SDXL, edm_mean=(1, 4, 1, 1), edm_std=(1, 4, 1, 1)), id="Playground 2.5"),
+        pytest.param(single(SDXL, v_pred=(0,), **{"edm_vpred.sigma_max": (), "edm_vpred.sigma_min": ()}), id="CosXL"),
+        pytest.param(folder("sdxl", {"_class_name": "EDMDPMSolverMultistepScheduler"}), id="Playground 2.5 folder"),
+    ],
+)
+def test_noise_levels_of_another_kind_are_refused(contents: Contents) -> None:
+    """They have every name and shape of SDXL, and would paint nothing but noise."""
+    with pytest.raises(ModelUnreadable, match="predicts something that Scumble cannot use"):
+        identify(contents)
+
+
 # ---- variants --------------------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,9 @@ _STEPS = re.compile(r"(?<!\d)([1-9]|1[0-6])[ _-]?steps?(?![a-z])")
 _ANIME = re.compile("illustrious|noobai")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 """Where a word begins without a sign before it: v21TurboDPMSDE."""
+_EDM = ("edm_mean", "edm_vpred.sigma_max")
+"""In files of models with other noise levels and scales (Karras et al., 2022, Elucidating the Design Space of
+Diffusion-Based Generative Models): Playground 2.5, CosXL."""
 _RESOLUTION = re.compile(r"(\d{3,4})x(\d{3,4})")
 
 ZERO_SNR = Defaults(steps=28, guidance=5.0, sampler="euler")
@@ -90,8 +93,11 @@ def hastened(lora: str, weight: float, guidance: float) -> Defaults | None:
 def prediction(contents: Contents) -> str | None:
     """What the model says that it predicts, in the words of diffusers; None where it says nothing."""
     if contents.layout == "diffusers":
-        said = contents.configs["scheduler"].get("prediction_type", "epsilon")
-        return str(said)
+        scheduler = contents.configs["scheduler"]
+        of_edm = str(scheduler.get("_class_name")).startswith("EDM")
+        return "edm" if of_edm else str(scheduler.get("prediction_type", "epsilon"))
+    if any(name in contents.tensors for name in _EDM):
+        return "edm"
     # ModelSpec 1.0 writes it into the metadata; trainers and NoobAI leave an empty tensor of that name.
     if contents.metadata.get("modelspec.prediction_type") in ("v", "v_prediction") or "v_pred" in contents.tensors:
         return "v_prediction"
