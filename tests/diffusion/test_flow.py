@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,6 +74,15 @@ def test_a_klein_that_is_not_distilled_asks_for_more(tmp_path: Path) -> None:
     identity = identify(read_contents(make_flux2_folder(tmp_path / "base", distilled=False)))
     assert identity is not None
     assert identity.suits == Defaults(50, 4.0, "euler")
+
+
+def test_a_z_image_that_is_not_distilled_asks_for_more(tmp_path: Path) -> None:
+    path = make_z_image_folder(tmp_path / "base")
+    told = path / "scheduler" / "scheduler_config.json"
+    told.write_text(json.dumps({**json.loads(told.read_text()), "shift": 6.0}))  # as published
+    identity = identify(read_contents(path))
+    assert identity is not None
+    assert identity.suits == Defaults(28, 5.0, "euler")
 
 
 @every_family
