@@ -23,14 +23,20 @@ _SAMPLERS = {
 _FEW_STEPS = 4
 _MADE_FOR = r"(?=[ _-]*(?:sd|xl|\d+[ _-]?steps?))"
 _FAST = re.compile(
-    r"(?<![a-z])(?:(?P<lcm>lcm|dmd2?)(?![a-z])|turbo(?:vision)?(?:xl)?(?![a-z])"
+    r"(?<![a-z])(?:(?P<lcm>lcm(?:like)?|dmd2?)(?![a-z])|tcd(?![a-z])|pcm(?![a-z]|.*lcmlike)"
+    r"|turbo(?:vision)?(?:xl)?(?![a-z])"
     # "Lightning Art" and "hyperrealism" are styles: at the end of a name the words are meant.
     rf"|lightning{_MADE_FOR}|(?<=.)lightning(?![a-z])"
     rf"|hyper{_MADE_FOR}|(?<=.)hyper(?=[ _-]*(?:vae|baked|fp\d|v?\d+(?![a-z\d])|$)))"
 )
-"""What models of few steps are called: Latent Consistency, Distribution Matching Distillation, ADD (Turbo), ..."""
-_LORA = re.compile(rf"(?<![a-z])(?:(?:lcm|dmd2?)(?![a-z])|hyper{_MADE_FOR}|turbo[ _-]*(?:sd|xl)|(?:sd|xl)[ _-]*turbo)")
+"""What models of few steps are called: Latent Consistency, Distribution Matching Distillation, Trajectory and Phased
+Consistency (those of the last that are "lcmlike" paint as the first), ADD (Turbo), ..."""
+_LORA = re.compile(
+    rf"(?<![a-z])(?:(?:lcm|dmd2?|tcd|pcm)(?![a-z])|hyper{_MADE_FOR}|turbo[ _-]*(?:sd|xl)|(?:sd|xl)[ _-]*turbo)"
+)
 """Of LoRAs, which are named for what they show more often, only these or a number of steps beside."""
+_NORMAL = 3.0
+"""What Phased Consistency (Wang et al., 2024) publishes for its "normalcfg" at four steps: 2.5 to 3.5."""
 _STEPS = re.compile(r"(?<!\d)([1-9]|1[0-6])[ _-]?steps?(?![a-z])")
 _ANIME = re.compile("illustrious|noobai")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -87,6 +93,8 @@ def hastened(lora: str, weight: float, guidance: float) -> Defaults | None:
     if fast is None or not (steps or _LORA.search(name)):
         return None
     kept = guidance if re.search("(?<![a-z])cfg(?![a-z])", name) else 1.0
+    if "normalcfg" in name:
+        kept = _NORMAL
     return Defaults(int(steps[1]) if steps else _FEW_STEPS, kept, "lcm" if fast["lcm"] else "euler")
 
 
