@@ -35,4 +35,5 @@ def test_a_lora_of_few_steps_brings_its_own() -> None:
 def test_what_the_prompt_names_is_known_to_the_backend_alone() -> None:
     named = "a cat <lora:lcm-lora:1>"
     assert of(prompt=named) == of(LoraUse("ink"), prompt=named) == (0, 0.0, "")
+    assert of(prompt=named.replace("lora:", "lyco:", 1)) == (0, 0.0, "")
     assert of(LoraUse("hyper"), prompt=named) == (8, 1.0, "euler"), "chosen ones come first"

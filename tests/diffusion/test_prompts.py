@@ -107,6 +107,7 @@ def test_loras_are_taken_out_of_the_text() -> None:
         ("<lora:x:te=0.8:unet=0.6>", 0.6, 0.8),
         ("<lora:x:0.8:unet=0.6>", 0.6, 0.8),
         ("<lora:x:unet=0.6>", 0.6, 1.0),
+        ("<lyco:x:0.8:0.6>", 0.6, 0.8),  # an earlier name of the same
         # what extensions write
         ("<lora:x:0.8:lbw=IN02>", 0.8, 0.8),
         ("<lora:x:0.8:0.6:lbw=1,0,0.5,1:stop=10>", 0.6, 0.8),

@@ -22,4 +22,4 @@ def suits(model: ModelInfo, loras: Sequence[LoraUse], prompt: str, adapters: Seq
     lora = next((hasty[use.id] for use in loras if use.id in hasty and use.weight >= HASTENS), None)
     if lora is not None:
         return Suits(lora.steps, lora.guidance or model.guidance, lora.sampler)
-    return Suits() if "<lora:" in prompt else Suits(model.steps, model.guidance, model.sampler)
+    return Suits() if "<lora:" in prompt or "<lyco:" in prompt else Suits(model.steps, model.guidance, model.sampler)

@@ -6,7 +6,7 @@ r"""The grammar of prompts, as artists know it from Stable Diffusion web UI (AUT
     # words         a comment, to the end of the line
     <lora:name:0.8> an adapter with its weight (1 where none is named); taken out of the text. <lora:name:0.8:0.6>, or
                     <lora:name:te=0.8:unet=0.6>: one for the text encoders, another for the denoiser. What else stands
-                    there (weights of blocks, of extensions) goes with it
+                    there (weights of blocks, of extensions) goes with it. <lyco:...> is the same
     \( \) \[ ...    the character itself; so before any of \ ( ) [ ] { } | < > # : _
 
 Wildcards (`wildcards.draw`) are drawn before. Whatever is not of this grammar is text: a bracket without its partner, too
@@ -30,7 +30,7 @@ ESCAPE = r"\\[\\()\[\]{}|<>#:_]"
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _COMMENT = re.compile(rf"({ESCAPE})|#[^\n]*")
-_LORA = re.compile(rf"({ESCAPE})|<lora:([^<>:\n]+)((?::[^<>:\n]+)*)>")
+_LORA = re.compile(rf"({ESCAPE})|<(?:lora|lyco):([^<>:\n]+)((?::[^<>:\n]+)*)>")
 _WEIGHT = re.compile(rf"(?:(te|unet)=)?({_NUMBER})")
 _MARK = re.compile(rf"(?P<escape>{ESCAPE})|(?P<open>[(\[])|:\s*(?P<weight>{_NUMBER})\s*\)|[)\]]|\b(?P<section>BREAK)\b")
 
