@@ -19,9 +19,11 @@ from diffusers import (
     StableDiffusionControlNetInpaintPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLControlNetUnionPipeline,
 )
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
+from scumble.diffusion import unions
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.controls import ControlNets
 from scumble.diffusion.device import Device
@@ -33,13 +35,14 @@ from scumble.diffusion.prompts import Prompt, parse
 from scumble.diffusion.steps import counts
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels
+from scumble.editing.preprocess import preprocess
 from scumble.protocol.errors import BadRequest, ModelMissing, ModelUnreadable
 from scumble.protocol.geometry import Bounds
-from scumble.protocol.messages import Control
+from scumble.protocol.messages import Control, Preprocessor
 
 from .test_engine import CPU, WHOLE, Log, block, picture, plan
 from .tiny import make_sd1_folder, make_sdxl_folder
-from .tiny_adapters import make_control, original_control, write_adapter, write_control
+from .tiny_adapters import make_control, make_union, original_control, write_adapter, write_control
 
 Engines = Callable[[bool], DiffusionEngine]
 
@@ -184,6 +187,70 @@ def test_the_same_picture_as_the_pipeline_of_sdxl(tmp_path: Path, monkeypatch: p
     assert np.abs(ours.astype(int) - without).max() > 8
 
 
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> tuple[DiffusionEngine, Path]:
+    folder = make_sdxl_folder(tmp_path_factory.mktemp("models") / "tiny")
+    identity, cache = identify(read_contents(folder)), tmp_path_factory.mktemp("cache")
+    return DiffusionEngine(SDXL.load(folder, identity, CPU, cache), SDXL), folder
+
+
+@pytest.mark.parametrize(("preprocessor", "kind"), [("canny", 3), ("soft_edges", 2)])
+def test_one_network_for_several_kinds_is_told_the_kind(
+    preprocessor: Preprocessor, kind: int, sdxl: tuple[DiffusionEngine, Path], tmp_path: Path
+) -> None:
+    """As the pipeline of diffusers that is made for them; taken for a plain network, it would paint something else."""
+    engine, folder = sdxl
+    network = make_union(engine.model.parts["unet"], kinds=8)
+    single = write_adapter(tmp_path / "union.safetensors", network.state_dict(), "control", "sdxl")
+    use = control(single, weight=0.7, preprocessor=preprocessor)
+    ours = paint(engine, (single, use, hint()), steps=3)
+    pipe = StableDiffusionXLControlNetUnionPipeline.from_pretrained(folder, controlnet=network, add_watermarker=False)
+    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(engine.model.scheduler_config)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        "a boat",
+        control_image=[Image.fromarray(preprocess(preprocessor, hint()[..., :3]))],
+        control_mode=[kind],
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        height=64,
+        width=64,
+        controlnet_conditioning_scale=0.7,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images[0]
+    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
+    plain = ControlNetModel.from_config({**make_control(engine.model.parts["unet"]).config})
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if k in plain.state_dict()})
+    taken = write_adapter(tmp_path / "plain.safetensors", plain.state_dict(), "control", "sdxl")
+    assert np.abs(ours.astype(int) - paint(engine, (taken, replace(use, id=taken.info.id), hint()), steps=3)).max() > 4
+
+
+def ready_made(background: int, ink: tuple[int, int, int], share: float) -> Pixels:
+    image = np.full((64, 64, 3), background, np.uint8)
+    image[: round(64 * share)] = ink
+    return image
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "image", "kinds", "kind"),
+    [
+        pytest.param("depth", ready_made(0, (255, 0, 0), 0.1), 6, unions.DEPTH, id="by its preprocessor"),
+        pytest.param("blur", picture(1), 8, unions.TILE, id="tile"),
+        pytest.param("blur", picture(1), 6, unions.SEGMENTS, id="tile, of a network that knows none"),
+        pytest.param("none", ready_made(0, (255, 80, 0), 0.05), 6, unions.POSE, id="a pose"),
+        pytest.param("none", ready_made(0, (255, 255, 255), 0.05), 6, unions.LINES, id="lines"),
+        pytest.param("none", ready_made(60, (200, 200, 200), 0.5), 6, unions.DEPTH, id="depth"),
+        pytest.param("none", ready_made(0, (0, 0, 0), 1), 6, unions.LINES, id="nothing"),
+        pytest.param("none", picture(1), 8, unions.TILE, id="a picture"),
+    ],
+)
+def test_the_kind_is_what_is_made_of_a_picture_or_what_it_looks_like(
+    preprocessor: Preprocessor, image: Pixels, kinds: int, kind: int
+) -> None:
+    assert unions.kind_shown(preprocessor, image, kinds) == kind
+
+
 # ---- what counts, and when -------------------------------------------------------------------------------------------
 
 
@@ -242,6 +309,29 @@ def test_a_single_file_holds_the_same_network_as_the_folder(
         np.abs(ours.astype(int) - theirs).max() <= 1
     )  # the weights lie elsewhere in memory: other kernels, other roundings
     assert np.abs(ours.astype(int) - paint(engine)).max() > 8
+
+
+@pytest.mark.parametrize(
+    ("types", "layers"),
+    [(("DownBlock2D",) * 3, 0), (("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), (0, 0, 1))],
+    ids=["small", "mid"],
+)
+def test_a_single_file_of_a_smaller_network_is_read_off_its_names(
+    types: tuple[str, ...], layers: Any, sdxl: tuple[DiffusionEngine, Path], tmp_path: Path
+) -> None:
+    """The small and mid networks of diffusers for SDXL, as they are passed on for other programs: without config.json."""
+    engine, _ = sdxl
+    config = make_control(engine.model.parts["unet"]).config
+    assert len(types) == len(config["block_out_channels"])
+    network = ControlNetModel.from_config({**config, "down_block_types": types, "transformer_layers_per_block": layers})
+    for name, parameter in network.named_parameters():
+        if "controlnet_" in name:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    folder = write_control(tmp_path / "folder", network, "sdxl")
+    single = write_adapter(tmp_path / "single.safetensors", network.state_dict(), "control", "sdxl")
+    theirs, ours = (paint(engine, (each, control(each), hint()), steps=3) for each in (folder, single))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+    assert np.abs(ours.astype(int) - paint(engine, steps=3)).max() > 8
 
 
 def test_a_network_is_read_once_and_kept(

@@ -168,6 +168,10 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
         ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)}, None),
         ({f"control_model.{BLOCK}": (640, 768)}, ("control", "sd1")),
         ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, ("control", "")),
+        (
+            {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), "add_embedding.linear_1.weight": (1280, 2816)},
+            ("control", "sdxl"),  # a small one, without attention
+        ),
         ({"controlnet_x_embedder.weight": (3072, 64)}, None),
         ({"emb_params": (8, 768)}, ("embedding", "sd1")),
         ({"<cat-toy>": (1024,)}, ("embedding", "sd2")),

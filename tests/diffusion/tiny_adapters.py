@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, ControlNetUnionModel
 from safetensors.torch import save_file
 from scumble.editing.adapters import Adapter
 from scumble.protocol.messages import AdapterInfo, AdapterKind
@@ -93,6 +93,21 @@ def make_control(unet: Any, seed: int = 0) -> Any:
         network = ControlNetModel.from_config(network.config)
         for name, parameter in network.named_parameters():
             if "controlnet_" in name and parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def make_union(unet: Any, kinds: int, seed: int = 0) -> Any:
+    """As make_control, for several kinds of pictures."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = ControlNetModel.from_unet(unet, load_weights_from_unet=False).config
+        width = config["block_out_channels"][0]
+        network = ControlNetUnionModel.from_config(
+            {**config, "num_control_type": kinds, "num_trans_channel": width, "num_proj_channel": width}
+        )
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1 and name.startswith(("controlnet_", "spatial_", "control_add_")):
                 nn.init.normal_(parameter, std=0.1)
     return network.eval()
 

@@ -3,14 +3,14 @@ from folders of diffusers and from single files, weighed, and counted in a part 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, ControlNetUnionModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,6 +26,7 @@ from .contents import read_header, read_json
 from .denoise import scalar
 from .recent import Recent
 from .steps import counts, numbered
+from .unions import kind_shown, union_config
 
 if TYPE_CHECKING:
     from .families.base import Model
@@ -41,15 +42,26 @@ Controlled = Callable[[Tensor, Tensor, Conditioning], Residuals | None]
 
 @dataclass(frozen=True)
 class Guide:
-    """A control at work: its network, and the (1, 3, H, W) picture that it sees, 0..1."""
+    """A control at work: its network, the (1, 3, H, W) picture that it sees, 0..1, and of which kind that is where it must
+    be told (`unions`)."""
 
     control: Control
     network: Any
     image: Tensor
+    kind: int | None = None
 
     def seen_through(self, window: Bounds) -> Guide:
         """For a window in px of the picture."""
         return replace(self, image=self.image[(..., *window.slices())])
+
+    def shown(self, count: int) -> dict[str, Any]:
+        """What the network is called with for `count` latents, by the names of diffusers."""
+        image = self.image.expand(count, -1, -1, -1)
+        if self.kind is None:
+            return {"controlnet_cond": image}
+        kinds = image.new_zeros(count, self.network.config.num_control_type)
+        kinds[:, self.kind] = 1
+        return {"controlnet_cond": [image], "control_type": kinds, "control_type_idx": [self.kind]}
 
 
 class ControlNets:
@@ -70,7 +82,9 @@ class ControlNets:
             raise ModelMissing(f"The ControlNet {adapter.info.name} is not here any more.") from error
         network = self._loaded.get((adapter.path, modified), lambda: _load(adapter, self._model))
         values = torch.from_numpy(np.ascontiguousarray(image)).to(self._model.device).permute(2, 0, 1)[None]
-        return Guide(control, network, (values.float() / 255).to(self._model.dtype))
+        kinds = network.config.get("num_control_type")
+        kind = kind_shown(control.preprocessor, image, kinds) if kinds else None
+        return Guide(control, network, (values.float() / 255).to(self._model.dtype), kind)
 
 
 def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Controlled:
@@ -90,9 +104,9 @@ def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Cont
             down, mid = guide.network(
                 latents,
                 on_device,
-                controlnet_cond=guide.image.expand(len(latents), -1, -1, -1),
-                conditioning_scale=guide.control.weight,
+                conditioning_scale=float(guide.control.weight),
                 return_dict=False,
+                **guide.shown(len(latents)),
                 **told,
             )
             total = Residuals(tuple(down), mid) if total is None else _sum(total, down, mid)
@@ -107,17 +121,18 @@ def _sum(total: Residuals, down: Sequence[Tensor], mid: Tensor) -> Residuals:
 
 @torch.inference_mode(False)  # its weights are to move, and outlive the picture that they are loaded for
 def _load(adapter: Adapter, model: Model) -> Any:
-    read_header(adapter.path)
+    shapes = read_header(adapter.path).tensors
     unet = model.parts.get("unet")
     if unet is None:
         raise other_kind(adapter.info)
-    config = _config(adapter.path, unet)
+    union = union_config(shapes)
+    config = {**_config(adapter.path, unet, shapes), **union}
     if any(config.get(name) != unet.config.get(name) for name in _SAME):
         raise other_kind(adapter.info)
     damaged = ModelUnreadable(f"The ControlNet {adapter.info.name} is damaged, or of a kind that Scumble cannot use.")
     try:
         with torch.device("meta"):
-            network = ControlNetModel.from_config(config)
+            network = (ControlNetUnionModel if union else ControlNetModel).from_config(config)
         state = convert_controlnet_checkpoint(load_file(adapter.path), config)
         state = {name: tensor for name, tensor in state.items() if tensor is not None}
     except (OSError, SafetensorError, LookupError, ValueError, TypeError) as error:
@@ -136,7 +151,7 @@ def _load(adapter: Adapter, model: Model) -> Any:
     return network
 
 
-def _config(path: Path, unet: Any) -> Mapping[str, Any]:
+def _config(path: Path, unet: Any, shapes: Collection[str]) -> Mapping[str, Any]:
     """Of a folder of diffusers what lies beside; a single file is made to the measure of the published UNet, as ours is."""
     beside = path.with_name("config.json")
     if beside.is_file():
@@ -146,4 +161,22 @@ def _config(path: Path, unet: Any) -> Mapping[str, Any]:
     with torch.device("meta"):
         network = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
     # An inpaint denoiser sees nine channels, its control networks see the four of the latents.
-    return {**network.config, "in_channels": unet.config.out_channels}
+    return {**network.config, "in_channels": unet.config.out_channels, **_attention(shapes, network.config)}
+
+
+def _attention(names: Collection[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Where there is attention, and in how many layers, by the names that diffusers gives to tensors: smaller networks for
+    SDXL have less of it than its UNet, or none. Those in the original layout are all as it is."""
+    if not any(name.startswith("controlnet_cond_embedding.") for name in names):
+        return {}
+    blocks = [f"down_blocks.{index}." for index in range(len(config["block_out_channels"]))]
+    attends = [any(name.startswith(f"{block}attentions.") for name in names) for block in blocks]
+    # diffusers gives the block in the middle as many layers as the last one has, or would have.
+    layers = [_layers(names, block) for block in (*blocks[:-1], "mid_block.")]
+    types = tuple("CrossAttnDownBlock2D" if attending else "DownBlock2D" for attending in attends)
+    return {"down_block_types": types, "transformer_layers_per_block": tuple(layers)}
+
+
+def _layers(names: Collection[str], block: str) -> int:
+    start = f"{block}attentions.0.transformer_blocks."
+    return len({name.removeprefix(start).split(".")[0] for name in names if name.startswith(start)})

@@ -61,6 +61,8 @@ _LONGEST = 150
 """Tokens of a textual inversion; those that are used have up to 75, a matrix of a model has more rows."""
 _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
 """How wide the tokens are that the image attends to (CLIP ViT-L, OpenCLIP ViT-H, both of SDXL's encoders)."""
+_ADDED = 2816
+"""How wide it is what SDXL is told beside the prompt's tokens: the prompt as a whole, and sizes."""
 _GLANCED = (
     (b'.lora_down.weight"', b'attn2_to_k.lora_down.weight"'),
     (b'.lora_A.weight"', b'attn2.to_k.lora_A.weight"'),
@@ -240,6 +242,8 @@ def _base(shapes: Shapes) -> str:
     if base := _transformer(shapes):
         return base
     if any(name.startswith(("lora_te2_", "text_encoder_2.", "conditioner.embedders.1.")) for name in shapes):
+        return SDXL
+    if shapes.get("add_embedding.linear_1.weight", ())[1:] == (_ADDED,):  # its small control networks have no attention
         return SDXL
     for name, shape in shapes.items():
         # (out, in) of a matrix, or (rank, in) of a LoRA's first one; some write it as a 1x1 convolution.
