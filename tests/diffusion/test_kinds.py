@@ -114,6 +114,11 @@ def single(shapes: Shapes, **metadata: str) -> Contents:
             id="ControlNet of diffusers",
         ),
         pytest.param(
+            {"lora_controlnet": (0,), "input_hint_block.0.weight": (16, 3, 3, 3), "time_embed.0.up": (1280, 128)},
+            Kind("Control-LoRA"),
+            id="Control-LoRA",
+        ),
+        pytest.param(
             {"decoder.conv_in.weight": (512, 16, 3, 3)},
             Kind("autoencoder", "FLUX.1 or Stable Diffusion 3"),
             id="autoencoder",
@@ -173,6 +178,7 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
             ("control", "sdxl"),  # a small one, without attention
         ),
         ({"controlnet_x_embedder.weight": (3072, 64)}, None),
+        ({"lora_controlnet": (0,), "input_hint_block.0.weight": (16, 3, 3, 3), "time_embed.0.up": (1280, 128)}, None),
         ({"emb_params": (8, 768)}, ("embedding", "sd1")),
         ({"<cat-toy>": (1024,)}, ("embedding", "sd2")),
         ({"clip_l": (2, 768), "clip_g": (2, 1280)}, ("embedding", "sdxl")),

@@ -18,8 +18,8 @@ from .families.base import Contents
 from .upscaler_names import upscaler
 
 What = Literal[
-    "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "autoencoder", "embedding", "IP-Adapter",
-    "IP-Adapter FaceID", "image encoder", "depth model",
+    "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "Control-LoRA", "autoencoder", "embedding",
+    "IP-Adapter", "IP-Adapter FaceID", "image encoder", "depth model",
 ]  # fmt: skip
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -125,6 +125,8 @@ def recognise(contents: Contents) -> Kind | None:
     if low_rank := _low_rank(shapes):
         base = _base(shapes) or _claimed(contents.metadata)
         return Kind(low_rank, base or ("" if _is_stable_diffusion(shapes) else ELSE))
+    if "lora_controlnet" in shapes:  # what a network differs in from the UNet of the model that it is used with
+        return Kind("Control-LoRA", _base(shapes) or _claimed(contents.metadata))
     if any(name.startswith(_CONTROL) for name in shapes):
         return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
     if _is_embedding(shapes):
