@@ -387,6 +387,25 @@ def test_the_part_for_the_text_encoder_changes_the_picture(
     np.testing.assert_array_equal(paint(engine, (words,), loras=use), changed)
 
 
+def test_words_that_were_trained_with_a_lora_come_with_it(
+    engine: DiffusionEngine, parts: Mapping[str, nn.Module], tmp_path: Path
+) -> None:
+    """As OneTrainer bundles them; what it puts behind the text encoder is passed over."""
+    encoder: Any = parts["text_encoder"]
+    vectors = torch.randn(2, encoder.config.hidden_size, generator=torch.Generator().manual_seed(2))
+    bundled = {"bundle_emb.<Dog>.clip_l": vectors, "bundle_emb.<Dog>.clip_l_out": vectors + 1}
+    unet = {"unet": parts["unet"]}
+    adapter = write_adapter(tmp_path / "pet.safetensors", {**lora_tensors(unet), **bundled})
+    alone = write_adapter(tmp_path / "alone.safetensors", lora_tensors(unet))
+    word = write_adapter(tmp_path / "<dog>.safetensors", {"emb_params": vectors}, "embedding")
+    ours = paint(engine, (adapter,), prompt="a <dog> <lora:pet:0.5>")
+    theirs = paint(engine, (alone, word), prompt="a <dog> <lora:alone:0.5>")
+    np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(ours, paint(engine, (adapter,), prompt="a dog <lora:pet:0.5>"))
+    without = paint(engine, (adapter,), prompt="a <dog>")
+    np.testing.assert_array_equal(without, paint(engine, prompt="a <dog>"))
+
+
 def test_text_encoders_and_denoiser_may_have_weights_of_their_own(
     engine: DiffusionEngine, parts: Mapping[str, nn.Module], style: Adapter, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Textual inversions (Gal et al., 2022, An Image is Worth One Word): files that teach a text encoder a new word.
 
-A file's name, in capitals or not, is the word. Importing this does not import torch.
+A file's name, in capitals or not, is the word. A LoRA may hold some that were trained with it, each by its word. Importing
+this does not import torch.
 """
 
 from __future__ import annotations
@@ -24,24 +25,29 @@ _SUFFIXES = (".safetensors", ".pt", ".bin")
 """The last two are pickles: known by name, so that whoever uses one is told why it cannot be."""
 
 MAX_BYTES = 1 << 24
+BUNDLED = "bundle_emb."
+"""So begin the names of tensors of textual inversions in a LoRA (OneTrainer, web UI): `bundle_emb.WORD.clip_l`, ..."""
+_AFTERWARDS = "_out"
+"""So end those that OneTrainer puts into what a text encoder says, which nobody else does."""
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A word's file as it is now: equal as long as nobody touches it."""
+    """A word's file as it is now: equal as long as nobody touches it. `within`: where its tensors are in a LoRA."""
 
     word: str
     path: Path
     size: int
     modified: int
+    within: str = ""
 
 
 def find_embeddings(
-    folder: Path | None, prompt: Prompt, adapters: Iterable[Adapter] = (), family: str = ""
+    folder: Path | None, prompt: Prompt, adapters: Iterable[Adapter] = (), family: str = "", loras: Iterable[Path] = ()
 ) -> tuple[Embedding, ...]:
     """The files whose words the prompt uses, by word: those in the folder, and what there is elsewhere among the adapters.
     The name of one that is made for another family of models is a word like others. Where several have one name, one that
-    says that it is made for this family counts.
+    says that it is made for this family counts. Before them all come those that the LoRAs in use bring.
 
     Raises ModelMissing.
     """
@@ -56,9 +62,16 @@ def find_embeddings(
                 families[path] = _family_of(path)
             if families[path] == wanted:
                 found.setdefault(name.lower(), path)
+    within = {word.lower(): (path, f"{BUNDLED}{word}.") for path in loras for word in _bundled(path)}
     texts = [fragment.text for section in prompt.sections for fragment in section]
-    used = {name for text in texts for _, name in split_words(text, found) if name}
-    return tuple(_as_it_is(word, found[word]) for word in sorted(used))
+    used = {name for text in texts for _, name in split_words(text, found.keys() | within.keys()) if name}
+    places = {word: within[word] if word in within else (found[word], "") for word in used}
+    return tuple(_as_it_is(word, *places[word]) for word in sorted(used))
+
+
+def _bundled(lora: Path) -> set[str]:
+    names = (name for name in read_header(lora).tensors if name.startswith(BUNDLED))
+    return {name.split(".")[1] for name in names if not name.endswith(_AFTERWARDS)}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -76,14 +89,14 @@ def _family_of(path: Path) -> str:
     return found[1] if found and found[0] == "embedding" else ""
 
 
-def _as_it_is(word: str, path: Path) -> Embedding:
+def _as_it_is(word: str, path: Path, within: str) -> Embedding:
     try:
         stat = path.stat()
     except OSError as error:
         raise ModelMissing(
             f"The textual inversion {word} is not here any more.", "Take it out of the prompt, or add it again."
         ) from error
-    return Embedding(word, path, stat.st_size, stat.st_mtime_ns)
+    return Embedding(word, path, stat.st_size, stat.st_mtime_ns, within)
 
 
 def split_words(text: str, names: Collection[str]) -> Iterator[tuple[str, str | None]]:
@@ -105,9 +118,9 @@ def split_words(text: str, names: Collection[str]) -> Iterator[tuple[str, str | 
         yield text[end:], None
 
 
-def read_embedding(path: Path) -> Mapping[str, Tensor]:
+def read_embedding(path: Path, within: str = "") -> Mapping[str, Tensor]:
     """Its tensors by name, each (n, width) float32: `emb_params` (web UI), `clip_l` and `clip_g` (SDXL), or one of any
-    other name (`*`, `<word>`: diffusers).
+    other name (`*`, `<word>`: diffusers). Of those in a LoRA the ones whose names begin with `within`.
 
     Raises ModelUnreadable: a pickle, damaged, or no textual inversion.
     """
@@ -116,9 +129,19 @@ def read_embedding(path: Path) -> Mapping[str, Tensor]:
             f"The embedding {path.name} is a pickle, which can run code when it is opened, so Scumble does not open it.",
             "Get it as a .safetensors file from where it came from.",
         )
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     shapes = read_header(path).tensors
+    if within:
+        names = [name for name, shape in shapes.items() if name.startswith(within) and len(shape) in (1, 2)]
+        names = [name for name in names if not name.endswith(_AFTERWARDS)]
+        with safe_open(path, "pt") as file:
+            return {name.removeprefix(within): _vectors(file.get_tensor(name)) for name in names}
     if not shapes or path.stat().st_size > MAX_BYTES or any(len(shape) not in (1, 2) for shape in shapes.values()):
         raise ModelUnreadable(f"{path.name} is no textual inversion.", "Take it out of the folder of embeddings.")
-    return {name: vectors.float().reshape(-1, vectors.shape[-1]) for name, vectors in load_file(path).items()}
+    return {name: _vectors(tensor) for name, tensor in load_file(path).items()}
+
+
+def _vectors(tensor: Tensor) -> Tensor:
+    return tensor.float().reshape(-1, tensor.shape[-1])

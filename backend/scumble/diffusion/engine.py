@@ -199,10 +199,11 @@ class DiffusionEngine:
     def _encode_prompt(self, prompt: Prompt, clip_skip: int, adapters: Sequence[Adapter] = ()) -> Conditioning:
         used: tuple[Embedding, ...] = ()
         if "embeddings" in self.family.capabilities:
-            used = find_embeddings(self._embeddings, prompt, adapters, self.family.name)
+            loras = [use.adapter.path for use in self._loras.active]
+            used = find_embeddings(self._embeddings, prompt, adapters, self.family.name, loras)
 
         def encode() -> Conditioning:
-            embeddings = {embedding.word: read_embedding(embedding.path) for embedding in used}
+            embeddings = {each.word: read_embedding(each.path, each.within) for each in used}
             return self.model.encode_prompt(prompt, clip_skip, embeddings)
 
         return self._prompts.get((prompt, clip_skip, used, self._loras.active), encode)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..protocol.errors import ModelUnreadable
 from .contents import read_header, read_json
+from .embeddings import BUNDLED
 from .lora_names import Part, split_key
 
 _METADATA = "lora_adapter_metadata"
@@ -47,6 +48,8 @@ def read_lora(path: Path, name: str) -> dict[str, LowRank]:
     except (OSError, SafetensorError) as error:
         raise ModelUnreadable(f"The LoRA {name} cannot be read.") from error
     for key, tensor in tensors.items():
+        if key.startswith(BUNDLED):
+            continue
         found = split_key(key)
         if found is None:
             raise ModelUnreadable(
