@@ -233,6 +233,7 @@ def test_files_of_all_layouts_are_read(tmp_path: Path, name: str, shape: tuple[i
         ("a Cat, CAT", [("a ", None), ("Cat", "cat"), (", ", None), ("CAT", "cat")]),
         ("category wildcat cat-like cat_x", [("category wildcat cat-like cat_x", None)]),
         ("bad cat-2 bad", [("bad cat-2", "bad cat-2"), (" bad", None)]),
+        ("a embedding:cat, Embedding:dog", [("a ", None), ("embedding:cat", "cat"), (", Embedding:dog", None)]),
         ("", []),
     ],
 )
@@ -244,9 +245,9 @@ def test_an_embedding_of_a_words_own_vectors_is_that_word(model: Any, home: Home
     ids = model._tokenizer("boat", add_special_tokens=False).input_ids
     table = model._text_encoder.get_input_embeddings().weight
     save(home.embeddings / "sub" / "My-Style.safetensors", emb_params=table[ids].clone())
-    for text in ("a {0} here", "a ({0}:1.3), {0}"):
+    for text in ("a {0} here", "a ({0}:1.3), {0}", "a (embedding:{0}:1.3)"):
         (ours,) = engine.encode_prompts([parse(text.format("My-Style"))])
-        assert equal(ours.tokens, encode(model, text.format("boat")))
+        assert equal(ours.tokens, encode(model, text.replace("embedding:", "").format("boat")))
     # Unlike a word, it is not torn apart at the end of a chunk.
     (ours,) = engine.encode_prompts([parse("abcde " * 14 + "xy my-style")])
     assert equal(ours.tokens, torch.cat([encode(model, "abcde " * 14 + "xy"), encode(model, "boat")], dim=1))

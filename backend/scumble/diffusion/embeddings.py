@@ -103,16 +103,18 @@ def split_words(text: str, names: Collection[str]) -> Iterator[tuple[str, str | 
     """The text in pieces, in order: (the piece, which of the lower-case `names` it is, else None).
 
     Only whole words are names: "cat" is neither in "category" nor in "cat-like". Of two names the longer one counts.
+    Prompts of ComfyUI say "embedding:cat".
     """
     end = 0
     if names:
         longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-        for match in re.finditer(rf"(?<![\w-])(?:{longest_first})(?![\w-])", text, re.IGNORECASE):
-            if match[0].lower() not in names:  # letters that are equal but for capitals, and have no lower case
+        for match in re.finditer(rf"(?<![\w-])(?:embedding:)?({longest_first})(?![\w-])", text, re.IGNORECASE):
+            name = match[1].lower()
+            if name not in names:  # letters that are equal but for capitals, and have no lower case
                 continue
             if end < match.start():
                 yield text[end : match.start()], None
-            yield match[0], match[0].lower()
+            yield match[0], name
             end = match.end()
     if end < len(text):
         yield text[end:], None
