@@ -17,6 +17,7 @@ from scumble.diffusion.contents import read_contents
 from scumble.diffusion.families import identify, sd1
 from scumble.diffusion.families.base import Identity, Model, Prediction
 from scumble.diffusion.families.latent import TOKENIZER
+from scumble.diffusion.families.unet_model import UNetModel
 from scumble.diffusion.prompts import parse
 from scumble.protocol.errors import ModelUnreadable, OutOfMemory
 
@@ -76,6 +77,24 @@ def test_a_single_file_holds_the_same_model_as_the_folder(
     torch.testing.assert_close(
         model.encode_prompt(parse("a red circle")).tokens, expected.encode_prompt(parse("a red circle")).tokens
     )
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
+def test_a_file_that_does_not_say_what_it_predicts_is_asked(
+    predicts: Prediction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of what was trained from it predicts v (FluffyRock, EasyFluff); only a file beside it for the web UI says so."""
+    picture = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    share = 0.068  # of the picture in the input, at the noisiest timestep
+
+    def answer(self: Any, latents: torch.Tensor, *_: Any) -> torch.Tensor:
+        return latents - share * picture if predicts == "epsilon" else share * latents - picture
+
+    monkeypatch.setattr(UNetModel, "predict", answer)
+    path = make_sd1_single_file(tmp_path / "model.safetensors", prediction="")
+    model = load(path, tmp_path / "cache", Identity("sd1", "single", False, "epsilon", 512))
+    assert model.identity.prediction == model.scheduler_config["prediction_type"] == predicts
 
 
 def test_the_shipped_descriptions_are_those_of_stable_diffusion() -> None:

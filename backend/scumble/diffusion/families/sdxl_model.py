@@ -20,7 +20,6 @@ from .unet_model import Colours, UNetModel
 class SdxlModel(UNetModel):
     """See base.Model. Both text encoders read the prompt; their states lie side by side, token by token."""
 
-    may_predict_v = True
     encoders = ("text_encoder", "text_encoder_2")
     # A quarter of all its weights, and what they said of a prompt is remembered.
     brief = encoders

@@ -45,8 +45,6 @@ class UNetModel:
     """
 
     latent_channels = 4
-    may_predict_v: ClassVar[bool] = False
-    """Whether models of the family predict v so often that a file that says nothing is asked."""
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
     brief: ClassVar[tuple[str, ...]] = ()
     """Those of its parts that do not stay on a device beside the others (`residents.Residents`)."""
@@ -166,7 +164,6 @@ class Sd2Model(UNetModel):
     """Stable Diffusion 2.x. It was trained on the last layer but one of its text encoder, and is published without the
     last."""
 
-    may_predict_v = True
     pads = ("!",)
 
     def _make_text(self) -> ClipText:
@@ -192,7 +189,7 @@ def load(
             return converted(path, cache, device, lambda: _read(path, identity, components, configs))
 
     model = assemble(kind, path, identity, device, files, tokenizer, weights)
-    if identity.layout == "single" and kind.may_predict_v and prediction(read_contents(path)) is None:
+    if identity.layout == "single" and prediction(read_contents(path)) is None:
         predicts = measured_prediction(model)
         model.identity = replace(identity, prediction=predicts)
         model.scheduler_config = {**model.scheduler_config, "prediction_type": predicts}
