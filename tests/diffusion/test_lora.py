@@ -148,6 +148,9 @@ def test_every_layout_holds_the_same_lora(loras: Loras, parts: Mapping[str, nn.M
         tensors = lora_tensors(unet, layout, convolutions=True)
         loras.use([(write_adapter(tmp_path / f"{layout}.safetensors", tensors), 1.0)])
         answers.append(answer(parts))
+    alone = {key.replace("lora_unet_", "lycoris_"): t for key, t in lora_tensors(unet, convolutions=True).items()}
+    loras.use([(write_adapter(tmp_path / "lycoris.safetensors", alone), 1.0)])
+    answers.append(answer(parts))
     without, first, *others = answers
     assert not torch.equal(without, first)
     assert all(torch.equal(other, first) for other in others)

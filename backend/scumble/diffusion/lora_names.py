@@ -5,6 +5,7 @@ Every trainer writes the dotted name of the layer, with underscores or with dots
     kohya's scripts     lora_unet_down_blocks_0_..._to_q.lora_down.weight, .lora_up.weight, .lora_mid.weight, .alpha
                         lora_te_text_model_..., lora_te1_... and lora_te2_... with two text encoders; blocks of SDXL and
                         of LyCORIS also by their names in the original layout (input_blocks_4_1_...)
+    LyCORIS by itself   lycoris_down_blocks_0_..._to_q.lora_down.weight
     diffusers, PEFT     unet.down_blocks.0...to_q.lora_A.weight, .lora_B.weight; text_encoder...., text_encoder_2....
     earlier diffusers   ...to_q.lora.down.weight, ...processor.to_q_lora.down.weight, ...q_proj.lora_linear_layer.up.weight
     PEFT by itself      base_model.model.down_blocks.0...to_q.lora_A.weight
@@ -27,6 +28,7 @@ _KEY = re.compile(
 _PREFIXES = (
     ("base_model_model_", "unet"),
     ("lora_unet_", "unet"),
+    ("lycoris_", "unet"),
     ("unet_", "unet"),
     ("lora_te1_", "text_encoder"),
     ("lora_te2_", "text_encoder_2"),
