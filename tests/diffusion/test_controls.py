@@ -226,6 +226,18 @@ def test_one_network_for_several_kinds_is_told_the_kind(
     assert np.abs(ours.astype(int) - paint(engine, (taken, replace(use, id=taken.info.id), hint()), steps=3)).max() > 4
 
 
+def test_its_attention_comes_whole_where_a_network_comes_layer_by_layer(
+    sdxl: tuple[DiffusionEngine, Path], tmp_path: Path
+) -> None:
+    """What is read without a call must be its own: then it comes with it, as what is of a layer comes with that layer."""
+    network = make_union(sdxl[0].model.parts["unet"], kinds=6)
+    single = write_adapter(tmp_path / "union.safetensors", network.state_dict(), "control", "sdxl")
+    loaded = ControlNets(sdxl[0].model).guide(control(single), single, picture()).network
+    (attention,) = (module for module in loaded.modules() if isinstance(module, torch.nn.MultiheadAttention))
+    own = {id(parameter) for parameter in attention.parameters(recurse=False)}
+    assert {id(attention.in_proj_weight), id(attention.out_proj.weight), id(attention.out_proj.bias)} <= own
+
+
 def ready_made(background: int, ink: tuple[int, int, int], share: float) -> Pixels:
     image = np.full((64, 64, 3), background, np.uint8)
     image[: round(64 * share)] = ink

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from diffusers import ControlNetModel, ControlNetUnionModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..editing.adapters import Adapter, other_kind
 from ..editing.plan import Pixels
@@ -147,8 +148,19 @@ def _load(adapter: Adapter, model: Model) -> Any:
     channels_last = not kernel.is_contiguous()  # the layout that suits the device was chosen with the model
     network.to(model.dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     network.requires_grad_(False).eval()
+    _join_attention(network)
     model.residents.add(network)
     return network
+
+
+def _join_attention(network: Any) -> None:
+    """torch's own attention (that of unions) reads its last layer's weights without calling it: where a network comes layer
+    by layer (`residents`) they would not come. So they become the attention's own."""
+    for attention in [module for module in network.modules() if isinstance(module, nn.MultiheadAttention)]:
+        last = attention.out_proj
+        del attention.out_proj
+        attention.out_weight, attention.out_bias = last.weight, last.bias
+        attention.out_proj = SimpleNamespace(weight=last.weight, bias=last.bias)  # type: ignore[assignment]
 
 
 def _config(path: Path, unet: Any, shapes: Collection[str]) -> Mapping[str, Any]:
