@@ -201,7 +201,7 @@ def test_previews_are_small_pictures(family: str, engines: Any) -> None:
 @every_family
 def test_it_is_capable_of_what_it_says_and_no_more(family: str, engines: Any) -> None:
     told = find_family(family)
-    assert (told.samplers, set(told.capabilities)) == (("euler",), {"negative", "regions"})
+    assert (told.samplers, set(told.capabilities)) == (("euler",), {"negative", "loras", "regions"})
     settings: dict[str, Any] = {"prompt": "a boat", "sampler": "euler", "guidance": 3.0, "steps": 2}
     (plain,) = run(engines[family], **settings)
     assert (run(engines[family], **settings, negative="a red car")[0] != plain).any()

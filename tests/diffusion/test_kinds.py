@@ -101,6 +101,36 @@ def single(shapes: Shapes, **metadata: str) -> Contents:
             id="FLUX LoRA",
         ),
         pytest.param(
+            {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": (16, 3072)},
+            Kind("LoRA", "FLUX.1"),
+            id="FLUX LoRA of kohya",
+        ),
+        pytest.param(
+            {"diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight": (16, 4096)},
+            Kind("LoRA", "FLUX.2"),
+            id="FLUX.2 LoRA, wide",
+        ),
+        pytest.param(
+            {"transformer.transformer_blocks.0.ff.linear_in.lora_A.weight": (16, 3072)},
+            Kind("LoRA", "FLUX.2"),
+            id="FLUX.2 LoRA of diffusers",
+        ),
+        pytest.param(
+            {"diffusion_model.layers.0.attention.to_q.lora_A.weight": (16, 3840)},
+            Kind("LoRA", "Z-Image"),
+            id="Z-Image LoRA",
+        ),
+        pytest.param(
+            {"lora_unet_layers_29_feed_forward_w1.lora_down.weight": (16, 3840)},
+            Kind("LoRA", "Z-Image"),
+            id="Z-Image LoRA of kohya",
+        ),
+        pytest.param(
+            {"diffusion_model.layers.0.attention.qkv.lora_A.weight": (16, 2304)},
+            Kind("LoRA", "Lumina 2"),
+            id="Lumina 2 LoRA",
+        ),
+        pytest.param(
             {f"control_model.{BLOCK}": (640, 768), "control_model.zero_convs.0.0.weight": (1, 1, 1, 1)},
             Kind("ControlNet", "Stable Diffusion 1.x"),
             id="ControlNet",
@@ -171,6 +201,8 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
         ({"diffusion_model.blocks.0.cross_attn.k.lora_A.weight": (16, 5120)}, None),
         ({f"{KOHYA}.hada_w1_a": (4, 768)}, None),
         ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)}, None),
+        ({"transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj.lora_A.weight": (16, 3072)}, ("lora", "flux2")),
+        ({"diffusion_model.layers.0.attention.to_q.lora_A.weight": (16, 3840)}, ("lora", "z_image")),
         ({f"control_model.{BLOCK}": (640, 768)}, ("control", "sd1")),
         ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, ("control", "")),
         (
@@ -219,7 +251,22 @@ def written(tmp_path: Path, shapes: Shapes, **metadata: str) -> tuple[bytes, int
         ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": (4, 2048)}, SDXL),
         ({"unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight": (4, 768)}, SD1),
         ({"unet.mid_block.attn2.processor.to_k_lora.down.weight": (4, 768)}, SD1),
-        ({"lora_unet_single_blocks_0_linear1.lora_down.weight": (4, 3072)}, FLUX1),
+        ({"lora_unet_single_blocks_0_linear1.lora_down.weight": (4, 3072)}, None),
+        (
+            {
+                "lora_unet_single_blocks_0_linear1.lora_down.weight": (4, 3072),
+                "lora_unet_single_blocks_0_linear1.lora_up.weight": (21504, 4),
+            },
+            FLUX1,
+        ),
+        (
+            {
+                "diffusion_model.single_blocks.0.linear1.lora_A.weight": (4, 3072),
+                "diffusion_model.single_blocks.0.linear1.lora_B.weight": (27648, 4),
+            },
+            FLUX2,
+        ),
+        ({"transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj.lora_A.weight": (4, 3072)}, FLUX2),
         ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (4, 3072)}, FLUX1),
         ({"lora_unet_double_stream_modulation_img_lin.lora_down.weight": (4, 4096)}, FLUX2),
         ({"lora_unet_joint_blocks_0_x.lora_down.weight": (4, 1536)}, SD3),

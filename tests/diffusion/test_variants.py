@@ -243,8 +243,9 @@ def test_the_settings_that_a_variant_asks_for(contents: Contents, trailing: bool
     ],
 )
 def test_loras_that_make_models_paint_in_few_steps(name: str, suits: Defaults | None) -> None:
-    assert hastened(name, 1.0, 6.5) == hastened(name, 0.5, 6.5) == suits
-    assert hastened(name, 0.4, 6.5) is hastened(name, -1.0, 6.5) is None
+    assert hastened(name, 1.0, 6.5, "sdxl") == hastened(name, 0.5, 6.5, "sdxl") == suits
+    assert hastened(name, 0.4, 6.5, "sdxl") is hastened(name, -1.0, 6.5, "sdxl") is None
+    assert hastened(name, 1.0, 1.0, "z_image") is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,14 @@ def write_single_file(path: Path, channels: int = 9, seed: int = 0) -> Path:
     return path
 
 
+def write_flux2_lora(path: Path) -> Path:
+    """For the narrow model of tests.diffusion.tiny_flow."""
+    name = "transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj"
+    matrices = {f"{name}.lora_A.weight": np.ones((4, 32)), f"{name}.lora_B.weight": np.ones((288, 4)) / 8}
+    save_file({key: matrix.astype(np.float16) for key, matrix in matrices.items()}, path)
+    return path
+
+
 def write_control(path: Path, width: int = 768) -> Path:
     """What diffusers writes of a ControlNet, of two tensors."""
     path.parent.mkdir(parents=True, exist_ok=True)

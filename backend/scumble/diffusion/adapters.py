@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..editing.adapters import Adapter, other_kind
 from ..protocol.errors import ModelMissing
-from .lora import LowRank, read_lora
+from .lora import LowRank, Rename, read_lora
 from .lora_names import Place, all_places, find_place
 from .recent import Recent
 
@@ -40,10 +40,16 @@ class Use(NamedTuple):
 class Loras:
     """The LoRAs of one model."""
 
-    def __init__(self, parts: Mapping[str, nn.Module], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, nn.Module],
+        device: torch.device | str = "cpu",
+        rename: Rename = lambda tensors: tensors,
+    ) -> None:
         """`parts`: the modules that LoRAs may change, by the names of diffusers ("unet", "text_encoder", ...); `device`:
-        where they run, wherever their weights are now."""
+        where they run, wherever their weights are now; `rename`: families.base.Model.lora_tensors."""
         self._device = device
+        self._rename = rename
         self._layers: dict[Place, nn.Module] = {}
         self._places: dict[tuple[str, str], Place] = {}
         for part, module in parts.items():
@@ -78,7 +84,7 @@ class Loras:
         sides: dict[Place, list[tuple[LowRank, float]]] = {}
         for use in uses:
             for place, low_rank in self._placed(use).items():
-                if weight := use.weight if place.part == "unet" else use.text:
+                if weight := use.text if place.part.startswith("text_encoder") else use.weight:
                     sides.setdefault(place, []).append((low_rank, weight))
         branches = {place: _Branch(self._layers[place], found, self._device) for place, found in sides.items()}
         for hook in self._hooks:
@@ -90,9 +96,18 @@ class Loras:
     def _placed(self, use: Use) -> dict[Place, LowRank]:
         adapter = use.adapter
 
+        def rename(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+            try:
+                renamed = self._rename(tensors)
+            except Exception as error:  # whatever a library makes of names that it does not know
+                raise other_kind(adapter.info) from error
+            if not renamed:  # or it passes them all over
+                raise other_kind(adapter.info)
+            return renamed
+
         def read() -> dict[Place, LowRank]:
             placed = {}
-            for name, low_rank in read_lora(adapter.path, adapter.info.name).items():
+            for name, low_rank in read_lora(adapter.path, adapter.info.name, rename).items():
                 place = find_place(name, self._places)
                 fitted = _fitted(low_rank, self._layers[place]) if place else None
                 if place is None or fitted is None:

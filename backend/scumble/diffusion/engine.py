@@ -63,7 +63,7 @@ class DiffusionEngine:
         self.family = family
         self._lists = read_lists(home.wildcards if home else None)
         self._embeddings = home.embeddings if home else None
-        self._loras = Loras(model.parts, model.device)
+        self._loras = Loras(model.parts, model.device, model.lora_tensors)
         self._controls = ControlNets(model)
         self.references = References(model)
         self._prompts: Recent[tuple[Any, ...], Conditioning] = Recent(32)
@@ -156,7 +156,7 @@ class DiffusionEngine:
         """The model's; with a LoRA that makes it paint in few steps, these are counted from the noisiest, which it was
         distilled to see."""
         uses = self._loras.active
-        hasty = any(hastened(use.adapter.info.name, use.weight, 1.0) for use in uses)
+        hasty = any(hastened(use.adapter.info.name, use.weight, 1.0, self.family.name) for use in uses)
         return {**self.model.scheduler_config, **({"timestep_spacing": "trailing"} if hasty else {})}
 
     def use_references(self, plan: Plan) -> AbstractContextManager[list[Glance]]:

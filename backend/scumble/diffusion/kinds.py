@@ -45,13 +45,14 @@ _LORA = (
     ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
     ".lora_linear_layer.down.weight", "_lora.down.weight",
 )  # fmt: skip
+_DOWN, _UP = (".lora_down.weight", ".lora_A.weight"), (".lora_up.weight", ".lora_B.weight")
 _DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
 _LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
 _CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
 _CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
 _PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_proj.latents")
 """Of an IP-Adapter as first published, of a "full" one (every patch of the picture), of a "plus" one."""
-FAMILY_OF = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl"}
+FAMILY_OF = {SD1: "sd1", SD2: "sd2", SDXL: "sdxl", FLUX2: "flux2", Z_IMAGE: "z_image"}
 """The architectures that can be added to -> the names of their families."""
 _AUTOENCODER = ("decoder.conv_in.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight")
 TINY = {"sd1": "taesd", "sd2": "taesd", "sdxl": "taesdxl"}
@@ -64,23 +65,28 @@ _BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
 _ADDED = 2816
 """How wide it is what SDXL is told beside the prompt's tokens: the prompt as a whole, and sizes."""
 _GLANCED = (
-    (b'.lora_down.weight"', b'attn2_to_k.lora_down.weight"'),
-    (b'.lora_A.weight"', b'attn2.to_k.lora_A.weight"'),
-    (b'.lora.down.weight"', b'attn2.to_k.lora.down.weight"'),
-    (b'.processor.to_k_lora.down.weight"', b'attn2.processor.to_k_lora.down.weight"'),
+    (b'.lora_down.weight"', b'attn2_to_k.lora_down.weight"', b'_linear1.lora_up.weight"'),
+    (b'.lora_A.weight"', b'attn2.to_k.lora_A.weight"', b'.linear1.lora_B.weight"'),
+    (b'.lora.down.weight"', b'attn2.to_k.lora.down.weight"', b'.linear1.lora.up.weight"'),
+    (b'.processor.to_k_lora.down.weight"', b'attn2.processor.to_k_lora.down.weight"', b""),
 )
-"""How names of LoRAs' tensors end, by each kind of trainer, and that of a matrix that takes a prompt's tokens in."""
+"""How names of LoRAs' tensors end, by each kind of trainer; that of a matrix that takes a prompt's tokens in, and that of
+FLUX's that tells its versions apart."""
 _NOT_PLAIN = re.compile(rb"\.(?:dora_|lora_magnitude_|hada_|lokr_|oft_|w_norm)")
 """What is in the names of _DORA and _LYCORIS."""
 _FIRST_TENSOR = re.compile(rb'"\s*:\s*\{\s*"dtype"\s*:')
 _WIDTH = re.compile(rb'\s*:\s*\{\s*"dtype"\s*:\s*"\w+"\s*,\s*"shape"\s*:\s*\[\s*\d+\s*,\s*(\d+)\s*[,\]]')
+_ROWS = re.compile(rb'\s*:\s*\{\s*"dtype"\s*:\s*"\w+"\s*,\s*"shape"\s*:\s*\[\s*(\d+)\s*,')
 _LAST_END = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d+\s*,\s*(\d+)\s*\]\s*\}\s*\}\s*\Z')
+_FLUX_BLOCKS = ("double_blocks", "single_blocks")
+"""As Black Forest Labs call them, in FLUX.1 and FLUX.2."""
 _TRANSFORMERS = (
     ("double_stream_modulation_img", FLUX2),
+    ("to_qkv_mlp_proj", FLUX2),
+    (".ff.linear_in.", FLUX2),
     ("joint_blocks", SD3),
     ("single_transformer_blocks", FLUX1),
-    ("double_blocks", FLUX1),
-    ("single_blocks", FLUX1),
+    *((name, FLUX1) for name in _FLUX_BLOCKS),
     ("txt_norm.weight", QWEN_IMAGE),
 )
 _REFINER = "noise_refiner."
@@ -92,6 +98,12 @@ _STABLE_DIFFUSION = (
 """What is in the names of layers of its UNet and text encoders, as every trainer calls them (lora_names)."""
 _Z_IMAGE_WIDTH = 3840
 """What its layers take; those of Lumina 2, which have the same names, take 2304."""
+_Z_IMAGE_LAYER = re.compile(r"layers[._]\d+[._](?:attention|feed_forward|adaLN_modulation)[._]")
+_FLUX_ROWS = {21504: FLUX1, 27648: FLUX2, 36864: FLUX2, 55296: FLUX2}
+"""What the first matrix of a single block gives in FLUX.1, in FLUX.2 klein (4 and 9 billion parameters) and dev: seven, and
+nine, times its width."""
+_FLUX2_WIDTHS = ((4096,), (6144,))
+"""Of the larger ones; the smallest is as wide as FLUX.1."""
 _GGUF = {
     "sd1": SD1, "sdxl": SDXL, "sd3": SD3, "flux": FLUX1, "flux2": FLUX2, "lumina2": f"{Z_IMAGE} or {LUMINA2}",
     "qwen_image": QWEN_IMAGE, "aura": "AuraFlow", "hidream": "HiDream", "cosmos": "Cosmos", "wan": "Wan",
@@ -177,8 +189,8 @@ def glance(header: bytes, size: int) -> Kind | None:
     def find(mark: bytes) -> int:
         return header.find(mark, first)
 
-    takes = next((takes for end, takes in _GLANCED if find(end) >= 0), None)
-    if takes is None:
+    takes, single = next(((takes, single) for end, takes, single in _GLANCED if find(end) >= 0), (b"", b""))
+    if not takes:
         return None
     if (at := find(takes)) >= 0:
         width = _WIDTH.match(header, at + len(takes))
@@ -186,7 +198,10 @@ def glance(header: bytes, size: int) -> Kind | None:
         return Kind("LoRA", base) if base else None
     if find(b'"image_proj.') >= 0 or find(_REFINER.encode()) >= 0:
         return None
-    base = next((base for mark, base in _TRANSFORMERS if find(mark.encode()) >= 0), None)
+    mark, base = next(((mark, base) for mark, base in _TRANSFORMERS if find(mark.encode()) >= 0), ("", None))
+    if mark in _FLUX_BLOCKS:
+        rows = _ROWS.match(header, find(single) + len(single)) if single and find(single) >= 0 else None
+        base = _FLUX_ROWS.get(int(rows[1])) if rows else None
     return Kind("LoRA", base) if base else None
 
 
@@ -262,9 +277,20 @@ def _is_cross_attention(name: str) -> bool:
 
 def _transformer(shapes: Shapes) -> str:
     names = "\n".join(shapes)  # thousands: one search in C
-    if _REFINER in names:
+    if _REFINER in names or _Z_IMAGE_LAYER.search(names):
         return Z_IMAGE if any(shape[-1:] == (_Z_IMAGE_WIDTH,) for shape in shapes.values()) else LUMINA2
-    return next((base for mark, base in _TRANSFORMERS if mark in names), "")
+    mark, base = next(((mark, base) for mark, base in _TRANSFORMERS if mark in names), ("", ""))
+    return FLUX2 if mark in _FLUX_BLOCKS and _is_flux2(shapes) else base
+
+
+def _is_flux2(shapes: Shapes) -> bool:
+    """Whether a LoRA under the names of Black Forest Labs is for FLUX.2, which calls its blocks as FLUX.1."""
+    for name, shape in shapes.items():
+        if name.endswith(_UP) and "linear1" in name and len(shape) == 2 and shape[0] in _FLUX_ROWS:
+            return _FLUX_ROWS[shape[0]] == FLUX2
+        if name.endswith(_DOWN) and ("linear1" in name or "qkv" in name) and shape[-1:] in _FLUX2_WIDTHS:
+            return True
+    return False
 
 
 def _is_stable_diffusion(shapes: Shapes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,11 @@ class LowRank:
     scale: float
 
 
-def read_lora(path: Path, name: str) -> dict[str, LowRank]:
-    """What the file adds, by its own names of the layers.
+Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+def read_lora(path: Path, name: str, rename: Rename = lambda tensors: tensors) -> dict[str, LowRank]:
+    """What the file adds, by its own names of the layers, or by those that `rename` gives to its tensors.
 
     Raises ModelUnreadable: damaged, or of a kind that is more than two matrices for a layer (DoRA, LoHa, LoKr, ...).
     """
@@ -47,15 +50,14 @@ def read_lora(path: Path, name: str) -> dict[str, LowRank]:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelUnreadable(f"The LoRA {name} cannot be read.") from error
-    for key, tensor in tensors.items():
-        if key.startswith(BUNDLED):
-            continue
-        found = split_key(key)
-        if found is None:
-            raise ModelUnreadable(
-                f"The LoRA {name} is of a kind that Scumble cannot use (DoRA, LoHa, LoKr, ...).", "Choose a plain LoRA."
-            )
-        layers.setdefault(found[0], {})[found[1]] = tensor
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(BUNDLED)}
+    if not all(map(split_key, tensors)):
+        raise ModelUnreadable(
+            f"The LoRA {name} is of a kind that Scumble cannot use (DoRA, LoHa, LoKr, ...).", "Choose a plain LoRA."
+        )
+    for key, tensor in rename(tensors).items():
+        if found := split_key(key):
+            layers.setdefault(found[0], {})[found[1]] = tensor
     alphas = _Alphas(path, header.metadata)
     return {layer: _low_rank(name, layer, parts, alphas) for layer, parts in layers.items()}
 

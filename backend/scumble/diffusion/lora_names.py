@@ -30,6 +30,7 @@ _PREFIXES = (
     ("lora_unet_", "unet"),
     ("lycoris_", "unet"),
     ("unet_", "unet"),
+    ("transformer_", "transformer"),
     ("lora_te1_", "text_encoder"),
     ("lora_te2_", "text_encoder_2"),
     ("lora_te_", "text_encoder"),
@@ -87,9 +88,15 @@ def all_places(part: str, layers: Iterable[str], layers_per_block: int = 2) -> d
     places = {}
     for layer in names:
         place = Place(part, layer)
-        for alias in _unet_names(layer, names, layers_per_block) if part == "unet" else _text_names(layer):
+        for alias in _aliases(part, layer, names, layers_per_block):
             places[part, alias.replace(".", "_")] = place
     return places
+
+
+def _aliases(part: str, layer: str, layers: list[str], layers_per_block: int) -> list[str]:
+    if part == "unet":
+        return _unet_names(layer, layers, layers_per_block)
+    return _text_names(layer) if part.startswith("text_encoder") else [layer]
 
 
 def _unet_names(layer: str, layers: list[str], layers_per_block: int) -> list[str]:

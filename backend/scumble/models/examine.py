@@ -133,7 +133,7 @@ def _upscaler(path: Path, network: str, metadata: Mapping[str, str]) -> ModelFil
 def _adapter(path: Path, kind: AdapterKind, family: str, metadata: Mapping[str, str]) -> Adapter:
     id = content_id(path, _SMALL_SAMPLE)
     name = readable_name(path, f"{WORDS[kind]} {family}".strip())
-    suits = hastened(name, 1.0, 0.0) if kind == "lora" else None
+    suits = hastened(name, 1.0, 0.0, family) if kind == "lora" else None
     brings = (suits.steps, suits.guidance, suits.sampler) if suits else ()
     return Adapter(AdapterInfo(id, name, kind, family, _size(path), _licence(path, metadata), *brings), path)
 

@@ -97,7 +97,7 @@ def _suits(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -
     names = {adapter.info.id: adapter.info.name for adapter in adapters if adapter.info.kind == "lora"}
     chosen = [(names[use.id], use.weight) for use in request.loras]
     named = [(lora.name, lora.weight) for lora in parse(request.prompt).loras]
-    found = (hastened(name, weight, info.guidance) for name, weight in (*chosen, *named))
+    found = (hastened(name, weight, info.guidance, info.family) for name, weight in (*chosen, *named))
     return next(filter(None, found), Defaults(info.steps, info.guidance, info.sampler))
 
 

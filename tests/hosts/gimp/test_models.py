@@ -13,7 +13,7 @@ from scumble.home import Home
 
 from tests.diffusion.tiny import make_sd1_folder
 from tests.diffusion.tiny_flow import make_flux2_folder
-from tests.models.files import write_control, write_embedding, write_lora
+from tests.models.files import write_control, write_embedding, write_flux2_lora, write_lora
 
 from ..driver import Driver
 from ..gimp_host import GimpHost
@@ -34,8 +34,6 @@ LEFT_OPEN = (
 TAKEN_BY_SD_ALONE = {
     "clip-skip": "clip skip",
     "embedding": "textual inversions",
-    "lora-add": "LoRAs",
-    "lora-weight": "LoRAs",
     "control-add": "controls",
     "control-layer": "controls",
     "reference-add": "references",
@@ -66,6 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, fill_model: Path) -> Iterator
     for name, width in (("Ink", 768), ("Gloss", 2048), ("Any", 77)):
         write_lora(home.models / "loras" / f"{name}.safetensors", width)
     write_lora(home.models / "loras" / "Hyper-SD15-8steps-lora.safetensors", layers=3)
+    write_flux2_lora(home.models / "loras" / "Pastel.safetensors")
     write_control(home.models / "edges" / "diffusion_pytorch_model.safetensors")
     write_embedding(home.embeddings / "Oil.safetensors", emb_params=768)
     with served(home):
@@ -142,22 +141,25 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert panel.get("[named(name).is_sensitive() for name in ('negative', 'region-add', 'steps')]") == [True] * 3
         removes = "[[named(name).is_sensitive(), tip(name)] for name in ('lora-remove', 'control-remove')]"
         assert panel.get(removes) == [[True, "Take it away"]] * 2
+        assert texts(panel, "lora") == ["Choose\u2026", "Any", "Ink (sd1)", "Pastel (flux2)"]
+        panel.run("pick('lora', 'Pastel (flux2)')")
         gimp.screenshot("panel-flow-model")
         click(gimp, panel, "named('generate')")
         gimp.wait_until("len(image.get_layers()) == 2", 120)
         sent = gimp.get("request_of(image.get_layers()[0])")
         assert [sent[name] for name in ("sampler", "steps", "guidance")] == ["euler", 4, 1.0]
-        assert [sent[name] for name in ("negative", "clip_skip", "loras", "controls")] == ["fog", 1, [], []]
+        assert [sent[name] for name in ("negative", "clip_skip", "controls")] == ["fog", 1, []]
+        assert [use["weight"] for use in sent["loras"]] == [1.0]
 
     # Nothing is forgotten, also not from one opening to the next.
     with open_panel(gimp) as panel:
         unfold(panel)
-        kept = ["klein", "Automatic (Euler)", "Ink (sd1)", "edges (sd1)"]
+        kept = ["klein", "Automatic (Euler)", "Pastel (flux2)", "edges (sd1)"]
         assert chosen(panel, "model", "sampler", "lora", "control") == kept
         reach(gimp, panel, "named('control-remove')")  # though its line is grey
         panel.wait_until("not any(widget.get_name() == 'control' for widget in widgets())", 10)
         panel.run("pick('model', 'tiny')")
-        assert chosen(panel, "sampler", "lora") == ["Euler a", "Ink (sd1)"]
+        assert chosen(panel, "sampler", "lora") == ["Euler a", "Pastel (flux2)"]
         assert panel.get("named('clip-skip').get_value()") == 2
         add(gimp, panel, "control")
         assert panel.get(f"[tip(name) for name in {lines}]") == tips

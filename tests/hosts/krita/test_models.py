@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scumble.home import Home
 
-from tests.models.files import write_control, write_embedding, write_lora
+from tests.models.files import write_control, write_embedding, write_flux2_lora, write_lora
 
 from ..installs import Install
 from .conftest import open_real
@@ -25,8 +25,6 @@ OF_SD, OF_KLEIN = ["Automatic (20)", "Automatic (7)", "Automatic (DPM++ 2M Karra
 TAKEN_BY_SD_ALONE = {
     "clip_skip": "clip skip",
     "embedding": "textual inversions",
-    "lora_add": "LoRAs",
-    "lora_weight": "LoRAs",
     "control_add": "controls",
     "control": "controls",
     "reference_add": "references",
@@ -53,6 +51,7 @@ def choice(
     for name, width in (("Ink", 768), ("Gloss", 2048), ("Any", 77)):
         write_lora(home.models / "loras" / f"{name}.safetensors", width)
     write_lora(home.models / "loras" / f"{HYPER}.safetensors", layers=3)
+    write_flux2_lora(home.models / "loras" / "Pastel.safetensors")
     write_control(home.models / "edges" / "diffusion_pytorch_model.safetensors")
     write_embedding(home.embeddings / "Oil.safetensors", emb_params=768)
     with open_real(krita_install, plugin_zip, fill_model, work) as krita:
@@ -138,16 +137,18 @@ def test_the_model_says_what_there_is_to_choose(docker: Docker) -> None:
         assert state == [False, f"This model takes no {what}."], name
     for name in ("negative", "region_add", "steps", "sampler"):
         assert krita.get(f"part('scumble_{name}').isEnabled()"), name
+    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", "Ink (sd1)", "Pastel (flux2)"]
+    krita.run("pick('scumble_lora', 'Pastel (flux2)')")
     docker.generate()
     docker.wait_layers(2)
     request = docker.request_of_last_layer()
     assert (request["sampler"], request["steps"], request["clip_skip"], request["negative"]) == ("euler", 4, 1, "fog")
-    assert (request["loras"], request["controls"]) == ([], [])
+    assert ([use["weight"] for use in request["loras"]], request["controls"]) == ([1.0], [])
 
     krita.run("pick('scumble_model', 'tiny')")  # nothing is forgotten
     assert krita.get("[part('scumble_' + name).currentText() for name in ('sampler', 'lora', 'control')]") == [
         "Euler a",
-        "Ink (sd1)",
+        "Pastel (flux2)",
         "edges (sd1)",
     ]
     assert krita.get("part('scumble_clip_skip').value()") == 2
@@ -171,12 +172,12 @@ def test_a_sampler_is_remembered_for_models_that_have_it(docker: Docker) -> None
 
 def test_an_upscale_takes_nothing_that_is_grey(docker: Docker) -> None:
     docker.krita.run("pick('scumble_model', 'tiny'); pick('scumble_sampler', 'Euler a')")
-    add_lora(docker, "Ink (sd1)")
+    docker.krita.run("part('scumble_clip_skip').setValue(2)")
     docker.krita.run("pick('scumble_model', 'klein'); part('scumble_steps').setValue(1)")
     docker.upscale(2)  # by whichever model
     docker.wait_layers(2)
     request = docker.request_of_last_layer()
-    assert (request["mode"], request["prompt"], request["loras"]) == ("upscale", "a boat", [])
+    assert (request["mode"], request["prompt"], request["clip_skip"]) == ("upscale", "a boat", 1)
     assert request["sampler"] != "euler_a"
 
 
@@ -233,7 +234,7 @@ def test_what_is_grey_can_be_taken_away(docker: Docker) -> None:
     for name, text in (("lora", "Ink (sd1)"), ("control", "edges (sd1)")):
         docker.press(f"scumble_{name}_add")
         krita.run(f"pick('scumble_{name}', {text!r})")
-    krita.run("pick('scumble_model', 'klein')")
+    krita.run("pick('scumble_model', 'MI-GAN')")
     for name, what in (("lora", "LoRAs"), ("lora_weight", "LoRAs"), ("control_layer", "controls")):
         state = krita.get(f"[part('scumble_{name}').isEnabled(), part('scumble_{name}').toolTip()]")
         assert state == [False, f"This model takes no {what}."], name

@@ -85,8 +85,8 @@ class Model(Protocol):
     scale: int
     """Pixels of the image for each latent pixel of a side (8 for Stable Diffusion)."""
     parts: Mapping[str, Any]
-    """The modules that LoRAs change, by the names of diffusers ("unet", "text_encoder", ...). Control networks are made to
-    the measure of the one named "unet"."""
+    """The modules that LoRAs change, by the names of diffusers ("unet", "transformer", "text_encoder", ...). Control
+    networks are made to the measure of the one named "unet"."""
     scheduler_config: Mapping[str, Any]
     """The model's own scheduler configuration; prediction type and betas come from here."""
     told_guidance: bool
@@ -135,6 +135,11 @@ class Model(Protocol):
                       size of the picture, h * scale by w * scale
         residuals     what control networks add, in the model's dtype; only ever given to architectures with a UNet
         """
+        ...
+
+    def lora_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Those of a LoRA's file under names that `lora_names` knows. Raises whatever a library makes of a file that is not
+        made for such a model."""
         ...
 
     def denoising(self, shape: torch.Size) -> int:

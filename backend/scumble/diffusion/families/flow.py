@@ -8,7 +8,7 @@ from .base import Contents, Defaults, Identity
 from .latent import classes
 
 SAMPLERS: tuple[str, ...] = ("euler",)
-CAPABILITIES: tuple[Capability, ...] = ("negative", "regions")
+CAPABILITIES: tuple[Capability, ...] = ("negative", "loras", "regions")
 """Their language models take a prompt as it stands."""
 _NATIVE = 1024  # px
 

@@ -42,6 +42,8 @@ class FlowModel:
     autoencoder: ClassVar[str]
     answer: ClassVar[str] = ""
     """What the language model is given as the beginning of its answer."""
+    loras: ClassVar[Any]
+    """What of diffusers knows how trainers call the transformer's layers."""
     patch: ClassVar[int] = 1
     """Latent pixels of the autoencoder for each of the denoiser's, along a side."""
 
@@ -56,9 +58,9 @@ class FlowModel:
         self.identity = identity
         self.device = torch.device(device.torch_device)
         self.dtype = device.dtype
-        self.parts: Mapping[str, Any] = {}  # no LoRA is made for these yet
         self.scheduler_config = configs["scheduler"]
         self._transformer, self._vae, self._text_encoder = (modules[name] for name in _COMPONENTS)
+        self.parts: Mapping[str, Any] = {"transformer": self._transformer}
         self.residents = Residents(self.device, modules.values())
         self._tokenizer = tokenizer
         self.latent_channels = int(self._transformer.config.in_channels)
@@ -93,6 +95,10 @@ class FlowModel:
         self, latents: Tensor, timestep: Tensor, conditioning: Conditioning, residuals: Residuals | None = None
     ) -> Tensor:
         raise NotImplementedError
+
+    def lora_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        renamed: Mapping[str, Tensor] = self.loras.lora_state_dict(dict(tensors))
+        return renamed
 
     def denoising(self, shape: torch.Size) -> int:
         return denoiser_bytes(TRANSFORMER, shape[0] * shape[2:].numel() * self.scale**2, self.dtype.itemsize)

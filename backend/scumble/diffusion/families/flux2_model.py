@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from diffusers import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 
@@ -19,6 +20,7 @@ class Flux2Model(FlowModel):
     """Its latents are patches of 2 x 2 of the autoencoder's, scaled to a normal distribution channel by channel."""
 
     transformer, autoencoder = "Flux2Transformer2DModel", "AutoencoderKLFlux2"
+    loras = Flux2KleinPipeline
     patch = _PATCH
     answer = "<think>\n\n</think>\n\n"
 

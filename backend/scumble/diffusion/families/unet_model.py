@@ -131,6 +131,9 @@ class UNetModel:
         ).sample
         return output
 
+    def lora_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return tensors
+
     def denoising(self, shape: torch.Size) -> int:
         return denoiser_bytes(UNET, shape[0] * shape[2:].numel() * self.scale**2, self.dtype.itemsize)
 

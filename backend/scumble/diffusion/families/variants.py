@@ -21,6 +21,7 @@ _SAMPLERS = {
 }
 """The samplers that few-step models are published with; others run as Euler."""
 _FEW_STEPS = 4
+_FLOW = ("flux2", "z_image")
 _MADE_FOR = r"(?=[ _-]*(?:sd|xl|\d+[ _-]?steps?))"
 _FAST = re.compile(
     r"(?<![a-z])(?:(?P<lcm>lcm(?:like)?|dmd2?)(?![a-z])|tcd(?![a-z])|pcm(?![a-z]|.*lcmlike)"
@@ -80,13 +81,14 @@ def variant(contents: Contents, family: Defaults) -> Variant:
     return Variant()
 
 
-def hastened(lora: str, weight: float, guidance: float) -> Defaults | None:
+def hastened(lora: str, weight: float, guidance: float, family: str) -> Defaults | None:
     """The settings that a LoRA asks for which makes models paint in few steps. Its name tells it, as nothing else does.
     None for any other, and for one with less than half of its strength.
 
     guidance  that of the model, which some (Hyper-SD's "CFG") leave as it is
+    family    of the model. LoRAs for models of flow matching are named after Turbo ones that they are made for
     """
-    if weight < HASTENS:
+    if weight < HASTENS or family in _FLOW:
         return None
     name = _words(lora)
     fast, steps = _FAST.search(name), _STEPS.search(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from diffusers import ZImagePipeline
 from diffusers.pipelines.z_image.pipeline_z_image import calculate_shift
 from torch import Tensor
 
@@ -14,6 +15,7 @@ class ZImageModel(FlowModel):
     """It counts time from noise to picture and predicts the way back, both the other way round than the loop."""
 
     transformer, autoencoder = "ZImageTransformer2DModel", "AutoencoderKL"
+    loras = ZImagePipeline
 
     def time_shift(self, height: int, width: int, steps: int) -> float:
         defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
