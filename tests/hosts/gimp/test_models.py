@@ -141,7 +141,7 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert panel.get("[named(name).is_sensitive() for name in ('negative', 'region-add', 'steps')]") == [True] * 3
         removes = "[[named(name).is_sensitive(), tip(name)] for name in ('lora-remove', 'control-remove')]"
         assert panel.get(removes) == [[True, "Take it away"]] * 2
-        assert texts(panel, "lora") == ["Choose\u2026", "Any", "Ink (sd1)", "Pastel (flux2)"]
+        assert texts(panel, "lora") == ["Choose\u2026", "Ink (sd1)", "Any", "Pastel (flux2)"]
         panel.run("pick('lora', 'Pastel (flux2)')")
         gimp.screenshot("panel-flow-model")
         click(gimp, panel, "named('generate')")
