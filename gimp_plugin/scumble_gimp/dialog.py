@@ -51,6 +51,9 @@ class CommandDialog:
 
     def run(self) -> bool:
         """False where the artist has changed their mind."""
+        # What is asked first has the keyboard, once it shows: until then GIMP gives it to the button.
+        first = self._dialog.get_content_area().get_children()[0]
+        self._dialog.connect_after("map", lambda dialog: first.child_focus(Gtk.DirectionType.TAB_FORWARD))
         agreed = bool(self._dialog.run())
         self._dialog.destroy()
         if not agreed:

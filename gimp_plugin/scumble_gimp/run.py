@@ -19,6 +19,7 @@ from .document import GimpDocument, new_image, put_on_view
 from .edit import edit
 from .extend import edges_for
 from .log import log, log_to
+from .panel.instance import forward, open_panel
 from .settings import settings_of
 from .words import error_words
 
@@ -42,24 +43,24 @@ def run_command(
     home = find_home()
     log_to(home)
     interactive = run_mode == Gimp.RunMode.INTERACTIVE
+    # A run with the last values is GIMP's own Repeat (Ctrl+F), which a console has, too.
+    watched = run_mode != Gimp.RunMode.NONINTERACTIVE and Gimp.default_display() is not None
     try:
-        if command is PANEL and not interactive:
+        if command is PANEL and not watched:
             raise BadRequest("The panel needs a window.", "Call another procedure of Scumble from scripts.")
-        if interactive:
-            from .panel.instance import forward, open_panel  # brings GTK along, which a console does not have
-
-            if forward(command.name, image):
-                return None
-            if command is PANEL:
-                open_panel(plugin, home, command.name, image)
-                return None
+        if interactive and not watched:
+            raise BadRequest("There is no window to ask in.", "Call it with RUN-NONINTERACTIVE.")
+        if watched and forward((command if interactive or command is PANEL else REPEAT).name, image):
+            return None
+        if command is PANEL:
+            open_panel(plugin, home, command.name, image)
+            return None
         if image is None and command is not GENERATE:
             raise BadRequest("No image is open.", "Open one, or use Generate Layer, which makes a new one.")
-        values = values_of(command, config)
+        client = None
         if command is REPEAT:
             command, values = last_edit(home)
-        client = None
-        if interactive and command.ok:
+        elif interactive and command.ok:
             from .dialog import CommandDialog
 
             document = None if image is None else GimpDocument(image)
@@ -69,7 +70,9 @@ def run_command(
             if not dialog.run():
                 raise Dismissed
             client, values = dialog.client, values_of(command, config)
-        return _edit(home, command, values, image, interactive, client)
+        else:
+            values = values_of(command, config)
+        return _edit(home, command, values, image, watched, client)
     except ScumbleError as error:
         raise Dismissed(error_words(error)) from error
     except JobCancelled:

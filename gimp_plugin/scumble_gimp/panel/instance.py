@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import gi
-
-gi.require_version("GimpUi", "3.0")
-gi.require_version("Gtk", "3.0")
-from gi.repository import Gimp, GimpUi, GLib, GObject  # noqa: E402
-from scumble.home import Home  # noqa: E402
+from gi.repository import Gimp, GLib, GObject
+from scumble.home import Home
 
 FORWARD = "scumble-panel-forward"
 NONE = 0
@@ -29,6 +26,10 @@ def forward(command: str, image: Any | None) -> bool:
 
 def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None:
     """Shows the panel and returns when it has been closed."""
+    gi.require_version("GimpUi", "3.0")
+    gi.require_version("Gtk", "3.0")
+    from gi.repository import GimpUi
+
     GimpUi.init("scumble")
     from .window import Panel
 

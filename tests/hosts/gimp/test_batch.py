@@ -285,6 +285,8 @@ def test_what_cannot_be_done_is_said(console: GimpConsole, picture: np.ndarray) 
         ("call('scumble-extend-canvas', image, ratio='wide')", "is no ratio. Write width:height, for instance 16:9."),
         ("call('scumble-generate-layer', image, prompt='x', model='no such')", "There is no model no such. Choose"),
         ("call('scumble-panel', image)", "The panel needs a window."),
+        ("call('scumble-panel', image, run_mode=Gimp.RunMode.WITH_LAST_VALS)", "The panel needs a window."),
+        ("call('scumble-refine', image, run_mode=Gimp.RunMode.INTERACTIVE)", "There is no window to ask in."),
     ):
         assert words in console.get(code).get("error", ""), code
     assert console.get("len(image.get_layers())") == 1

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from ..driver import wait_for
-from ..gimp_host import GimpHost
+from ..gimp_host import MAIN_WINDOW, GimpHost
 from .window import (
     CLOSE_ALL,
     REQUEST_OF,
@@ -77,7 +77,7 @@ def test_image_closed_during_a_dialogs_edit(gimp: GimpHost, backend: Backend, pi
 
 
 def test_dialog_remembers(gimp: GimpHost, picture: np.ndarray) -> None:
-    """The last values, also for a run that asks nobody, and the settings that were saved."""
+    """The last values, also for runs that ask nobody, and the settings that were saved."""
     prepare(gimp, picture)
     with open_dialog(gimp, "Fill Selection") as dialog:
         dialog.run("entries[0].set_text('a saved door')")
@@ -105,6 +105,10 @@ assert answer.index(0) == Gimp.PDBStatusType.SUCCESS, Gimp.get_pdb().get_last_er
 """
     )
     assert [name.rpartition(" ")[0] for name in layers(gimp)] == ["a blue door", "a blue door", ""]
+    gimp.menu("Filters", "Scumble", "Repeat Last")
+    gimp.wait_until("len(image.get_layers()) == 4", 60)
+    assert layers(gimp)[0].startswith("a blue door (")
+    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
 
 
 def test_dialog_asks_what_becomes_of_the_selection(gimp: GimpHost, picture: np.ndarray) -> None:
@@ -149,16 +153,24 @@ def test_indexed_image_is_named(gimp: GimpHost, picture: np.ndarray) -> None:
 
 
 def test_no_image_is_open(gimp: GimpHost) -> None:
-    """Generate Layer makes an image, the rest says so, and nothing is greyed out."""
+    """Generate Layer makes an image, also by GIMP's own Repeat, the rest says so, and nothing is greyed out. By keys: what
+    is asked first has the keyboard."""
     with open_dialog(gimp, "Generate Layer") as dialog:
-        dialog.run("entries[0].set_text('a lake')")
-        click(gimp, dialog, "labelled('_Generate')")
-    gimp.wait_until("len(Gimp.get_images()) == 1", 60)
-    gimp.window(r"\[Untitled\].*GIMP$")
-    made = "Gimp.get_images()[0]"
-    assert gimp.get(f"[{made}.get_width(), {made}.get_height(), len({made}.get_layers())]") == [512, 512, 1]
-    wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
-    gimp.run(CLOSE_ALL)
+        dialog.wait_until("entries[0].has_focus()", 10)
+        gimp.display.keys("ctrl+a")
+        gimp.display.type("a lake")
+        gimp.display.keys("Return")
+    for again in range(2):
+        if again:
+            gimp.display.activate(gimp.window(MAIN_WINDOW))
+            gimp.display.keys("ctrl+f")
+        gimp.wait_until("len(Gimp.get_images()) == 1", 60)
+        gimp.window(r"\[Untitled\].*GIMP$")
+        made = "Gimp.get_images()[0]"
+        gimp.wait_until(f"[{made}.get_width(), {made}.get_height(), len({made}.get_layers())] == [512, 512, 1]", 30)
+        assert gimp.get(f"{made}.get_layers()[0].get_name()").startswith("a lake (")
+        wait_for(lambda: not runs(gimp), 30, "the plug-in to end")
+        gimp.run(CLOSE_ALL)
     gimp.menu("Filters", "Scumble", "Remove Selection")
     wait_for(lambda: "No image is open." in said(gimp), 30, "a message")
 

@@ -231,6 +231,26 @@ def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) ->
         choose("Repeat Last")
         gimp.wait_until("len(image.get_layers()) == 5 and mode_of(image.get_layers()[0]) == 'remove'", 30)
 
+        # So does GIMP's own Repeat, whatever dialogs there were, once it is about what can be repeated.
+        def repeat() -> None:
+            gimp.display.activate(gimp.window(IMAGE_WINDOW))
+            gimp.display.keys("ctrl+f")
+            wait_for(lambda: len(runs(gimp)) == 1, 30, "it to be handed over")
+
+        choose("Fill Selection...")
+        panel.run("named('generate').clicked()")
+        gimp.wait_until("len(image.get_layers()) == 6", 30)
+        repeat()
+        gimp.wait_until("len(image.get_layers()) == 7", 30)
+        names = layers(gimp)
+        assert [name.partition(" (")[0] for name in names[:2]] == ["a red brick wall"] * 2
+        assert len(set(names)) == 7
+        choose("Open Panel")
+        repeat()
+        time.sleep(1)
+        assert not gimp.display.windows("GIMP Message")
+        assert len(layers(gimp)) == 7
+
 
 def test_menu_items_come_while_the_panel_asks_gimp(gimp: GimpHost, picture: np.ndarray, tmp_path: Path) -> None:
     """No answer of GIMP is taken for another's."""
