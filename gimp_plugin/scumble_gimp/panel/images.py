@@ -48,6 +48,11 @@ class Images:
         self._current = followed(self._current, self._looks, looks)
         self._looks = looks
 
+    def overlook(self, document: GimpDocument) -> None:
+        """What has just been done to an image was our doing: no sign that the artist works on it."""
+        with contextlib.suppress(BadRequest):
+            self._looks[int(document.identity)] = _look_at(document)
+
     def follow(self, number: int) -> None:
         self.look()
         self._current = number

@@ -211,6 +211,9 @@ class Panel:
             else:
                 self._complain(error)
             return
+        home = document or self._editor.document(job)
+        if isinstance(home, GimpDocument):
+            self._images.overlook(home)
         self.results.mark_inserted(variant)
         self._grown(job)
         if self._client.welcome is not None:

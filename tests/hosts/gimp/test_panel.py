@@ -161,6 +161,27 @@ def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.n
         panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 40 px)'", 10)
 
 
+def test_result_of_another_image_leads_nobody_away(gimp: GimpHost, picture: np.ndarray) -> None:
+    """The artist writes on for one image while that of another one grows."""
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "slow pond", steps=8)
+        panel.run("named('left').set_value(64); named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        gimp.run("first = image")
+        gimp.new_image(np.full((48, 64, 4), 255, np.uint8))
+        gimp.run("image.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 20)")
+        panel.run("named('left').set_value(0)")
+        panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 20 px)'", 10)
+        write(panel, "a red door")
+        gimp.wait_until("len(first.get_layers()) == 2 and first.get_width() == 384", 30)
+        time.sleep(1)  # the panel looks twice a second
+        assert panel.get("named('mode').get_text()") == "Fill the selection (30 \u00d7 20 px)"
+        assert panel.get("named('prompt').get_buffer().props.text") == "a red door"
+        gimp.run("first.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 40)")
+        panel.wait_until("named('prompt').get_buffer().props.text == 'slow pond'", 10)
+
+
 def test_panel_never_works_long(gimp: GimpHost) -> None:
     """C6: 50 ms at most besides GIMP's own pixel calls (in seconds of the processor, so that a busy machine does not
     count), and GIMP's library from the main thread only. Also while the panel looks where a crop has moved everything."""
