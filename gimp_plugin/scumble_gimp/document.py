@@ -139,8 +139,6 @@ class GimpDocument(Document):
         self.image.scale(*size)
 
     def insert_layer(self, layer: NewLayer) -> None:
-        if self.image.get_floating_sel() is not None:
-            raise BadRequest("The image has a floating selection.", "Anchor it, or make it a layer, and apply again.")
         kind = {
             Gimp.ImageBaseType.RGB: Gimp.ImageType.RGBA_IMAGE,
             Gimp.ImageBaseType.GRAY: Gimp.ImageType.GRAYA_IMAGE,
@@ -226,6 +224,8 @@ class GimpDocument(Document):
     @contextlib.contextmanager
     def undo_group(self, name: str) -> Iterator[None]:
         self._require_open()
+        if self.image.get_floating_sel() is not None:
+            raise BadRequest("The image has a floating selection.", "Anchor it, or make it a layer, and apply again.")
         self.image.undo_group_start()
         try:
             yield

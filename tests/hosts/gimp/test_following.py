@@ -105,6 +105,23 @@ def test_canvas_that_cannot_be_followed_asks(gimp: GimpHost, picture: np.ndarray
         gimp.wait_until("len(image.get_layers()) == 2", 30)
 
 
+def test_floating_selection_comes_first(gimp: GimpHost, picture: np.ndarray) -> None:
+    """Until it is anchored, nothing has happened to the canvas, and one step takes all away later."""
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=6)
+        panel.run("named('left').set_value(64); named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        gimp.run("floating = Gimp.Selection.float(image, image.get_selected_drawables(), 3, 3)")
+        panel.wait_until("'floating selection' in named('notice-words').get_text()", 30)
+        assert gimp.get("[image.get_width(), image.get_floating_sel() is not None]") == [320, True]
+        gimp.run("Gimp.floating_sel_anchor(floating)")
+        panel.run("named('apply').clicked()")
+        gimp.wait_until("len(image.get_layers()) == 2 and image.get_width() == 384", 30)
+        gimp.undo()
+        gimp.wait_until("len(image.get_layers()) == 1 and image.get_width() == 320", 30)
+
+
 def test_square_that_is_turned_asks(gimp: GimpHost, picture: np.ndarray) -> None:
     """By 90 degrees, so that its size tells nothing."""
     prepare(gimp, picture[:, :256])
