@@ -5,7 +5,9 @@ comes out brighter.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 from gi.repository import Gegl, Gimp
@@ -23,7 +25,10 @@ def read(drawable: Any, bounds: Bounds, babl_format: str) -> bytes:
 
 
 def read_layer(layer: Any, bounds: Bounds, babl_format: str) -> bytes:
-    """As `read`, of what the layer mask leaves of a layer, where it has one that is switched on."""
+    """As `read`, of a layer as it shows: what its filters make of it, and what its layer mask leaves of it."""
+    if any(each.get_visible() for each in layer.get_filters()):
+        with _alone(layer, bounds) as image, Picture(image) as picture:
+            return picture.read(Bounds.of_size(bounds.size), babl_format)
     mask = layer.get_mask() if layer.get_apply_mask() else None
     if mask is None:
         return read(layer, bounds, babl_format)
@@ -37,6 +42,30 @@ def read_layer(layer: Any, bounds: Bounds, babl_format: str) -> bytes:
     made = Gegl.Buffer.new(babl_format, *bounds)
     masked.blit_buffer(made, Gegl.Rectangle.new(*bounds), 0, Gegl.AbyssPolicy.NONE)
     return _bytes_of(made, bounds, babl_format)
+
+
+@contextlib.contextmanager
+def _alone(layer: Any, bounds: Bounds) -> Iterator[Any]:
+    """These bounds of a layer as an image for a moment: GIMP shows what filters make of it in images only."""
+    home = layer.get_image()
+    is_grey = home.get_base_type() == Gimp.ImageBaseType.GRAY  # and not of some palette
+    kind = Gimp.ImageBaseType.GRAY if is_grey else Gimp.ImageBaseType.RGB
+    image = Gimp.Image.new_with_precision(*bounds.size, kind, home.get_precision())
+    try:
+        image.undo_disable()
+        image.set_color_profile(home.get_color_profile())
+        copy = Gimp.Layer.new_from_drawable(layer, image)
+        image.insert_layer(copy, None, 0)
+        _, x, y = copy.get_offsets()
+        image.resize(*bounds.size, -x - bounds.x, -y - bounds.y)  # moves what is locked, too
+        copy.set_lock_visibility(False)
+        copy.set_visible(True)
+        copy.set_opacity(100)
+        copy.set_mode(Gimp.LayerMode.NORMAL)
+        copy.set_show_mask(False)
+        yield image
+    finally:
+        image.delete()
 
 
 @functools.cache
@@ -63,12 +92,12 @@ class Picture:
         if self._merged is not None:
             self._merged.delete()
 
-    def read(self, bounds: Bounds) -> bytes:
+    def read(self, bounds: Bounds, babl_format: str = IMAGE_FORMAT) -> bytes:
         if self._merged is None:
             if not any(layer.get_visible() for layer in self._image.get_layers()):
                 return bytes(bounds.area * 4)
             self._merged = Gimp.Layer.new_from_visible(self._image, self._image, "scumble")
-        return read(self._merged, bounds, IMAGE_FORMAT)
+        return read(self._merged, bounds, babl_format)
 
 
 def looks_of(image: Any) -> Looks:

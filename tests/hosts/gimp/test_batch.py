@@ -228,7 +228,7 @@ def test_generate_makes_an_image(console: GimpConsole) -> None:
 
 
 def test_active_layer_as_source(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
-    """What lies above the active layer is neither looked at nor in the way."""
+    """What lies above the active layer is neither looked at nor in the way; its own filters are seen."""
     flat = picture.copy()
     flat[..., :3] = (40, 90, 160)
     console.new_image(flat)
@@ -241,6 +241,15 @@ def test_active_layer_as_source(console: GimpConsole, picture: np.ndarray, mask:
     assert "error" not in done, done
     inside = console.pixels("image.get_layers()[0]", 20, 35, 10, 10)
     assert np.abs(inside[..., :3].astype(int) - (40, 90, 160)).max() < 20
+    console.run(
+        "Gimp.Selection.none(image); layer.append_filter(Gimp.DrawableFilter.new(layer, 'gegl:invert-gamma', ''))"
+    )
+    console.select(mask, *AT)
+    console.run("image.set_selected_layers([layer])")
+    done = console.get("call('scumble-remove-selection', image, source='layer')", timeout=120)
+    assert "error" not in done, done
+    inside = console.pixels("image.get_layers()[0]", 20, 35, 10, 10)
+    assert np.abs(inside[..., :3].astype(int) - (215, 165, 95)).max() < 20
     console.run("image.delete()")
 
 

@@ -138,8 +138,11 @@ def test_repeat_last_has_everything(console: GimpConsole, picture: np.ndarray, m
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_layer_masks_in_images_of_all_kinds(console: GimpConsole, picture: np.ndarray, kind: str) -> None:
-    """A masked layer is half as opaque where its mask is half, and has the colours that it has without one."""
+def test_masks_and_filters_of_layers_in_images_of_all_kinds(
+    console: GimpConsole, picture: np.ndarray, kind: str
+) -> None:
+    """A masked layer is half as opaque where its mask is half, and has the colours that it has without one. What a filter
+    makes of it is what GIMP shows, and to the image nothing has happened."""
     console.new_image(picture)
     console.run(KINDS[kind].convert)
     console.run(
@@ -162,4 +165,13 @@ def test_layer_masks_in_images_of_all_kinds(console: GimpConsole, picture: np.nd
     np.testing.assert_array_equal(masked[shows, :3], np.frombuffer(colours, np.uint8).reshape(8, 4)[shows, :3])
     beyond = console.run("result = document.read_region(name, Bounds(-2, 70, 3, 1))")
     assert list(beyond) == [0, 0, 255]
+    console.run("layer.append_filter(Gimp.DrawableFilter.new(layer, 'gegl:invert-gamma', '')); image.clean_all()")
+    filtered = console.run(f"result = document.read_layer(name, {place})")
+    assert list(console.run(f"result = document.read_region(name, {place})")) == alpha
+    assert console.get("[image.is_dirty(), Gimp.get_images() == [image], len(layer.get_filters())]") == [False, True, 1]
+    assert filtered != masked.tobytes()
+    if kind != "indexed":  # shows the nearest colours of its palette
+        assert filtered == console.run(f"result = document.read({place})")
+    console.run("image.undo_disable(); layer.set_visible(False); layer.set_opacity(30); image.clean_all()")
+    assert console.run(f"result = document.read_layer(name, {place})") == filtered
     console.run("image.delete()")
