@@ -152,7 +152,7 @@ class GimpDocument(Document):
         note = {"job": layer.job, "index": layer.index, "request": to_json(layer.request)}
         data = list(json.dumps(note, ensure_ascii=False).encode())
         new.attach_parasite(Gimp.Parasite.new(PARASITE, PERSISTENT_AND_UNDOABLE, data))
-        active = self.image.get_selected_layers()
+        active, channels = self.image.get_selected_layers(), self.image.get_selected_channels()
         # GIMP goes on while the layer is filled: the artist may have scaled the picture just now.
         moved = self.moved_since(mark)
         if moved is None or any(moved.mirrored):
@@ -162,6 +162,8 @@ class GimpDocument(Document):
         self.image.insert_layer(new, None, 0)
         if self.keeps_active and active:
             self.image.set_selected_layers(active)
+        if self.keeps_active and channels:  # of a quick mask, say
+            self.image.set_selected_channels(channels)
         if layer.size != bounds.size:
             new.scale(*bounds.size, False)  # works in an image only
             new.set_offsets(bounds.x, bounds.y)

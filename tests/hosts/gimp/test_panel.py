@@ -161,6 +161,22 @@ def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.n
         panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 40 px)'", 10)
 
 
+def test_what_is_painted_on_stays_active(gimp: GimpHost, picture: np.ndarray) -> None:
+    """A quick mask too: the next stroke would go onto the result."""
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=8)
+        panel.run("named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        gimp.display.activate(gimp.window(IMAGE_WINDOW))
+        gimp.display.keys("shift+q")
+        gimp.wait_until("[each.get_name() for each in image.get_selected_drawables()] == ['Qmask']", 10)
+        panel.wait_until("named('mode').get_text().startswith('Paint a new picture')", 10)
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        panel.wait_until("not named('cancel').get_mapped()", 10)
+        assert gimp.get("[each.get_name() for each in image.get_selected_drawables()]") == ["Qmask"]
+
+
 def test_result_of_another_image_leads_nobody_away(gimp: GimpHost, picture: np.ndarray) -> None:
     """The artist writes on for one image while that of another one grows."""
     prepare(gimp, picture)
