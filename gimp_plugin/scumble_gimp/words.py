@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from scumble.client.modes import Intent
@@ -70,9 +71,9 @@ def automatic(value: str | float = 0) -> str:
 
 
 def command_in(words: str) -> str:
-    """The command line that a sentence of ours tells the user to run; "" for none."""
-    _, found, command = words.rpartition(": ")
-    return command.strip() if found and command.startswith(("scumble ", "python3 ")) else ""
+    """The command line that a sentence of ours tells the user to run, whatever else it says; "" for none."""
+    found = re.search(r": ((?:scumble|python3) [^,;]+)", words)
+    return found[1].strip().rstrip(".") if found else ""
 
 
 def progress_words(progress: Progress) -> str:

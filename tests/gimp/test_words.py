@@ -95,5 +95,11 @@ def test_errors_name_a_command_to_copy() -> None:
     assert words == "It is not there. Run: python3 packaging/install.py"
     assert command_in(words) == "python3 packaging/install.py"
     assert command_in("Start the backend with: scumble serve") == "scumble serve"
+    assert command_in("Add its file with: scumble models add, or take it out of the prompt.") == "scumble models add"
+    assert (
+        command_in("Most need: scumble models pull image-encoder; or add the folder.")
+        == "scumble models pull image-encoder"
+    )
+    assert command_in("Is the program stopped: yes. Run: scumble doctor.") == "scumble doctor"
     assert command_in("Select a smaller area.") == ""
     assert command_in("One thing: another") == ""
