@@ -19,12 +19,22 @@ class Images:
     def __init__(self, image: Any | None) -> None:
         self._documents: dict[int, GimpDocument] = {}
         self._looks: dict[int, Look] = {}
+        self._names: dict[int, str] = {}
         self._current: int | None = image.get_id() if image is not None else None
 
     @property
     def document(self) -> GimpDocument | None:
         """Of the image that is followed."""
         return self._documents.get(self._current) if self._current in self._looks else None
+
+    @property
+    def name(self) -> str:
+        """Of the image that is followed, "" for none; with its number, as in the title of its window, where another one is
+        called the same."""
+        if self._current not in self._looks:
+            return ""
+        name = self._names[self._current]
+        return f"{name}-{self._current}" if list(self._names.values()).count(name) > 1 else name
 
     @property
     def canvas(self) -> Size | None:
@@ -39,14 +49,15 @@ class Images:
         """Looks at GIMP's images; cheap enough to be repeated."""
         images = {image.get_id(): image for image in Gimp.get_images()}
         looks: dict[int, Look] = {}
+        names: dict[int, str] = {}
         for number, image in images.items():
             document = self._documents.setdefault(number, GimpDocument(image))
             with contextlib.suppress(BadRequest):  # closed at this very moment
-                looks[number] = _look_at(document)
+                looks[number], names[number] = _look_at(document), str(image.get_name())
                 if document.is_watched and looks[number] != self._looks.get(number):
                     document.mark()  # so that several changes of the canvas are seen one by one
         self._current = followed(self._current, self._looks, looks)
-        self._looks = looks
+        self._looks, self._names = looks, names
 
     def overlook(self, document: GimpDocument) -> None:
         """What has just been done to an image was our doing: no sign that the artist works on it."""

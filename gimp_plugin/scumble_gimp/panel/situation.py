@@ -35,7 +35,7 @@ class Situation:
     def show(self, images: Images, deed: str) -> None:
         """`deed`: what Generate would do (`words.DEEDS`)."""
         document, canvas = images.document, images.canvas
-        name = "No image is open: a new one will be made" if document is None else str(document.image.get_name())
+        name = images.name or "No image is open: a new one will be made"
         words = situation_words(deed, images.selected, canvas or NEW_IMAGE)
         if document is not None and document.is_indexed:
             words += f"\n{INDEXED}"

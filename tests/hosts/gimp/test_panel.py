@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -151,14 +152,18 @@ def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
 
 
 def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.ndarray) -> None:
+    """And says which one it is, as its window does where two have the same name."""
     prepare(gimp, picture)
     with open_panel(gimp) as panel:
         panel.wait_until("named('mode').get_text() == 'Fill the selection (80 \u00d7 60 px)'", 10)
+        assert panel.get("named('target').get_text()") == "[Untitled]"
         gimp.run("first = image")
         gimp.new_image(np.full((48, 64, 4), 255, np.uint8))
         panel.wait_until("named('mode').get_text() == 'Paint a new picture (64 \u00d7 48 px)'", 10)
+        assert gimp.window(re.escape(panel.get("named('target').get_text()")), 5) == gimp.window(IMAGE_WINDOW)
         gimp.run("first.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 40)")
         panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 40 px)'", 10)
+        assert panel.get("named('target').get_text()") == f"[Untitled]-{gimp.get('first.get_id()')}"
 
 
 def test_what_is_painted_on_stays_active(gimp: GimpHost, picture: np.ndarray) -> None:
