@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gi.repository import Gtk
 from scumble.protocol.messages import AdapterInfo, AdapterKind, Capability, ModelInfo
 
 from ..models import fits, why_not
 from .lines import ControlLine, LoraLine, ReferenceLine, RegionLine
 from .rows import Rows
-from .widgets import GAP, allow, column_of, combo_box, fill
+from .widgets import GAP, allow, column_of, combo_box, fill, fold
 
 EMBEDDING = "Textual inversion\u2026"
 EMBEDDING_TIP = "A word that a model has learnt: it goes where the cursor is in the prompt"
@@ -25,8 +24,6 @@ class AddedFold:
     into the prompt."""
 
     def __init__(self, changed: Callable[[], None], picked: Callable[[str], None]) -> None:
-        self.box = Gtk.Expander(label="LoRAs, controls, regions")
-        self.box.set_name("added")
         self._lists: dict[Capability, Rows] = {
             "loras": Rows("lora", "Add a LoRA", LoraLine, changed),
             "controls": Rows("control", "Add a control", ControlLine, changed),
@@ -39,7 +36,7 @@ class AddedFold:
         column = column_of(loras.box, self._embeddings, *(rows.box for rows in self._of_layers))
         column.set_margin_start(12)
         column.set_margin_top(GAP)
-        self.box.add(column)
+        self.box = fold("added", "LoRAs, controls, regions", column)
 
     @property
     def values(self) -> dict[str, tuple[Any, ...]]:

@@ -19,7 +19,7 @@ from ..words import AUTOMATIC, automatic
 from .added import AddedFold
 from .choice import Choice
 from .prompt import Prompt
-from .widgets import GAP, allow, combo_box, fill, leave_open, new_grid, spin_button
+from .widgets import GAP, allow, combo_box, fill, fold, leave_open, new_grid, spin_button
 
 
 class Form:
@@ -219,8 +219,6 @@ class Form:
         return seed, keep
 
     def _add_edges(self) -> None:
-        self._extend = Gtk.Expander(label="E_xtend the canvas", use_underline=True)
-        self._extend.set_name("extend")
         grid = new_grid(left=12)
         self._edges = []
         for number, side in enumerate(Edges._fields):
@@ -231,12 +229,10 @@ class Form:
             grid.attach(label, number % 2 * 2, number // 2, 1, 1)
             grid.attach(spin, number % 2 * 2 + 1, number // 2, 1, 1)
             self._edges.append(spin)
-        self._extend.add(grid)
+        self._extend = fold("extend", "E_xtend the canvas", grid)
         self.box.pack_start(self._extend, False, False, 0)
 
     def _add_advanced(self) -> None:
-        self._advanced = Gtk.Expander(label="_Advanced", use_underline=True)
-        self._advanced.set_name("advanced")
         grid = new_grid(left=12)
         self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200)
         self._guidance = self._spin(grid, 1, "G_uidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
@@ -255,8 +251,7 @@ class Form:
         self._at_once = Gtk.CheckButton(label="Insert a single variant at _once", use_underline=True, active=True)
         self._at_once.set_name("at-once")
         grid.attach(self._at_once, 0, 9, 2, 1)
-        self._advanced.add(grid)
-        self.box.pack_start(self._advanced, False, False, 0)
+        self.box.pack_start(fold("advanced", "_Advanced", grid), False, False, 0)
 
     def _entry(self, grid: Any, row: int, argument: Argument, name: str) -> Any:
         entry = Gtk.Entry(hexpand=True, activates_default=True)

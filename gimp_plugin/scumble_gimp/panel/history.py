@@ -10,6 +10,7 @@ from gi.repository import Gtk, Pango
 from scumble.protocol.messages import HistoryEntry
 
 from ..words import DEEDS
+from .widgets import fold
 
 STATES = {"failed": "failed", "cancelled": "cancelled", "queued": "waiting", "running": "running"}
 
@@ -23,9 +24,6 @@ class History:
         reuse: Callable[[HistoryEntry], None],
         again: Callable[[HistoryEntry], None],
     ) -> None:
-        self.box = Gtk.Expander(label="_History", use_underline=True)
-        self.box.set_name("history")
-        self.box.connect("notify::expanded", lambda box, _: box.get_expanded() and opened())
         self._list = Gtk.ListBox()
         self._list.set_name("history-list")
         self._list.connect("row-selected", lambda box, row: self._update())
@@ -46,7 +44,8 @@ class History:
         column.set_margin_top(6)
         column.pack_start(scrolled, True, True, 0)
         column.pack_start(buttons, False, False, 0)
-        self.box.add(column)
+        self.box = fold("history", "_History", column)
+        self.box.connect("notify::expanded", lambda box, _: box.get_expanded() and opened())
         self.box.show_all()
         self._update()
 

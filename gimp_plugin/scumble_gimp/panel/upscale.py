@@ -11,15 +11,13 @@ from ..asked import Upscaling
 from ..commands import FACTOR
 from ..words import AUTOMATIC
 from .choice import Choice
-from .widgets import combo_box, fill, new_grid, spin_button
+from .widgets import combo_box, fill, fold, new_grid, spin_button
 
 
 class UpscaleFold:
     """`box` is an expander; `upscale` is called by its button."""
 
     def __init__(self, upscale: Callable[[], None]) -> None:
-        self.box = Gtk.Expander(label="Upscale the picture")
-        self.box.set_name("upscale-fold")
         tip = "An upscaler sharpens what is there; a model that paints adds detail after the prompt"
         self._factor = combo_box("factor", FACTOR.help, lambda: None)
         fill(
@@ -40,7 +38,7 @@ class UpscaleFold:
             grid.attach(label, 0, number, 1, 1)
             grid.attach(widget, 1, number, 1, 1)
         grid.attach(button, 1, len(rows), 1, 1)
-        self.box.add(grid)
+        self.box = fold("upscale-fold", "Upscale the picture", grid)
 
     @property
     def values(self) -> Upscaling:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from gi.repository import Gtk, Pango
+from gi.repository import GObject, Gtk, Pango
 
 GAP = 6
 
@@ -95,6 +95,18 @@ def column_of(*widgets: Any, spacing: int = GAP, margin: int = 0, growing: Any =
     for widget in widgets:
         column.pack_start(widget, widget is growing, widget is growing, 0)
     return column
+
+
+def fold(name: str, label: str, content: Any) -> Any:
+    """Shows its content once it is unfolded. Until then GTK lets Tab go there, where nobody sees what is typed: so the
+    content, which must be complete, is hidden."""
+    expander = Gtk.Expander(label=label, use_underline=True)
+    expander.set_name(name)
+    expander.add(content)
+    content.show_all()
+    content.set_no_show_all(True)
+    expander.bind_property("expanded", content, "visible", GObject.BindingFlags.SYNC_CREATE)
+    return expander
 
 
 def scrolled(content: Any) -> Any:

@@ -146,6 +146,7 @@ class Panel:
     # ---- what the artist does ----------------------------------------------------------------------------------------
 
     def generate(self) -> None:
+        self._take_typed()
         self._start(generating(self.form.asked, self._anew))
         store_values(self._home, self.form.settings)
         store_choices(self._home, self.form.placing)
@@ -157,6 +158,7 @@ class Panel:
         if self._images.document is None:
             self._complain(BadRequest("No image is open.", "Open the one that is to become larger."))
             return
+        self._take_typed()
         self._start(upscaling(self.form.asked.settings, self.upscaling.values))
         store_choices(self._home, self.upscaling.values)
 
@@ -166,6 +168,12 @@ class Panel:
             self.generate()
         else:
             self._start(self._last)
+
+    def _take_typed(self) -> None:
+        """GTK takes over a number that is typed when the keyboard leaves it, which no key does that presses a button."""
+        typed = self.window.get_focus()
+        if isinstance(typed, Gtk.SpinButton):
+            typed.update()
 
     def _start(self, asked: Asked) -> None:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scumble.client.settings import update_settings
 from scumble.home import Home
 
 from tests.conftest import REPOSITORY
@@ -19,7 +20,7 @@ from tests.conftest import REPOSITORY
 from ..driver import wait_for
 from ..gimp_host import IMAGE_WINDOW, GimpHost
 from ..installs import Install
-from .window import NAMED, PLUGIN, REQUEST_OF, Backend, click, layers, open_panel, prepare, reach, runs, write
+from .window import NAMED, PLUGIN, REQUEST_OF, Backend, click, layers, open_panel, prepare, reach, runs, settle, write
 
 SAMPLE = REPOSITORY / "packaging" / "sample.py"
 WATCHED = """
@@ -44,6 +45,7 @@ for owner, name in ((reading, "read"), (document.GimpDocument, "insert_layer")):
 for name in ("_start", "_listen", "look"):
     watch(Panel, name, lambda seconds, inner: busy.append(seconds - inner))
 """
+FOCUS = "named('generate').get_toplevel().get_focus().get_name()"
 MANY_LORAS = """
 import gc, time
 from scumble.protocol.messages import AdapterInfo
@@ -137,9 +139,22 @@ def test_how_layers_come_in_is_remembered(gimp: GimpHost, picture: np.ndarray) -
         assert gimp.get("image.get_layers()[0].get_mask() is None")
 
 
-def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
-    """No key is given twice in what shows at the same time."""
+def test_panel_is_reached_by_keys(gimp: GimpHost, backend: Backend) -> None:
+    """Tab goes through all that shows and nothing else, in its order. No key is given twice in what shows at the same
+    time."""
+    update_settings(backend.home, gimp_panel={})
     with open_panel(gimp) as panel:
+        gimp.display.activate(gimp.window("^Scumble$"))
+        panel.run("named('keep').grab_focus()")
+        for name in ("extend", "added", "advanced", "upscale-fold", "history", "generate", "prompt"):
+            gimp.display.keys("Tab")
+            panel.wait_until(FOCUS + f" == {name!r}", 5)
+        panel.run("named('extend').grab_focus()")
+        gimp.display.keys("space")
+        settle(panel, "named('left')")
+        for name in ("left", "top", "right", "bottom", "added"):
+            gimp.display.keys("Tab")
+            panel.wait_until(FOCUS + f" == {name!r}", 5)
         panel.run("for name in ('extend', 'advanced', 'history'): named(name).set_expanded(True)")
         gimp.screenshot("panel-unfolded")
         keys = panel.get(
@@ -149,6 +164,19 @@ def test_panel_is_reached_by_keys(gimp: GimpHost) -> None:
         keys += ["f", "r", "e"]  # what the button that says Generate here says otherwise
         assert len(keys) > 15
         assert sorted(set(keys)) == sorted(keys)
+
+
+@pytest.mark.parametrize("key", ["ctrl+Return", "alt+f"])
+def test_number_that_is_being_typed_counts(gimp: GimpHost, backend: Backend, picture: np.ndarray, key: str) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=10)
+        panel.run("named('advanced').set_expanded(True); named('steps').grab_focus()")
+        gimp.display.activate(gimp.window("^Scumble$"))
+        gimp.display.keys("ctrl+a", "1", "4", key)
+        assert backend.sent()[0].steps == 14
+        gimp.display.keys("Escape")
+        panel.wait_until("not named('cancel').get_mapped()", 10)
 
 
 def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.ndarray) -> None:
