@@ -80,13 +80,13 @@ class History:
 
 
 def _row(entry: HistoryEntry) -> Any:
-    when = datetime.datetime.fromtimestamp(entry.created).strftime("%H:%M")
+    when = datetime.datetime.fromtimestamp(entry.created)
     state = STATES.get(entry.state, "")
     words = entry.request.prompt or DEEDS[entry.request.mode]
-    row = Gtk.Box(spacing=6, margin=3)
+    row = Gtk.Box(spacing=6, margin=3, tooltip_text=f"{words}\n{when:%Y-%m-%d %H:%M}")
     label = Gtk.Label(label=words, xalign=0, ellipsize=Pango.EllipsizeMode.END)
     row.pack_start(label, True, True, 0)
-    for note in (state, when):
+    for note in (state, f"{when:%H:%M}"):
         if note:
             faint = Gtk.Label(label=note)
             faint.get_style_context().add_class("dim-label")

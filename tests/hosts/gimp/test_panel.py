@@ -91,6 +91,8 @@ def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
         panel.run("named('history').set_expanded(True)")
         newest = "[row.entry.request.prompt for row in named('history-list').get_children()][:2]"
         panel.wait_until(f"{newest} == ['slow wall', 'a red brick wall']", 30)
+        tip = panel.get("named('history-list').get_children()[1].get_child().get_tooltip_text()")
+        assert re.fullmatch(r"a red brick wall\n\d{4}-\d\d-\d\d \d\d:\d\d", tip)
         panel.run("named('history-list').select_row(named('history-list').get_children()[1])")
         panel.run("named('reuse').clicked()")
         prompt = "named('prompt').get_buffer().get_property('text')"
