@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 
 from ..driver import wait_for
 from ..gimp_host import GimpHost
@@ -89,6 +90,7 @@ def test_canvas_that_changes_while_the_layer_goes_in(gimp: GimpHost, picture: np
         gimp.wait_until(f"[*{new}.get_offsets()[1:], {new}.get_width(), {new}.get_height()] == [150, 105, 120, 90]", 10)
 
 
+@pytest.mark.only("oldest")
 def test_canvas_that_cannot_be_followed_asks(gimp: GimpHost, picture: np.ndarray) -> None:
     """A flat picture does not tell where a crop has cut it."""
     flat = np.full_like(picture, 200)
@@ -122,6 +124,7 @@ def test_floating_selection_comes_first(gimp: GimpHost, picture: np.ndarray) -> 
         gimp.wait_until("len(image.get_layers()) == 1 and image.get_width() == 320", 30)
 
 
+@pytest.mark.only("oldest")
 def test_square_that_is_turned_asks(gimp: GimpHost, picture: np.ndarray) -> None:
     """By 90 degrees, so that its size tells nothing."""
     prepare(gimp, picture[:, :256])

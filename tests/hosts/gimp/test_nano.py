@@ -12,10 +12,11 @@ from scumble.home import Home
 from tests.nano.judge import share
 from tests.nano.world import SIZE
 
+from ..driver import wait_for
 from ..gimp_host import GimpConsole, GimpHost
 from ..installs import Install
 from .conftest import scripting
-from .window import NAMED, PLUGIN, add, click
+from .window import NAMED, PLUGIN, add, click, runs
 
 pytestmark = pytest.mark.only("oldest")
 
@@ -113,5 +114,8 @@ def test_panel(gimp_install: Install, nano_home: Home, tmp_path: Path, plugin_zi
             gimp.wait_until("len(image.get_layers()) == 4", 240)
             assert_has_halves(newest(gimp))
             gimp.screenshot("nano-region")
-            panel.run("later(named('apply').get_toplevel().close)")
         gimp.run("image.clean_all()")
+        # A panel that is still open goes with GIMP.
+        gimp.ask_to_quit()
+        gimp.process.wait(60)
+        wait_for(lambda: not runs(gimp), 30, "the panel to end with GIMP")
