@@ -48,8 +48,8 @@ def read_layer(layer: Any, bounds: Bounds, babl_format: str) -> bytes:
 def _alone(layer: Any, bounds: Bounds) -> Iterator[Any]:
     """These bounds of a layer as an image for a moment: GIMP shows what filters make of it in images only."""
     home = layer.get_image()
-    is_grey = home.get_base_type() == Gimp.ImageBaseType.GRAY  # and not of some palette
-    kind = Gimp.ImageBaseType.GRAY if is_grey else Gimp.ImageBaseType.RGB
+    is_grey = home.get_base_type() == Gimp.ImageBaseType.GRAY
+    kind = Gimp.ImageBaseType.GRAY if is_grey else Gimp.ImageBaseType.RGB  # filters make colours that no palette has
     image = Gimp.Image.new_with_precision(*bounds.size, kind, home.get_precision())
     try:
         image.undo_disable()
