@@ -14,7 +14,7 @@ from ..diffusion.samplers import SAMPLERS
 from ..editing.adapters import Adapter, by_id
 from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.frames import MAX_HEADER
-from ..protocol.messages import MAX_SEED, AdapterInfo, EditRequest, ModelInfo, replace
+from ..protocol.messages import AdapterInfo, EditRequest, ModelInfo, replace
 from ..protocol.schema import to_json
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def listed(adapters: Sequence[Adapter]) -> tuple[AdapterInfo, ...]:
 
 
 def draw_seed() -> int:
-    """Leaves room for the seeds of further images of the same edit."""
-    return secrets.randbelow(MAX_SEED + 1 - 64)
+    """Leaves room for the seeds of further images of the same edit. Of the 32 bits that a seed may have no more than 31, as
+    the fields of GIMP's dialogs and the arguments of its procedures hold."""
+    return secrets.randbelow(2**31 - 64)
 
 
 def complete(
