@@ -59,6 +59,8 @@ class Panel:
         self._images = Images(image)
         self._running: list[str] = []
         self._last: Asked | None = None
+        self._edges: dict[str, Edges | None] = {}
+        """By how much each job's canvas is to grow."""
         self._anew = False
         """The menu asked for a new picture, not one that fits in: until Generate, or until the selection changes."""
         self._ended = False
@@ -192,6 +194,7 @@ class Panel:
         self._last, self._anew = asked, False
         if self._client.welcome is not None:
             self.notice.hide()
+        self._edges[job] = asked.edges
         self._running.append(job)
         if len(self._running) == 1:
             self.progress.begin("Sending...")
@@ -369,9 +372,8 @@ class Panel:
         return document
 
     def _grown(self, job: str) -> None:
-        """An extension that is in place is not to be done once more by the next click."""
-        result = self._editor.result(job)
-        if result is not None and result.request.mode == "outpaint":
+        """An extension that is in place is not to be done again by the next click; what has been filled in since stays."""
+        if self.form.asked.edges == self._edges.get(job):
             self.form.show_edges(Edges())
 
     def _end(self) -> None:

@@ -224,15 +224,17 @@ def test_result_of_another_image_leads_nobody_away(gimp: GimpHost, picture: np.n
         gimp.run("first = image")
         gimp.new_image(np.full((48, 64, 4), 255, np.uint8))
         gimp.run("image.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 20)")
-        panel.run("named('left').set_value(0)")
-        panel.wait_until("named('mode').get_text() == 'Fill the selection (30 \u00d7 20 px)'", 10)
+        panel.run("named('left').set_value(0); named('right').set_value(32)")
+        deed = "Continue the picture into the empty area (30 \u00d7 20 px)"
+        panel.wait_until(f"named('mode').get_text() == {deed!r}", 10)
         write(panel, "a red door")
         gimp.wait_until("len(first.get_layers()) == 2 and first.get_width() == 384", 30)
         time.sleep(1)  # the panel looks twice a second
-        assert panel.get("named('mode').get_text()") == "Fill the selection (30 \u00d7 20 px)"
+        assert panel.get("named('mode').get_text()") == deed
         assert panel.get("named('prompt').get_buffer().props.text") == "a red door"
         gimp.run("first.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 40)")
         panel.wait_until("named('prompt').get_buffer().props.text == 'slow pond'", 10)
+        panel.run("named('right').set_value(0)")
 
 
 def test_panel_never_works_long(gimp: GimpHost) -> None:
