@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -359,8 +360,9 @@ def test_a_client_that_asks_and_never_reads_is_not_listened_to(backend: Backend,
     peer.quiet()
 
 
-def test_a_slow_reader_gets_the_latest_progress_and_the_result(backend: Backend) -> None:
-    with Peer(backend.port, max_queue=1) as slow:
+def test_a_slow_reader_gets_the_latest_progress_and_the_result(tmp_path: Path) -> None:
+    # It is no stalled one, however long the job takes on a busy machine.
+    with running(tmp_path, Policy(LIMITS, stall_seconds=60)) as backend, Peer(backend.port, max_queue=1) as slow:
         slow.hello()
         job = slow.accepted(edit("chatty"))
         wait_until(lambda: (found := backend.store.find(job)) and found.state == "done", 30)
