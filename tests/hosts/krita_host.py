@@ -129,6 +129,8 @@ document.waitForDone()
 
     def click(self, widget: str) -> None:
         """A real click of the mouse at the middle of a visible widget (a Python expression)."""
+        # A dialog is visible to Qt before the window manager has put it on the screen: a click would go beside it.
+        self.wait_until(f"({widget}).window().windowHandle().isExposed()")
         x, y = self.run(
             f"widget = {widget}\n"
             "assert widget.isVisible(), 'not visible'\n"
