@@ -83,7 +83,7 @@ class KritaDocument(Document):
         return bounds, selection.pixelData(*bounds).data()
 
     def read(self, bounds: Bounds) -> Pixels:
-        node = self._open.activeNode() if self.from_layer else None
+        node = self._active_layer() if self.from_layer else None
         return self._read_picture(bounds) if node is None else self._read_node(node, bounds)
 
     def read_layer(self, layer: str, bounds: Bounds) -> Pixels:
@@ -343,6 +343,13 @@ class KritaDocument(Document):
         node = next((node for node in _walk(self._open.rootNode()) if node.uniqueId().toString() == layer), None)
         if node is None:
             raise BadRequest("A layer that was chosen is gone.", CHOOSE_ANOTHER)
+        return node
+
+    def _active_layer(self) -> Any:
+        """Where a mask is active, the layer that it is on: a mask's own pixels are no picture."""
+        node = self._open.activeNode()
+        while node is not None and node.type().endswith("mask"):
+            node = node.parentNode()
         return node
 
     def _read_picture(self, bounds: Bounds) -> Pixels:

@@ -110,6 +110,18 @@ def test_single_layers_are_named_and_read(document: Any, handle: fakes.Document)
         document.read_layer(identity, Bounds(4, 4, 2, 1))
 
 
+def test_a_mask_that_is_active_stands_for_its_layer(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
+
+    sketch, mask = fakes.Node("sketch"), fakes.Node("mask", "transparencymask", ("A", "U8", "default"))
+    sketch.setPixelData(fakes.QByteArray(bytes([1, 2, 3, 255]) * 6), 5, 4, 3, 2)
+    mask.setPixelData(fakes.QByteArray(bytes([9] * 4) * 6), 5, 4, 3, 2)
+    handle.root.addChildNode(sketch, None)
+    sketch.addChildNode(mask, None)
+    document.from_layer, handle.active = True, mask
+    assert document.read(Bounds(5, 4, 1, 1)) == bytes([1, 2, 3, 255])
+
+
 def test_a_reference_is_what_its_layer_has_on_the_canvas(document: Any, handle: fakes.Document) -> None:
     from scumble_krita.lib.scumble.protocol.errors import BadRequest
 

@@ -25,6 +25,11 @@ def select(docker: Docker) -> np.ndarray:
     return on_canvas(mask, x, y, 400, 300)
 
 
+def activate(docker: Docker, node: str) -> None:
+    """Krita makes a new node the active one by itself, some time after it was added."""
+    docker.krita.wait_until(f"document.setActiveNode({node}) or document.activeNode() == {node}", 10)
+
+
 def assert_untouched_outside(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> None:
     np.testing.assert_array_equal(after[mask == 0], before[mask == 0])
     assert (after[mask == 255] != before[mask == 255]).any()
@@ -199,17 +204,23 @@ def all_bytes(docker: Docker) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(300, 400, -1)
 
 
-def test_the_source_may_be_the_active_layer(docker: Docker) -> None:
+@pytest.mark.parametrize("active", ["layer", "add_new_transparency_mask", "add_new_transform_mask"])
+def test_the_source_may_be_the_active_layer_also_by_its_mask(docker: Docker, active: str) -> None:
     docker.new_document(picture())
     docker.krita.run(
         "cover = document.createNode('cover', 'paintlayer')\n"
         "cover.setPixelData(QtCore.QByteArray(bytes([0, 255, 0, 255]) * 120000), 0, 0, 400, 300)\n"
-        "document.rootNode().addChildNode(cover, None); document.setActiveNode(layer)\n"
+        "document.rootNode().addChildNode(cover, None)\n"
         "document.refreshProjection(); document.waitForDone()"
     )
+    activate(docker, "cover")
+    activate(docker, "layer")
+    if active != "layer":
+        docker.krita.run(f"app.action({active!r}).trigger()")  # while nothing is selected, it hides nothing
+        docker.krita.wait_until("document.activeNode().type().endswith('mask')", 10)
+    docker.krita.run("chosen = document.activeNode()")
     mask = select(docker)
-    docker.krita.run("document.setActiveNode(layer)")
-    docker.krita.wait_until("document.activeNode().name() == 'base'", 10)
+    activate(docker, "chosen")
     docker.set()
     docker.krita.run("pick('scumble_source', 'Active layer or group')")
     docker.generate()
