@@ -302,12 +302,14 @@ class ScumbleDocker(DockWidget):
             self._progress.idle()
             return
         job = mine[0]
-        text = words.progress(job.stage, job.step, job.steps, job.seconds_left, job.position)
+        stage = "cancelling" if job.cancelling else job.stage
+        text = words.progress(stage, job.step, job.steps, job.seconds_left, job.position)
         if len(jobs) > 1:
             text += f" \u00b7 {len(jobs) - 1} more in the queue"
         if job.document is not self.document:
             text += " (another document)"
-        self._progress.run(text, job.step, job.steps, self._preview_of(job.preview))
+        cancellable = not all(each.cancelling for each in mine)
+        self._progress.run(text, job.step, job.steps, self._preview_of(job.preview), cancellable)
 
     def _preview_of(self, buffer: Any) -> QtGui.QImage | None:
         if buffer is None or buffer.encoding != "raw":

@@ -51,8 +51,8 @@ def duration(seconds: float) -> str:
 
 def progress(stage: str, step: int, steps: int, seconds_left: float | None, position: int = 0) -> str:
     """One line under the bar."""
-    if stage == "sending":
-        return "Sending"
+    if stage in ("sending", "cancelling"):
+        return stage.capitalize()
     if stage == "queued" and position > 0:
         return f"Waiting: {position} before it"
     words = STAGES.get(stage, "Working")

@@ -60,6 +60,7 @@ class Job:
     position: int = 0
     preview: Buffer | None = field(default=None, repr=False)
     again: Callable[[], object] | None = field(default=None, repr=False)
+    cancelling: bool = False
 
 
 @dataclass
@@ -174,10 +175,14 @@ class Workshop:
         self.connect()
 
     def cancel(self, document: KritaDocument | None) -> None:
-        """Ends the document's oldest edit, or the oldest of all."""
+        """Ends the oldest edit, of this document if it has any, that is not being ended already: the backend may take as
+        long as a step for that, or be away."""
         jobs = self.jobs_of(document) or list(self.jobs.values())
-        if jobs:
-            self._client.cancel(jobs[0].id)
+        job = next((job for job in jobs if not job.cancelling), None)
+        if job is not None:
+            self.jobs[job.id] = replace(job, cancelling=True)
+            self._client.cancel(job.id)
+            self._tell()
 
     def jobs_of(self, document: KritaDocument | None) -> list[Job]:
         """Oldest first."""

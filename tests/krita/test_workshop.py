@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,24 @@ def test_progress_queue_and_cancel(desk: Desk) -> None:
     assert desk.client.asked[-1] == ("cancel", first)
     desk.tell(Cancelled(first))
     assert list(desk.workshop.jobs) == [second]
+
+
+def test_a_cancel_is_shown_at_once_and_the_next_one_ends_the_next_edit(desk: Desk) -> None:
+    """The backend may take as long as a step to end an edit."""
+    from scumble_krita.lib.scumble.protocol.messages import Progress
+
+    first, second = desk.start(), desk.start()
+    other = desk.workshop.jobs[second]
+    desk.workshop.jobs["c" * 32] = replace(other, id="c" * 32, document=None)
+    told: list[list[bool]] = []
+    desk.workshop.views.append(lambda: told.append([job.cancelling for job in desk.workshop.jobs.values()]))
+    desk.workshop.cancel(desk.document)
+    assert told == [[True, False, False]]
+    desk.tell(Progress(first, "denoising", 3, 20, 4.5))
+    assert desk.workshop.jobs[first].cancelling
+    desk.workshop.cancel(desk.document)
+    desk.workshop.cancel(desk.document)  # not that of another document
+    assert [asked for asked in desk.client.asked if asked[0] == "cancel"] == [("cancel", first), ("cancel", second)]
 
 
 def test_a_closed_document_offers_a_new_one(desk: Desk, krita: fakes.Krita) -> None:

@@ -46,7 +46,7 @@ class ProgressPanel(QtWidgets.QWidget):
         self._preview.clear()
         self._preview.hide()
 
-    def run(self, words: str, step: int, steps: int, preview: QtGui.QImage | None) -> None:
+    def run(self, words: str, step: int, steps: int, preview: QtGui.QImage | None, cancellable: bool) -> None:
         """`steps` 0: nobody knows how far it is."""
         self._bar.setRange(0, steps)
         self._bar.setValue(step)
@@ -57,4 +57,5 @@ class ProgressPanel(QtWidgets.QWidget):
             self._preview.setPixmap(QtGui.QPixmap.fromImage(preview))
             self._preview.show()
         self._running.show()
+        self._cancel.setEnabled(cancellable)
         self._cancel.show()

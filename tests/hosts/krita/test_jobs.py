@@ -53,6 +53,24 @@ def test_progress_preview_queue_and_cancel(slow: Docker) -> None:
     assert slow.notice() == ""
 
 
+def test_a_cancel_is_seen_also_while_the_backend_is_away(slow: Docker) -> None:
+    begin(slow, "slow", steps=30)
+    slow.generate()
+    slow.krita.wait_until("'1 more in the queue' in part('scumble_progress_words').text()", 30)
+    pid = json.loads(Home(slow.krita.work.parent / "scumble").record.read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        slow.click("scumble_cancel")
+        slow.krita.wait_until("'Cancelling' in part('scumble_progress_words').text()", 10)
+        slow.click("scumble_cancel")  # the one in the queue
+        slow.krita.wait_until("not part('scumble_cancel').isEnabled()", 10)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    slow.krita.wait_until("not shows('scumble_cancel')", 30)
+    assert slow.layers() == ["base"]
+    assert slow.notice() == ""
+
+
 def test_variants_are_shown_one_by_one_and_applied_into_a_group(slow: Docker) -> None:
     begin(slow, "three", count=3)
     assert slow.wait_layers(2)[-1] == "three (7)"
