@@ -220,7 +220,7 @@ class Workshop:
 
     def _show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
         outcome = self.outcome(job)
-        if index in outcome.applied:
+        if self._is_kept(outcome, index):
             return
         document = outcome.document or self.documents.active()
         if document is None:
@@ -248,13 +248,25 @@ class Workshop:
             outcome.document, outcome.shown = document, index
         self._tell()
 
+    def _is_kept(self, outcome: Outcome, index: int) -> bool:
+        """Whether an image was applied and still is in its document: its artist may have undone that."""
+        if index not in outcome.applied:
+            return False
+        document = outcome.document
+        if document is None or not document.is_open or not document.contains(outcome.job, index):
+            outcome.applied.remove(index)
+        return index in outcome.applied
+
     @in_turn
     def step(self, document: KritaDocument | None, by: int) -> Iterator[None]:
-        """Shows the next or previous image of the latest result."""
+        """Shows the next or previous image of the latest result, past those that were applied."""
         outcome = self.latest(document)
         if outcome is not None:
             shown = (-1 if by > 0 else 0) if outcome.shown is None else outcome.shown
-            yield from self._show(outcome.job, (shown + by) % outcome.count)
+            others = ((shown + by * steps) % outcome.count for steps in range(1, outcome.count + 1))
+            index = next((other for other in others if not self._is_kept(outcome, other)), None)
+            if index is not None:
+                yield from self._show(outcome.job, index)
 
     @in_turn
     def apply(self, job: str) -> None:

@@ -160,6 +160,31 @@ def test_steps_go_round_and_apply_keeps(desk: Desk) -> None:
     assert desk.workshop.outcomes == []
 
 
+@pytest.mark.parametrize("by", [1, -1])
+def test_steps_pass_over_what_was_applied(desk: Desk, by: int) -> None:
+    job = desk.start()
+    desk.finish(job, 3)
+    desk.workshop.apply(job)
+    seen = []
+    for _ in range(3):
+        desk.workshop.step(desk.document, by)
+        seen.append(desk.names[2:])
+    first, second = (["cat (8)"], ["cat (9)"])[::by]
+    assert seen == [first, second, first]
+
+
+def test_an_applied_image_that_was_undone_can_be_shown_again(desk: Desk) -> None:
+    job = desk.start()
+    desk.finish(job, 2)
+    desk.workshop.apply(job)
+    desk.workshop.show(job, 0)
+    assert desk.names == ["base", "cat (7)"]
+    desk.handle.root.children[-1].remove()  # undone
+    desk.workshop.show(job, 0)
+    assert desk.names == ["base", "cat (7)"]
+    assert (desk.workshop.outcome(job).shown, desk.workshop.outcome(job).applied) == (0, set())
+
+
 def test_a_layer_that_is_followed_goes_with_the_edit(desk: Desk) -> None:
     from scumble_krita.added import ControlRow, LoraRow
     from scumble_krita.lib.scumble.protocol.messages import Control, LoraUse
