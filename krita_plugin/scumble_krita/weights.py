@@ -1,4 +1,5 @@
-"""What keys and lists do to a prompt's text: weights of words, as in "a (red dress:1.2)", and words put in. Pure."""
+"""What keys and lists do to a prompt's text: weights of words, as in "a (red dress:1.2)", and words put in; and how Qt
+counts places in it. Pure."""
 
 from __future__ import annotations
 
@@ -37,6 +38,20 @@ def put_in(text: str, start: int, end: int, word: str) -> tuple[str, int]:
     if after and not after[0].isspace() and after[0] not in ",:)]}|":
         after = " " + after
     return before + word + after, len(before) + len(word)
+
+
+def to_qt(text: str, place: int) -> int:
+    """Qt's number of a place in the text: it counts UTF-16 units, of which an emoji has two."""
+    return place + sum(letter > "\uffff" for letter in text[:place])
+
+
+def from_qt(text: str, place: int) -> int:
+    """The place in the text that Qt gives this number."""
+    for index, letter in enumerate(text):
+        if place <= 0:
+            return index
+        place -= 2 if letter > "\uffff" else 1
+    return len(text)
 
 
 def _with_weight(text: str, start: int, end: int, words: str, weight: float, up: bool) -> tuple[str, int, int]:

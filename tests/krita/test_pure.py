@@ -49,6 +49,15 @@ def test_any_text_and_mark_gives_a_text(text: str, data: st.DataObject) -> None:
     assert 0 <= first <= last <= len(changed)
 
 
+@given(st.text(alphabet="a \u00e9\u6f22\U0001f338", max_size=20), st.data())
+def test_places_are_told_to_qt_as_it_counts_them(text: str, data: st.DataObject) -> None:
+    from scumble_krita.weights import from_qt, to_qt
+
+    place = data.draw(st.integers(0, len(text)))
+    assert to_qt(text, place) == len(text[:place].encode("utf-16-le")) // 2
+    assert from_qt(text, to_qt(text, place)) == place
+
+
 @pytest.mark.parametrize(
     ("text", "marked", "expected"),
     [

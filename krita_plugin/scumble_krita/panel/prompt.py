@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..qt import QtCore, QtGui, QtWidgets, Signal
 from ..slots import guarded
-from ..weights import put_in, reweight
+from ..weights import from_qt, put_in, reweight, to_qt
 
 _CONTROL = QtCore.Qt.KeyboardModifier.ControlModifier
 _ENTER = (QtCore.Qt.Key.Key_Return, QtCore.Qt.Key.Key_Enter)
@@ -43,8 +43,7 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
 
     def put_in(self, word: str) -> None:
         """Where the cursor is, in place of what is marked."""
-        cursor = self.textCursor()
-        text, place = put_in(self.toPlainText(), cursor.selectionStart(), cursor.selectionEnd(), word)
+        text, place = put_in(self.toPlainText(), *self._marked(), word)
         self._write(text, place, place)
 
     def focusInEvent(self, event):
@@ -77,11 +76,14 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         return event.modifiers() & _CONTROL == _CONTROL and event.key() in _ENTER + _UP_DOWN
 
     def _reweight(self, up: bool) -> None:
-        cursor = self.textCursor()
         before = self.toPlainText()
-        text, start, end = reweight(before, cursor.selectionStart(), cursor.selectionEnd(), up)
+        text, start, end = reweight(before, *self._marked(), up)
         if text != before:
             self._write(text, start, end)
+
+    def _marked(self) -> tuple[int, int]:
+        text, cursor = self.toPlainText(), self.textCursor()
+        return from_qt(text, cursor.selectionStart()), from_qt(text, cursor.selectionEnd())
 
     def _write(self, text: str, start: int, end: int) -> None:
         """Other text, marked from start to end."""
@@ -90,6 +92,6 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         cursor.select(QtGui.QTextCursor.SelectionType.Document)
         cursor.insertText(text)
         cursor.endEditBlock()
-        cursor.setPosition(start)
-        cursor.setPosition(end, QtGui.QTextCursor.MoveMode.KeepAnchor)
+        cursor.setPosition(to_qt(text, start))
+        cursor.setPosition(to_qt(text, end), QtGui.QTextCursor.MoveMode.KeepAnchor)
         self.setTextCursor(cursor)

@@ -301,6 +301,10 @@ def test_keys_in_the_prompt(slow: Docker) -> None:
     slow.krita.wait_until("part('scumble_prompt').toPlainText() == 'a red (dress:1.2)'", 10)
     slow.krita.display.keys("ctrl+Return")
     assert slow.wait_layers(2)[-1] == "a red (dress:1.2) (7)"
+    slow.set("\U0001f338 red dress")  # an emoji counts as two places in Qt
+    slow.click("scumble_prompt")
+    slow.krita.display.keys("ctrl+End", "ctrl+Up", "ctrl+Up")
+    slow.krita.wait_until("part('scumble_prompt').toPlainText() == '\U0001f338 red (dress:1.2)'", 10)
 
 
 def test_a_killed_krita_finds_its_result_at_the_next_start(
