@@ -39,6 +39,7 @@ class ScumbleDocker(DockWidget):
         self.setWindowTitle("Scumble")
         self.document: Any = None
         self._forms: dict[str, Form] = {}
+        self._unkept = False
         self._preview: Any = (None, None)
         self._seen_models: Any = None
         self._progress = ProgressPanel()
@@ -150,10 +151,7 @@ class ScumbleDocker(DockWidget):
             QtCore.QTimer.singleShot(10, guarded(lambda: self._start(form, edges, until)))
             return
         # Before the start: from there on the client's threads want the interpreter too.
-        mine, common = split(self._settings.form)
-        if document is not None:
-            document.settings = mine
-        backstage.preferences.set(form=common)
+        self._keep(document)
         backstage.workshop.start(document, form, Edges(*edges) if edges else None)
         if edges:
             self._extend.clear()
@@ -212,11 +210,26 @@ class ScumbleDocker(DockWidget):
         for entry in backstage.workshop.history:
             if entry.job == job:
                 self._settings.form = form_of_request(entry.request, self._settings.form)
+                self._unkept = True
                 self._look()
 
     def _changed(self) -> None:
         if backstage.workshop is not None:
+            self._unkept = True
             self._predict()
+
+    def _keep(self, document: Any) -> None:
+        """Remembers what the panel says, with the document and for all."""
+        self._unkept = False
+        mine, common = split(self._settings.form)
+        if document is not None and document.is_open:
+            document.settings = mine
+        backstage.preferences.set(form=common)
+
+    def _keep_changes(self) -> None:
+        """Of the document that is shown: it may be saved and closed without an edit."""
+        if self._unkept:
+            self._keep(self.document)
 
     # ---- what the panel shows ----------------------------------------------------------------------------------------
 
@@ -227,6 +240,7 @@ class ScumbleDocker(DockWidget):
         """Follows the active document and its selection."""
         if backstage.workshop is not None and self.isVisible():
             self._follow()
+            self._keep_changes()
             self._predict()
 
     def _follow(self) -> None:
@@ -245,6 +259,7 @@ class ScumbleDocker(DockWidget):
     def _switch(self, document: Any) -> None:
         """Each document has its own prompt and whatever else belongs to it; one never seen begins with the present, as far
         as that needs no layer of another one."""
+        self._keep_changes()
         form = self._settings.form
         if self.document is not None:
             self._forms[self.document.identity] = form

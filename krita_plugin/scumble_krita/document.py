@@ -273,8 +273,10 @@ class KritaDocument(Document):
 
     @settings.setter
     def settings(self, values: dict[str, Any]) -> None:
-        if values != self.settings:
-            self._annotate(panel=values)
+        """Alone they are nothing that Krita should ask to save: they are saved with the document's next change."""
+        modified = self._open.modified()
+        self._annotate(panel=values)
+        self._open.setModified(modified)
 
     # ---- where is what was at (x, y)? --------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ class Document:
         self.active: Node = self.base
         self.selected: Selection | None = None
         self.annotations: dict[str, bytes] = {}
-
+        self.is_modified = False
         self.busy = False
         self.made: list[Node] = []
 
@@ -269,6 +269,13 @@ class Document:
 
     def setAnnotation(self, name: str, description: str, data: QByteArray) -> None:
         self.annotations[name] = data.data()
+        self.is_modified = True
+
+    def modified(self) -> bool:
+        return self.is_modified
+
+    def setModified(self, modified: bool) -> None:
+        self.is_modified = modified
 
 
 class Krita:

@@ -247,7 +247,9 @@ def test_the_situation_tells_what_will_be_done(document: Any, handle: fakes.Docu
 def test_settings_live_in_the_document(document: Any, handle: fakes.Document) -> None:
     assert document.settings == {}
     document.settings = {"prompt": "a cat"}
+    assert not handle.is_modified  # Krita would ask whether to save a document that was only looked at
     document.insert_layer(layer())
     assert document.settings == {"prompt": "a cat"}
+    assert handle.is_modified
     handle.annotations["scumble"] = b"\xff not JSON"
     assert document.settings == {}

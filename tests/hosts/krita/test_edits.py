@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scumble.home import Home
 
+from ..driver import wait_for
 from .docker import Docker, on_canvas, picture, soft_mask
 
 AT = (120, 80, 160, 120)
@@ -245,6 +247,24 @@ def test_a_document_brings_its_prompt_back(docker: Docker) -> None:
     )
     docker.krita.wait_until("part('scumble_prompt').toPlainText() == 'a lake at dawn'", 20)
     assert docker.krita.get("part('scumble_strength').value()") == 70
+
+
+def test_what_is_written_is_remembered_without_an_edit(docker: Docker) -> None:
+    """With the document at its next saving, but it does not ask to be saved for that; and for all documents."""
+    krita = docker.krita
+    docker.new_document(picture())
+    file = str(krita.work / "written.kra")
+    krita.run("document.saveAs(file); document.waitForDone()", file=file)
+    docker.set("a lake at dusk", steps=9)
+    krita.wait_until("b'a lake at dusk' in document.annotation('scumble').data()", 10)
+    assert not krita.get("document.modified()")
+    settings = Home(krita.work.parent / "scumble").settings
+    wait_for(lambda: '"steps": 9' in settings.read_text(), 10, "the steps on the disk")
+    krita.run("document.setModified(True); document.save(); document.waitForDone(); document.close()")
+    docker.new_document(picture(64, 48))
+    docker.set("another")
+    krita.run("document = app.openDocument(file); document.setBatchmode(True); app.activeWindow().addView(document)")
+    krita.wait_until("part('scumble_prompt').toPlainText() == 'a lake at dusk'", 20)
 
 
 def test_an_upscaler_and_a_model_that_paints_upscale_the_picture(docker: Docker) -> None:
