@@ -334,16 +334,13 @@ class ScumbleDocker(DockWidget):
         return self._preview[1]
 
     def _show_outcomes(self) -> None:
-        entries = []
-        for outcome in reversed(backstage.workshop.outcomes):
-            if outcome.document is not None and outcome.document is not self.document and outcome.document.is_open:
-                continue
+        entries, latest = [], self._latest()
+        for outcome in backstage.workshop.results(self.document):
             for index in range(outcome.count):
                 state = "shown" if index == outcome.shown else "applied" if index in outcome.applied else ""
                 tip = f"{_name(outcome.request)}\nSeed {(outcome.request.seed or 0) + index}"
                 entries.append(Entry(outcome.job, index, tip, state))
-        self._results.show_entries(entries)
-        latest = self._latest()
+        self._results.show_entries(entries, latest.job if latest is not None else "")
         if latest is not None and latest.shown is not None and latest.request.seed is not None:
             self._settings.set_seed(latest.request.seed + latest.shown)
 

@@ -105,6 +105,7 @@ class Workshop:
         self.turns = Turns()
         self.jobs: dict[str, Job] = {}
         self.outcomes: list[Outcome] = []
+        self._in_hand = ""
         self.history: tuple[HistoryEntry, ...] = ()
         self.models: tuple[ModelInfo, ...] = ()
         self.adapters: tuple[AdapterInfo, ...] = ()
@@ -204,10 +205,18 @@ class Workshop:
                 return outcome
         raise KeyError(job)
 
+    def results(self, document: KritaDocument | None) -> list[Outcome]:
+        """Those of this document and those that belong to no open one, newest first."""
+        return [
+            outcome
+            for outcome in reversed(self.outcomes)
+            if outcome.document in (document, None) or not outcome.document.is_open
+        ]
+
     def latest(self, document: KritaDocument | None) -> Outcome | None:
-        """The newest result of this document, or one that belongs to none."""
-        mine = [outcome for outcome in self.outcomes if outcome.document in (document, None)]
-        return mine[-1] if mine else None
+        """Of `results`, the one that was clicked or that came last."""
+        mine = self.results(document)
+        return next((outcome for outcome in mine if outcome.job == self._in_hand), mine[0] if mine else None)
 
     def picture(self, job: str, index: int) -> tuple[Size, bytes]:
         """Size and pixels (B G R A) of one image."""
@@ -216,6 +225,7 @@ class Workshop:
     @in_turn
     def show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
         """Puts an image on the canvas, in place of the one of its job that is shown there. Raises ScumbleError."""
+        self._in_hand = job
         return self._show(job, index, anyway)
 
     def _show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
@@ -411,6 +421,7 @@ class Workshop:
         if not known:
             home = document if isinstance(document, KritaDocument) else None
             self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers)))
+            self._in_hand = result.job
         self._client.history()
         for outcome in self.outcomes[:-KEPT_RESULTS]:
             self._forget(outcome)

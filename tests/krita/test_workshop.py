@@ -185,6 +185,21 @@ def test_an_applied_image_that_was_undone_can_be_shown_again(desk: Desk) -> None
     assert (desk.workshop.outcome(job).shown, desk.workshop.outcome(job).applied) == (0, set())
 
 
+def test_what_was_clicked_last_is_meant_until_something_comes(desk: Desk) -> None:
+    older, newer = desk.start(), desk.start()
+    desk.finish(older, 2)
+    desk.finish(newer)
+    assert desk.workshop.latest(desk.document).job == newer
+    desk.workshop.show(older, 1)
+    assert desk.workshop.latest(desk.document).job == older
+    desk.workshop.step(desk.document, 1)
+    assert desk.workshop.outcome(older).shown == 0
+    desk.workshop.discard(older)
+    assert desk.workshop.latest(desk.document).job == newer
+    desk.finish(desk.start())
+    assert desk.workshop.latest(desk.document).job not in (older, newer)
+
+
 def test_a_layer_that_is_followed_goes_with_the_edit(desk: Desk) -> None:
     from scumble_krita.added import ControlRow, LoraRow
     from scumble_krita.lib.scumble.protocol.messages import Control, LoraUse

@@ -22,8 +22,8 @@ class Entry(NamedTuple):
 
 
 class ResultsPanel(QtWidgets.QWidget):
-    """`picture` makes a thumbnail when an entry is seen for the first time. Apply and Discard mean the newest image that is
-    shown, else the newest result."""
+    """`picture` makes a thumbnail when an entry is seen for the first time. Apply and Discard mean the result in hand, whose
+    frame is the broad one."""
 
     chosen = Signal(str, int)
     applied = Signal(str)
@@ -34,6 +34,7 @@ class ResultsPanel(QtWidgets.QWidget):
         self._picture = picture
         self._thumbnails: dict[tuple[str, int], QtGui.QImage] = {}
         self._entries: list[Entry] = []
+        self._in_hand = ""
         side = widgets.THUMBNAIL + 4
         self._strip = QtWidgets.QListWidget()
         self._strip.setObjectName("scumble_results")
@@ -57,36 +58,30 @@ class ResultsPanel(QtWidgets.QWidget):
         self._discard = widgets.button("scumble_discard", "Discard", "Takes the shown image away.")
         widgets.vertical(self, self._strip, widgets.row(self._apply, self._discard, stretch=0))
         self._strip.itemClicked.connect(guarded(lambda item: self.chosen.emit(*item.data(_IDENTITY))))
-        connect(self._apply.clicked, lambda: self._emit(self.applied))
-        connect(self._discard.clicked, lambda: self._emit(self.discarded))
+        connect(self._apply.clicked, lambda: self.applied.emit(self._in_hand))
+        connect(self._discard.clicked, lambda: self.discarded.emit(self._in_hand))
         self.hide()
 
-    def show_entries(self, entries: list[Entry]) -> None:
-        """Newest first."""
+    def show_entries(self, entries: list[Entry], in_hand: str) -> None:
+        """Newest first; `in_hand` is a job's."""
         self.setVisible(bool(entries))
-        if entries == self._entries:
+        if (entries, in_hand) == (self._entries, self._in_hand):
             return
-        self._entries = entries
+        self._entries, self._in_hand = entries, in_hand
         keys = {(entry.job, entry.index) for entry in entries}
         self._thumbnails = {key: image for key, image in self._thumbnails.items() if key in keys}
         self._strip.clear()
         for entry in entries:
-            icon = widgets.framed(
-                self._thumbnail(entry), self.palette(), entry.state == "shown", entry.state == "applied"
-            )
+            frame = (4 if entry.job == in_hand else 1) if entry.state == "shown" else 0
+            icon = widgets.framed(self._thumbnail(entry), self.palette(), frame, entry.state == "applied")
             item = QtWidgets.QListWidgetItem(QtGui.QIcon(icon), "")
             item.setData(_IDENTITY, (entry.job, entry.index))
             item.setToolTip(entry.tip)
             self._strip.addItem(item)
-        self._apply.setEnabled(any(entry.state == "shown" for entry in entries))
+        self._apply.setEnabled(any(entry.state == "shown" and entry.job == in_hand for entry in entries))
 
     def _thumbnail(self, entry: Entry) -> QtGui.QImage:
         key = entry.job, entry.index
         if key not in self._thumbnails:
             self._thumbnails[key] = self._picture(*key)
         return self._thumbnails[key]
-
-    def _emit(self, signal) -> None:
-        shown = [entry for entry in self._entries if entry.state == "shown"] or self._entries
-        if shown:
-            signal.emit(shown[0].job)

@@ -195,16 +195,16 @@ def picture(width: int, height: int, pixels: bytes, side: int) -> QtGui.QImage:
     return image.scaled(side, side, keep, mode.SmoothTransformation).copy()
 
 
-def framed(image: QtGui.QImage, palette: QtGui.QPalette, chosen: bool, kept: bool) -> QtGui.QPixmap:
-    """A thumbnail in the middle of a square, with a frame where it is chosen and a tick where it is kept."""
+def framed(image: QtGui.QImage, palette: QtGui.QPalette, frame: int, kept: bool) -> QtGui.QPixmap:
+    """A thumbnail in the middle of a square, with a frame of so many px (0: none) and a tick where it is kept."""
     square = QtGui.QPixmap(THUMBNAIL + 4, THUMBNAIL + 4)
     square.fill(QtCore.Qt.GlobalColor.transparent)
     painter = QtGui.QPainter(square)
     left, top = (square.width() - image.width()) // 2, (square.height() - image.height()) // 2
     painter.drawImage(left, top, image)
     highlight = palette.color(QtGui.QPalette.ColorRole.Highlight)
-    if chosen:
-        painter.setPen(QtGui.QPen(highlight, 4))
+    if frame:
+        painter.setPen(QtGui.QPen(highlight, frame))
         painter.drawRect(left, top, image.width() - 1, image.height() - 1)
     if kept:
         corner = QtCore.QRect(left + image.width() - 20, top + image.height() - 20, 20, 20)

@@ -93,6 +93,21 @@ def test_variants_are_shown_one_by_one_and_applied_into_a_group(slow: Docker) ->
     assert slow.krita.get("[l.name() for l in layers(layers()[-1])]") == ["three (7)", "three (9)"]
 
 
+def test_apply_and_discard_mean_the_result_that_was_clicked(slow: Docker) -> None:
+    begin(slow, "older", count=2)
+    slow.wait_layers(2)
+    slow.set("newer")
+    slow.generate()
+    assert slow.wait_layers(3) == ["base", "older (7)", "newer (7)"]
+    slow.krita.run(
+        "strip = part('scumble_results'); place = strip.visualItemRect(strip.item(2)).center()\n"
+        "QtTest.QTest.mouseClick(strip.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=place)"
+    )
+    slow.krita.wait_until("[l.name() for l in layers()] == ['base', 'older (8)', 'newer (7)']", 10)
+    slow.click("scumble_discard")
+    slow.krita.wait_until("[l.name() for l in layers()] == ['base', 'newer (7)']", 10)
+
+
 def test_discard_takes_the_layer_and_the_grown_canvas_back(slow: Docker) -> None:
     slow.new_document(picture())
     before = slow.visible()
