@@ -73,7 +73,8 @@ def align(*forms: QtWidgets.QFormLayout) -> None:
 
 
 def combo(name: str, tip: str) -> QtWidgets.QComboBox:
-    """One that does not widen the docker when a name is long, and does not turn by the mouse wheel in passing."""
+    """One that does not widen the docker when a name is long but says it in its tooltip, and does not turn by the mouse
+    wheel in passing."""
     box = QtWidgets.QComboBox()
     box.setObjectName(name)
     box.setToolTip(tip)
@@ -145,11 +146,11 @@ def _set_up(box, name, tip, low, high, suffix, special, step):
 def unwheeled(widget):
     """In a docker that scrolls the wheel must not change what it passes over."""
     widget.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
-    widget.installEventFilter(_WheelGuard.instance())
+    widget.installEventFilter(_Watch.instance())
     return widget
 
 
-class _WheelGuard(QtCore.QObject):
+class _Watch(QtCore.QObject):
     _instance = None
 
     @classmethod
@@ -162,7 +163,21 @@ class _WheelGuard(QtCore.QObject):
         if event.type() == QtCore.QEvent.Type.Wheel and not widget.hasFocus():
             event.ignore()
             return True
+        if event.type() == QtCore.QEvent.Type.ToolTip and isinstance(widget, QtWidgets.QComboBox) and _is_cut(widget):
+            QtWidgets.QToolTip.showText(event.globalPos(), f"{widget.currentText()}\n{widget.toolTip()}", widget)
+            return True
         return False
+
+
+def _is_cut(box: QtWidgets.QComboBox) -> bool:
+    """Whether there is no room for all of what is chosen."""
+    option = QtWidgets.QStyleOptionComboBox()
+    box.initStyleOption(option)
+    style = QtWidgets.QStyle
+    room = box.style().subControlRect(
+        style.ComplexControl.CC_ComboBox, option, style.SubControl.SC_ComboBoxEditField, box
+    )
+    return box.fontMetrics().boundingRect(box.currentText()).width() > room.width()
 
 
 def button(name: str, text: str, tip: str = "") -> QtWidgets.QPushButton:

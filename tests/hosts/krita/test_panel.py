@@ -177,6 +177,26 @@ def test_the_extend_action_grows_the_canvas_over_the_selection(slow: Docker) -> 
     assert (after[..., 3] == 255).all()
 
 
+def test_a_long_name_is_read_in_its_tooltip(slow: Docker) -> None:
+    krita = slow.krita
+    slow.new_document(picture())
+    name = "A girl with an umbrella on a bridge, the second sketch"
+    krita.run(
+        "for name_ in (name, 'Sky'): document.rootNode().addChildNode(document.createNode(name_, 'paintlayer'), None)\n"
+        "part('scumble_added').click(); part('scumble_region_add').click()",
+        name=name,
+    )
+    krita.wait_until("part('scumble_region_layer').count() == 4", 10)
+    for chosen, said in ((name, f"{name}\nWhere the layer is"), ("Sky", "Where the layer is")):
+        krita.run("pick('scumble_region_layer', chosen); arrange('scumble_region_layer')", chosen=chosen)
+        krita.run("QtWidgets.QToolTip.hideText(); box = part('scumble_region_layer'); place = box.rect().center()")
+        x, y = krita.get("[box.mapToGlobal(place).x(), box.mapToGlobal(place).y()]")
+        krita.display.point(x - 300, y)
+        krita.display.point(x, y)
+        krita.wait_until(f"QtWidgets.QToolTip.isVisible() and QtWidgets.QToolTip.text().startswith({said!r})", 10)
+    krita.run("part('scumble_region_remove').click(); part('scumble_added').click()")
+
+
 def test_a_ratio_fills_in_the_edges(slow: Docker) -> None:
     krita = slow.krita
     slow.new_document(picture())
