@@ -405,7 +405,8 @@ class Workshop:
     def _failed(self, message: Failed) -> None:
         job = self.jobs.pop(message.job, None) if message.job is not None else None
         error = error_from_code(message.code, message.message, message.hint)
-        if message.code in ("model_missing", "model_unreadable"):
+        choice = any(model.kind == "diffusion" for model in self.models)
+        if message.code in ("model_missing", "model_unreadable") and choice:
             self._notify(error, "Choose a model", lambda: self.choose_model())
         elif job is not None and job.again is not None and message.code != "bad_request":
             self._notify(error, "Try again", job.again)

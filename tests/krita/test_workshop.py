@@ -313,17 +313,20 @@ def test_a_result_of_an_earlier_session_waits_for_a_click(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "button"),
+    ("code", "choice", "button"),
     [
-        ("model_missing", "Choose a model"),
-        ("out_of_memory", "Try again"),
-        ("bad_request", ""),
-        ("disk_full", "Try again"),
+        ("model_missing", True, "Choose a model"),
+        ("model_missing", False, "Try again"),
+        ("out_of_memory", True, "Try again"),
+        ("bad_request", True, ""),
+        ("disk_full", True, "Try again"),
     ],
 )
-def test_failures_have_one_button_that_helps(desk: Desk, code: str, button: str) -> None:
-    from scumble_krita.lib.scumble.protocol.messages import Failed
+def test_failures_have_one_button_that_helps(desk: Desk, able: Any, code: str, choice: bool, button: str) -> None:
+    from scumble_krita.lib.scumble.protocol.messages import Failed, ModelList
 
+    if choice:
+        desk.tell(ModelList((able,)))
     job = desk.start(prompt="cat")
     desk.tell(Failed(code, "It went wrong.", "Do this.", job))
     assert (desk.workshop.notice.message, desk.workshop.notice.hint) == ("It went wrong.", "Do this.")
