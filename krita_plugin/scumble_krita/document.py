@@ -121,7 +121,7 @@ class KritaDocument(Document):
                 node = self._open.createNode(layer.name, "paintlayer")
                 written = list(self._fill(node, layer))
             self._add(node)
-        self._shown = {(layer.job, layer.index): written}
+        self._shown[layer.job, layer.index] = written
         if any(self._grown):
             self._growths[layer.job] = self._grown, self.canvas
             self._grown = Edges()
@@ -219,8 +219,12 @@ class KritaDocument(Document):
                     group.addChildNode(sibling, None)
             node.remove()
             group.addChildNode(node, None)
-        self._shown, self._newest = {}, None
+        self._newest = None
         self._open.setActiveNode(node)
+
+    def forget(self, job: str) -> None:
+        """No layer of this job will be replaced any more."""
+        self._shown = {shown: written for shown, written in self._shown.items() if shown[0] != job}
 
     # ---- what the panel wants to know --------------------------------------------------------------------------------
 
@@ -413,11 +417,12 @@ class KritaDocument(Document):
     def _replaceable(self) -> Any:
         replaced, self._replaced = self._replaced, None
         node = self._node_of(*replaced) if replaced else None
-        if replaced is None or node is None or replaced not in self._shown:
+        written = self._shown.pop(replaced, None) if replaced else None
+        if node is None or written is None:
             return None
         bounds = _bounds_of(node)
         entry = self._layers()[node.uniqueId().toString()]
-        painted = any(node.pixelData(*strip.bounds) != strip.data for strip in self._shown[replaced])
+        painted = any(node.pixelData(*strip.bounds) != strip.data for strip in written)
         return None if painted or not Bounds(*entry["bounds"]).contains(bounds) else node
 
     def _node_of(self, job: str, index: int) -> Any:

@@ -436,6 +436,8 @@ class Workshop:
     def _forget(self, outcome: Outcome) -> None:
         self.outcomes.remove(outcome)
         self._editor.discard(outcome.job)
+        if outcome.document is not None:
+            outcome.document.forget(outcome.job)
 
     # ---- both --------------------------------------------------------------------------------------------------------
 

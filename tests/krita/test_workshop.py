@@ -191,6 +191,7 @@ def test_what_was_clicked_last_is_meant_until_something_comes(desk: Desk) -> Non
     desk.finish(newer)
     assert desk.workshop.latest(desk.document).job == newer
     desk.workshop.show(older, 1)
+    assert desk.names == ["base", "cat (8)", "cat (7)"]  # in place of the one that was shown
     assert desk.workshop.latest(desk.document).job == older
     desk.workshop.step(desk.document, 1)
     assert desk.workshop.outcome(older).shown == 0

@@ -22,8 +22,8 @@ class Entry(NamedTuple):
 
 
 class ResultsPanel(QtWidgets.QWidget):
-    """`picture` makes a thumbnail when an entry is seen for the first time. Apply and Discard mean the result in hand, whose
-    frame is the broad one."""
+    """`picture` makes a thumbnail when an entry is seen for the first time. Apply and Discard mean the result in hand: the
+    one with the broad frame."""
 
     chosen = Signal(str, int)
     applied = Signal(str)
