@@ -43,7 +43,9 @@ from .preferences import Preferences
 from .turns import Turns, in_turn
 
 KEPT_RESULTS = 12
-"""Results whose pixels stay in memory; the backend's history has more."""
+KEPT_BYTES = 1 << 30
+"""Results whose pixels stay in memory, and how much of it they may take but for the newest; the backend's history has
+more."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,13 @@ class Job:
 
 @dataclass
 class Outcome:
-    """A finished job. `shown` is the image that is on the canvas and not applied yet."""
+    """A finished job. `shown` is the image that is on the canvas and not applied yet. `bytes`: of its pixels."""
 
     job: str
     document: KritaDocument | None
     request: EditRequest
     count: int
+    bytes: int
     shown: int | None = None
     applied: set[int] = field(default_factory=set)
 
@@ -421,17 +424,24 @@ class Workshop:
         document = self._editor.document(result.job)
         if not known:
             home = document if isinstance(document, KritaDocument) else None
-            self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers)))
+            size = sum(len(buffer.data) for buffer in event.layers)
+            self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers), size))
             self._in_hand = result.job
         self._client.history()
-        for outcome in self.outcomes[:-KEPT_RESULTS]:
-            self._forget(outcome)
+        self._forget_old()
         if document is not None and not known:
             yield from self._show(result.job, 0)
         elif not known:
             message = "A result of an earlier session is here."
             hint = "Click its picture below to put it on the open document."
             self.notice = Notice(message, hint, "Insert", lambda: self.show(result.job, 0))
+
+    def _forget_old(self) -> None:
+        room = KEPT_BYTES
+        for age, outcome in enumerate(reversed(self.outcomes.copy())):
+            room -= outcome.bytes
+            if age and (room < 0 or age >= KEPT_RESULTS):
+                self._forget(outcome)
 
     def _forget(self, outcome: Outcome) -> None:
         self.outcomes.remove(outcome)

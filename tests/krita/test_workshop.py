@@ -390,3 +390,16 @@ def test_old_results_leave_the_memory(desk: Desk) -> None:
     for _ in range(KEPT_RESULTS + 3):
         desk.finish(desk.start())
     assert len(desk.workshop.outcomes) == KEPT_RESULTS
+
+
+def test_large_results_leave_the_memory_sooner(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scumble_krita import workshop
+
+    monkeypatch.setattr(workshop, "KEPT_BYTES", 150)  # of 60 each
+    kept = []
+    for _ in range(4):
+        desk.finish(desk.start())
+        kept.append(len(desk.workshop.outcomes))
+    assert kept == [1, 2, 2, 2]
+    desk.finish(desk.start(), 3)
+    assert [outcome.count for outcome in desk.workshop.outcomes] == [3]  # the newest, whatever it takes
