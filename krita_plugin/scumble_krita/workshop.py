@@ -40,12 +40,16 @@ from .lib.scumble.protocol.messages import (
 )
 from .models import find, sendable
 from .preferences import Preferences
+from .qt import QtCore
+from .slots import guarded
 from .turns import Turns, in_turn
 
 KEPT_RESULTS = 12
 KEPT_BYTES = 1 << 30
 """Results whose pixels stay in memory, and how much of it they may take but for the newest; the backend's history has
 more."""
+LOOK_AGAIN = 50
+"""Milliseconds between two looks whether the artist has finished a stroke."""
 
 
 @dataclass(frozen=True)
@@ -325,15 +329,12 @@ class Workshop:
     # ---- what the client says ----------------------------------------------------------------------------------------
 
     @in_turn
-    def handle_events(self) -> Iterator[None]:
+    def handle_events(self) -> None:
         """To be called on the GUI thread after `wake`. One event that cannot be handled does not hold up the others."""
         error: Exception | None = None
         for event in self._client.events():
             try:
-                if isinstance(event, Finished):
-                    yield from self._finished(event)
-                else:
-                    self._handle(event)
+                self._handle(event)
             except Exception as problem:
                 error = problem
         self._tell()
@@ -345,6 +346,8 @@ class Workshop:
             self._connected(event)
         elif isinstance(event, Lost):
             self._lost(event)
+        elif isinstance(event, Finished):
+            self._finished(event)
         elif isinstance(event, Received):
             self._received(event.message, event.buffers)
 
@@ -416,25 +419,33 @@ class Workshop:
         else:
             self._notify(error)
 
-    def _finished(self, event: Finished) -> Iterator[None]:
+    def _finished(self, event: Finished) -> None:
         result = event.result
         self.jobs.pop(result.job, None)
         self._editor.finish(event)
         known = any(outcome.job == result.job for outcome in self.outcomes)
         document = self._editor.document(result.job)
+        home = document if isinstance(document, KritaDocument) else None
         if not known:
-            home = document if isinstance(document, KritaDocument) else None
             size = sum(len(buffer.data) for buffer in event.layers)
             self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers), size))
             self._in_hand = result.job
         self._client.history()
         self._forget_old()
-        if document is not None and not known:
-            yield from self._show(result.job, 0)
+        if home is not None and not known:
+            self._show_in_peace(result.job, home)
         elif not known:
             message = "A result of an earlier session is here."
             hint = "Click its picture below to put it on the open document."
             self.notice = Notice(message, hint, "Insert", lambda: self.show(result.job, 0))
+
+    def _show_in_peace(self, job: str, document: KritaDocument) -> None:
+        """As soon as the artist lifts the pen or has done with a tool: Krita ends a stroke when a layer is added."""
+        new = any(outcome.job == job and outcome.shown is None and not outcome.applied for outcome in self.outcomes)
+        if new and document.is_open and document.is_busy:
+            QtCore.QTimer.singleShot(LOOK_AGAIN, guarded(lambda: self._show_in_peace(job, document)))
+        elif new:
+            self.show(job, 0)
 
     def _forget_old(self) -> None:
         room = KEPT_BYTES

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageGrab
@@ -62,14 +63,12 @@ class Display:
         """A real click at a place of the screen."""
         self._xdotool("mousemove", str(round(x)), str(round(y)), "click", str(button))
 
-    def drag(self, x: float, y: float, dx: float, dy: float) -> None:
-        """Draws a line of 5 steps with the left button down."""
-        moves = [
-            part
-            for step in range(1, 6)
-            for part in ("mousemove", f"{x + dx * step / 5:.0f}", f"{y + dy * step / 5:.0f}")
-        ]
-        self._xdotool("mousemove", f"{x:.0f}", f"{y:.0f}", "mousedown", "1", *moves, "mouseup", "1")
+    def drag(self, x: float, y: float, dx: float, dy: float, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Draws a line of 5 steps with the left button down; `meanwhile` is called after 2 of them."""
+        moves = [("mousemove", f"{x + dx * step / 5:.0f}", f"{y + dy * step / 5:.0f}") for step in range(1, 6)]
+        self._xdotool("mousemove", f"{x:.0f}", f"{y:.0f}", "mousedown", "1", *moves[0], *moves[1])
+        meanwhile()
+        self._xdotool(*moves[2], *moves[3], *moves[4], "mouseup", "1")
 
     def point(self, x: float, y: float) -> None:
         """Moves the mouse there, for instance out of the way."""

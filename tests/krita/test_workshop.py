@@ -124,6 +124,27 @@ def test_what_comes_while_a_layer_is_added_waits_for_its_turn(desk: Desk, monkey
     assert desk.workshop.outcome(job).applied == {1}
 
 
+def test_a_result_waits_for_the_end_of_a_stroke(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Krita ends it where a layer is added."""
+    from scumble_krita.workshop import LOOK_AGAIN
+
+    later: list[Any] = []
+    wait = staticmethod(lambda delay, call: later.append(call) if delay == LOOK_AGAIN else call())
+    first, second = desk.start(prompt="cat"), desk.start(prompt="cat")
+    monkeypatch.setattr(fakes.QTimer, "singleShot", wait)
+    desk.handle.busy = True
+    desk.finish(first, 2)
+    desk.finish(second, 2)
+    desk.workshop.show(second, 1)  # a click does not wait
+    assert desk.names == ["base", "cat (8)"]
+    assert desk.workshop.jobs == {}
+    desk.handle.busy = False
+    for again in later:
+        again()
+    assert desk.names == ["base", "cat (8)", "cat (7)"]
+    assert [outcome.shown for outcome in desk.workshop.outcomes] == [0, 1]
+
+
 def test_an_upscale_enlarges_the_picture_first(desk: Desk) -> None:
     from scumble_krita.form import Form
     from scumble_krita.lib.scumble.client.events import Finished

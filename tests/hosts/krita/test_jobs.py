@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,6 +241,26 @@ def test_the_artist_paints_on_meanwhile_and_afterwards(slow: Docker) -> None:
     result = slow.layer()
     stroke(slow, 30)
     np.testing.assert_array_equal(slow.layer(), result)
+
+
+def test_a_stroke_goes_on_while_a_result_comes(slow: Docker) -> None:
+    slow.new_document(picture())
+    slow.set("slow", steps=5)
+    slow.generate()
+    slow.krita.wait_until("part('scumble_progress').value() >= 1", 30)
+    x, y = slow.krita.run(
+        "area = window.centralWidget(); middle = area.mapToGlobal(area.rect().center()); result = [middle.x(), middle.y()]"
+    )
+
+    def wait_for_result() -> None:
+        slow.krita.wait_until("not shows('scumble_cancel')", 30)
+        time.sleep(0.5)
+
+    slow.krita.display.drag(x - 60, y, 120, 0, wait_for_result)
+    assert slow.wait_layers(2) == ["base", "slow (7)"]
+    slow.krita.run("document.waitForDone()")
+    (columns,) = np.nonzero((slow.layer(0) != picture()).any((0, 2)))
+    assert abs(columns.min() + columns.max() - 400) < 10  # as far to the right of the middle as to the left
 
 
 def stroke(docker: Docker, down: int) -> None:
