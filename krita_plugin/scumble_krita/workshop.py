@@ -84,13 +84,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the artist should know, and one button that helps ("": none)."""
+    """Something that the artist should know, and one button that helps ("": none). `result`: a job's, where it asks what to
+    do with that."""
 
     message: str
     hint: str
     button: str = ""
     act: Callable[[], None] = lambda: None
     about_connection: bool = False
+    result: str = ""
 
 
 @dataclass(frozen=True)
@@ -256,13 +258,14 @@ class Workshop:
                     yield from document.get_ready(layer)
             self._editor.insert(job, index, document, anyway)
         except CanvasChanged as error:
-            self._notify(error, "Insert anyway", lambda: self.show(job, index, anyway=True))
+            self._notify(error, "Insert anyway", lambda: self.show(job, index, anyway=True), result=job)
         except BadRequest as error:
             if document.is_open:
                 raise
-            self._notify(error, "Open as document", lambda: self.open_as_document(job, index))
+            self._notify(error, "Open as document", lambda: self.open_as_document(job, index), result=job)
         else:
             outcome.document, outcome.shown = document, index
+            self._answered(job)
         self._tell()
 
     def _is_kept(self, outcome: Outcome, index: int) -> bool:
@@ -437,7 +440,7 @@ class Workshop:
         elif not known:
             message = "A result of an earlier session is here."
             hint = "Click its picture below to put it on the open document."
-            self.notice = Notice(message, hint, "Insert", lambda: self.show(result.job, 0))
+            self.notice = Notice(message, hint, "Insert", lambda: self.show(result.job, 0), result=result.job)
 
     def _show_in_peace(self, job: str, document: KritaDocument) -> None:
         """As soon as the artist lifts the pen or has done with a tool: Krita ends a stroke when a layer is added."""
@@ -456,6 +459,7 @@ class Workshop:
 
     def _forget(self, outcome: Outcome) -> None:
         self.outcomes.remove(outcome)
+        self._answered(outcome.job)
         self._editor.discard(outcome.job)
         if outcome.document is not None:
             outcome.document.forget(outcome.job)
@@ -473,8 +477,14 @@ class Workshop:
         button: str = "",
         act: Callable[[], None] = lambda: None,
         about_connection: bool = False,
+        result: str = "",
     ) -> None:
-        self.notice = Notice(error.message, error.hint, button, act, about_connection)
+        self.notice = Notice(error.message, error.hint, button, act, about_connection, result)
+
+    def _answered(self, job: str) -> None:
+        """Takes the question about a result away: it has been put somewhere, or is gone."""
+        if self.notice is not None and self.notice.result == job:
+            self.notice = None
 
     def _tell(self) -> None:
         for view in list(self.views):

@@ -334,6 +334,20 @@ def test_a_result_of_an_earlier_session_waits_for_a_click(desk: Desk) -> None:
     assert desk.names == ["base", "cat (7)"]
 
 
+@pytest.mark.parametrize("answer", ["show", "discard"])
+def test_a_question_about_a_result_goes_with_the_answer(desk: Desk, answer: str) -> None:
+    job = desk.start()
+    desk.handle.size = (128, 96)
+    desk.finish(job)
+    assert desk.workshop.notice.button == "Insert anyway"
+    getattr(desk.workshop, answer)(job, *([0, True] if answer == "show" else []))
+    assert desk.workshop.notice is None
+    desk.finish(JOB)
+    assert desk.workshop.notice.button == "Insert"
+    getattr(desk.workshop, answer)(JOB, *([0, True] if answer == "show" else []))
+    assert desk.workshop.notice is None
+
+
 @pytest.mark.parametrize(
     ("code", "choice", "button"),
     [
