@@ -8,11 +8,16 @@ import re
 STEP, LEAST, MOST = 0.1, 0.1, 2.0
 _WEIGHTED = re.compile(r"\((?P<words>[^()]*?)(?::(?P<weight>\d+(?:\.\d+)?))?\)")
 _WORD = re.compile(r"[^\s,()]+")
+_LORA = re.compile(r"<lora:(?P<name>[^<>:\n]+)(?P<weights>(?::[^<>:\n]+)*)>")
+_OF_LORA = re.compile(r"(?P<of>:(?:te=|unet=)?)(?P<weight>-?\d+(?:\.\d+)?)(?=:|$)")
 
 
 def reweight(text: str, start: int, end: int, up: bool) -> tuple[str, int, int]:
     """The text with the marked words (or, nothing marked, the word there) weighted one step higher or lower, and where
-    those words are marked now. A weight of 1 takes the brackets away."""
+    those words are marked now. A weight of 1 takes the brackets away. A LoRA, "<lora:name:0.8>", has weights of its own."""
+    for found in _LORA.finditer(text):
+        if found.start() <= start and end <= found.end():
+            return _with_lora(text, found, STEP if up else -STEP)
     for found in _WEIGHTED.finditer(text):
         if found.start() <= start and end <= found.end():
             weight = float(found["weight"] or 1.1)  # bare brackets mean that much
@@ -28,6 +33,13 @@ def reweight(text: str, start: int, end: int, up: bool) -> tuple[str, int, int]:
     start += text[start:end].index(words)
     end = start + len(words)
     return _with_weight(text, start, end, words, 1.0, up)
+
+
+def _with_lora(text: str, found: re.Match[str], step: float) -> tuple[str, int, int]:
+    weights = _OF_LORA.sub(
+        lambda one: f"{one['of']}{round(float(one['weight']) + step, 2):g}", found["weights"] or ":1"
+    )
+    return text[: found.end("name")] + weights + ">" + text[found.end() :], found.start("name"), found.end("name")
 
 
 def put_in(text: str, start: int, end: int, word: str) -> tuple[str, int]:

@@ -32,6 +32,23 @@ def test_weight_of_the_marked_words(text: str, marked: str, up: bool, expected: 
         assert changed[first:last] == marked.strip()
 
 
+@pytest.mark.parametrize(
+    ("text", "up", "expected"),
+    [
+        ("a <lora:ink b:0.8>, x", True, "a <lora:ink b:0.9>, x"),
+        ("<lora:ink b>", False, "<lora:ink b:0.9>"),
+        ("(x <lora:ink b:te=0.5:unet=1>:1.2)", True, "(x <lora:ink b:te=0.6:unet=1.1>:1.2)"),
+        ("<lora:ink b:0:lbw=1,0>", False, "<lora:ink b:-0.1:lbw=1,0>"),
+    ],
+)
+def test_a_lora_has_weights_of_its_own(text: str, up: bool, expected: str) -> None:
+    from scumble_krita.weights import reweight
+
+    for place in (text.index("<"), text.index("ink"), text.index(">") + 1):
+        changed, first, last = reweight(text, place, place, up)
+        assert (changed, changed[first:last]) == (expected, "ink b")
+
+
 def test_nothing_marked_means_the_word_at_the_cursor() -> None:
     from scumble_krita.weights import reweight
 
