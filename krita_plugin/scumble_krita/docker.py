@@ -330,7 +330,7 @@ class ScumbleDocker(DockWidget):
         if buffer is None or buffer.encoding != "raw":
             return None
         if self._preview[0] is not buffer:
-            self._preview = buffer, widgets.picture(buffer.width, buffer.height, buffer.data, PREVIEW)
+            self._preview = buffer, self._picture(buffer.width, buffer.height, buffer.data, PREVIEW)
         return self._preview[1]
 
     def _show_outcomes(self) -> None:
@@ -346,7 +346,10 @@ class ScumbleDocker(DockWidget):
 
     def _thumbnail(self, job: str, index: int) -> QtGui.QImage:
         size, pixels = backstage.workshop.picture(job, index)
-        return widgets.picture(size.width, size.height, pixels, widgets.THUMBNAIL)
+        return self._picture(size.width, size.height, pixels, widgets.THUMBNAIL)
+
+    def _picture(self, width: int, height: int, pixels: bytes, side: int) -> QtGui.QImage:
+        return widgets.picture(width, height, pixels, side, self.devicePixelRatioF())
 
     def _show_error(self, error: Any) -> None:
         if is_deleted(self):

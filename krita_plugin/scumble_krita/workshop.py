@@ -48,7 +48,7 @@ KEPT_RESULTS = 12
 KEPT_BYTES = 1 << 30
 """Results whose pixels stay in memory, and how much of it they may take but for the newest; the backend's history has
 more."""
-LOOK_AGAIN = 50
+LOOK_AGAIN = 20
 """Milliseconds between two looks whether the artist has finished a stroke."""
 
 

@@ -201,28 +201,35 @@ def label(text: str = "", name: str = "", faint: bool = False) -> QtWidgets.QLab
     return made
 
 
-def picture(width: int, height: int, pixels: bytes, side: int) -> QtGui.QImage:
-    """An image of at most `side` px from raw B G R A pixels; coarse first, so that a large one costs little."""
+def picture(width: int, height: int, pixels: bytes, side: int, ratio: float) -> QtGui.QImage:
+    """An image of at most `side` px, on a screen that has so many of its own for each of these, from raw B G R A pixels;
+    coarse first, so that a large one costs little."""
     image = QtGui.QImage(pixels, width, height, width * 4, QtGui.QImage.Format.Format_ARGB32)
+    side = round(side * ratio)
     keep, mode = QtCore.Qt.AspectRatioMode.KeepAspectRatio, QtCore.Qt.TransformationMode
     if max(width, height) > 4 * side:
         image = image.scaled(4 * side, 4 * side, keep, mode.FastTransformation)
-    return image.scaled(side, side, keep, mode.SmoothTransformation).copy()
+    image = image.scaled(side, side, keep, mode.SmoothTransformation).copy()
+    image.setDevicePixelRatio(ratio)
+    return image
 
 
 def framed(image: QtGui.QImage, palette: QtGui.QPalette, frame: int, kept: bool) -> QtGui.QPixmap:
     """A thumbnail in the middle of a square, with a frame of so many px (0: none) and a tick where it is kept."""
-    square = QtGui.QPixmap(THUMBNAIL + 4, THUMBNAIL + 4)
+    ratio = image.devicePixelRatio()
+    square = QtGui.QPixmap(QtCore.QSize(THUMBNAIL + 4, THUMBNAIL + 4) * ratio)
+    square.setDevicePixelRatio(ratio)
     square.fill(QtCore.Qt.GlobalColor.transparent)
     painter = QtGui.QPainter(square)
-    left, top = (square.width() - image.width()) // 2, (square.height() - image.height()) // 2
+    width, height = round(image.width() / ratio), round(image.height() / ratio)
+    left, top = (THUMBNAIL + 4 - width) // 2, (THUMBNAIL + 4 - height) // 2
     painter.drawImage(left, top, image)
     highlight = palette.color(QtGui.QPalette.ColorRole.Highlight)
     if frame:
         painter.setPen(QtGui.QPen(highlight, frame))
-        painter.drawRect(left, top, image.width() - 1, image.height() - 1)
+        painter.drawRect(left, top, width - 1, height - 1)
     if kept:
-        corner = QtCore.QRect(left + image.width() - 20, top + image.height() - 20, 20, 20)
+        corner = QtCore.QRect(left + width - 20, top + height - 20, 20, 20)
         painter.fillRect(corner, highlight)
         painter.setPen(palette.color(QtGui.QPalette.ColorRole.HighlightedText))
         painter.drawText(corner, QtCore.Qt.AlignmentFlag.AlignCenter, "\u2713")

@@ -197,6 +197,18 @@ def test_a_long_name_is_read_in_its_tooltip(slow: Docker) -> None:
     krita.run("part('scumble_region_remove').click(); part('scumble_added').click()")
 
 
+def test_thumbnails_have_every_pixel_of_a_fine_screen(slow: Docker) -> None:
+    sizes = slow.krita.run(
+        "from scumble_krita.panel import widgets\n"
+        "result = []\n"
+        "for ratio in (1.0, 1.5, 2.0):\n"
+        "    image = widgets.picture(400, 300, bytes(480000), 72, ratio)\n"
+        "    square = widgets.framed(image, dock.palette(), 4, True)\n"
+        "    result.append([image.width(), image.height(), square.width(), square.devicePixelRatio()])"
+    )
+    assert sizes == [[72, 54, 76, 1], [108, 81, 114, 1.5], [144, 108, 152, 2]]
+
+
 def test_a_ratio_fills_in_the_edges(slow: Docker) -> None:
     krita = slow.krita
     slow.new_document(picture())
