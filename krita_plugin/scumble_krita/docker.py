@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -130,22 +131,23 @@ class ScumbleDocker(DockWidget):
 
     # ---- what the artist does ----------------------------------------------------------------------------------------
 
-    def generate(self, edges: Any = None, form: Form | None = None) -> None:
-        """Starts an edit with what the panel (or another form) says. `edges`: (left, top, right, bottom) px to grow the
-        canvas by."""
-        self._follow()
-        wanted = form or self._settings.form
-        backstage.when_ready(lambda: self._start(wanted, edges, time.monotonic() + PATIENCE))
+    def generate(self, edges: Any = None, form: Callable[[], Form] | None = None) -> None:
+        """Starts an edit with what the panel says (or what `form` makes of that). `edges`: (left, top, right, bottom) px to
+        grow the canvas by."""
+        backstage.when_ready(lambda: self._generate(edges, form))
 
     def upscale(self) -> None:
         """Upscales the whole picture, with nothing of what the panel has greyed out."""
+        self.generate(form=lambda: self._settings.sensitive.upscaling)
+
+    def _generate(self, edges: Any, form: Callable[[], Form] | None) -> None:
+        self._open()  # a docker that has never been shown does not know yet what was remembered
         self._follow()
-        self.generate(form=self._settings.sensitive.upscaling)
+        self._start(form() if form else self._settings.form, edges, time.monotonic() + PATIENCE)
 
     def _start(self, form: Form, edges: Any, until: float) -> None:
         from .lib.scumble.client.document import Edges
 
-        self._open()
         document = self._active()
         if document is not None and document.is_busy and time.monotonic() < until:
             QtCore.QTimer.singleShot(10, guarded(lambda: self._start(form, edges, until)))
@@ -182,7 +184,7 @@ class ScumbleDocker(DockWidget):
         elif any(self._extend.edges):
             self.generate(self._extend.edges)
         else:
-            self.generate(form=replace(self._settings.form, mode="outpaint"))
+            self.generate(form=lambda: replace(self._settings.form, mode="outpaint"))
 
     def _help(self) -> None:
         notice = backstage.workshop.notice

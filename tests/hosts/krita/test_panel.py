@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
+import pytest
 from scumble.home import Home
 from scumble.protocol.geometry import Bounds
 
@@ -158,6 +160,32 @@ def test_an_action_takes_the_words_of_its_document_while_the_docker_is_hidden(sl
     krita.run("dock.show()")
     assert slow.layers() == ["base", "first (7)"]
     krita.wait_until("part('scumble_prompt').toPlainText() == 'first'", 20)
+
+
+@pytest.mark.only("oldest")
+def test_an_action_knows_what_was_remembered_before_the_docker_was_ever_shown(
+    krita_install: Install, plugin_zip: Path, home: Home, slow_backend: Process, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "kept.kra")
+    krita = open_krita(krita_install, plugin_zip, home, tmp_path / "krita")
+    with krita:
+        docker = Docker(krita)
+        docker.ready()
+        docker.new_document(picture(64, 48))
+        docker.set("kept words", steps=3)
+        krita.wait_until("b'kept words' in document.annotation('scumble').data()", 10)
+        krita.run("document.saveAs(file); document.waitForDone(); dock.hide()", file=file)
+    with krita:
+        krita.run(
+            "document = app.openDocument(file); document.setBatchmode(True); app.activeWindow().addView(document)\n"
+            "app.action('scumble_generate').trigger()",
+            file=file,
+        )
+        krita.wait_until("len(document.rootNode().childNodes()) == 2", 60)
+        assert krita.get("document.rootNode().childNodes()[-1].name()") == "kept words (7)"
+        stored: bytes = krita.get("document.annotation('scumble')")
+        (made,) = json.loads(stored)["layers"].values()
+        assert made["request"]["steps"] == 3
 
 
 def test_the_extend_action_grows_the_canvas_over_the_selection(slow: Docker) -> None:
