@@ -340,9 +340,25 @@ class KritaDocument(Document):
 
     def _selection_bounds(self) -> tuple[Any, Bounds] | None:
         selection = self._open.selection()
+        if selection is None:
+            selection = self._local_selection()
         if selection is None or selection.width() < 1 or selection.height() < 1:
             return None
         return selection, Bounds(selection.x(), selection.y(), selection.width(), selection.height())
+
+    def _local_selection(self) -> Any:
+        """That of the active layer, or of a group around it, while Krita uses it: its API names only the global one. None
+        where there are several masks, as it does not tell which is active."""
+        application = Krita.instance()
+        if application.activeDocument() != self._handle or not application.action("deselect").isEnabled():
+            return None
+        node = self._active_layer()
+        while node is not None:
+            masks = [child for child in node.childNodes() if child.type() == "selectionmask" and child.visible()]
+            if masks:
+                return masks[0].selection() if len(masks) == 1 else None
+            node = node.parentNode()
+        return None
 
     def _layer(self, layer: str) -> Any:
         """Raises BadRequest where it is not there (any more)."""

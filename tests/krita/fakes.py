@@ -86,6 +86,7 @@ class Node:
         self.children: list[Node] = []
         self.parent: Node | None = None
         self.conversions: list[tuple[str, str, str]] = []
+        self.selected: Selection | None = None
 
     def _area(self, x: int, y: int, width: int, height: int) -> tuple[slice, slice]:
         left, top = x - self.offset[0] + self.MARGIN, y - self.offset[1] + self.MARGIN
@@ -120,6 +121,10 @@ class Node:
         return QByteArray(self.plane[self._area(x, y, width, height)].tobytes())
 
     projectionPixelData = pixelData
+
+    def selection(self) -> Selection | None:
+        """Of a selection mask."""
+        return self.selected
 
     def setPixelData(self, data: QByteArray, x: int, y: int, width: int, height: int) -> None:
         self.plane[self._area(x, y, width, height)] = np.frombuffer(data.data(), np.uint8).reshape(height, width, 4)
@@ -278,11 +283,20 @@ class Document:
         self.is_modified = modified
 
 
+class Action:
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def isEnabled(self) -> bool:
+        return self.enabled
+
+
 class Krita:
     running: ClassVar[Krita | None] = None
 
     def __init__(self) -> None:
         self.open: list[Document] = []
+        self.actions = {"deselect": Action(False)}
 
     @staticmethod
     def instance() -> Krita:
@@ -294,6 +308,9 @@ class Krita:
 
     def activeDocument(self) -> Document | None:
         return self.open[-1] if self.open else None
+
+    def action(self, name: str) -> Action:
+        return self.actions[name]
 
     def activeWindow(self) -> Krita:
         return self

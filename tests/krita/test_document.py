@@ -81,6 +81,22 @@ def test_the_selection_ends_at_the_canvas(document: Any, handle: fakes.Document)
     assert document.edges_to_selection() == (0, 0, 6, 2)
 
 
+def test_a_local_selection_counts_while_krita_uses_it(
+    document: Any, handle: fakes.Document, krita: fakes.Krita
+) -> None:
+    group, mask = fakes.Node("group", "grouplayer"), fakes.Node("mask", "selectionmask")
+    mask.selected = fakes.Selection(3, 2, np.full((4, 5), 200, np.uint8))
+    handle.root.addChildNode(group, None)
+    group.addChildNode(mask, None)
+    handle.active = fakes.Node("sketch")
+    group.addChildNode(handle.active, None)
+    assert document.selection() is None
+    krita.actions["deselect"].enabled = True
+    assert document.selection() == ((3, 2, 5, 4), bytes([200]) * 20)
+    group.addChildNode(fakes.Node("another", "selectionmask"), None)
+    assert document.selection() is None  # nobody can tell which
+
+
 def test_other_colour_spaces_go_through_kritas_conversion(document: Any, handle: fakes.Document) -> None:
     handle.space = ("CMYKA", "U16", "some")
     document.insert_layer(layer())

@@ -55,6 +55,20 @@ def test_fill_keeps_a_soft_selection_soft_and_goes_in_one_step(docker: Docker) -
     np.testing.assert_array_equal(docker.visible(), before)
 
 
+def test_the_active_layer_s_local_selection_is_kept_to(docker: Docker) -> None:
+    docker.new_document(picture())
+    before, mask = docker.visible(), select(docker)
+    docker.krita.run("app.action('add_new_selection_mask').trigger(); document.waitForDone()")
+    docker.krita.wait_until("document.selection() is None and app.action('deselect').isEnabled()", 10)
+    docker.set()
+    docker.says("Remove")
+    docker.generate()
+    docker.wait_layers(2)
+    assert_untouched_outside(before, docker.visible(), mask)
+    docker.krita.run("app.action('deselect').trigger()")
+    docker.says("Generate")
+
+
 def test_remove_cares_for_neither_the_words_nor_the_model_that_follows_them(docker: Docker) -> None:
     layers = []
     for prompt, mode, model in (("", "Automatic", "Automatic"), ("a red dress", "Remove", "tiny")):
