@@ -280,7 +280,6 @@ def written(tmp_path: Path, shapes: Shapes, **metadata: str) -> tuple[bytes, int
         ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.oft_blocks": (4, 1)}, None),
         ({f"{KOHYA}.lora_down.weight": (4, 768), "lora_unet_x.w_norm": (4, 1)}, None),
         ({"lora_unet_x.lora_down.weight": (4, 640)}, None),
-        ({"image_proj.norm.weight": (4,), "double_blocks.0.to_k.lora_A.weight": (4, 640)}, None),
         ({f"control_model.{BLOCK}": (640, 768)}, None),
         ({f"model.diffusion_model.{BLOCK}": (640, 768)}, None),
         ({"double_blocks.0.img_attn.qkv.weight": (64, 8)}, None),

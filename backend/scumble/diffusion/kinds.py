@@ -84,9 +84,9 @@ _TRANSFORMERS = (
     ("double_stream_modulation_img", FLUX2),
     ("to_qkv_mlp_proj", FLUX2),
     (".ff.linear_in.", FLUX2),
-    ("joint_blocks", SD3),
     ("single_transformer_blocks", FLUX1),
     *((name, FLUX1) for name in _FLUX_BLOCKS),
+    ("joint_blocks", SD3),
     ("txt_norm.weight", QWEN_IMAGE),
 )
 _REFINER = "noise_refiner."
@@ -177,13 +177,13 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
 def glance(header: bytes, size: int) -> Kind | None:
     """What a plain LoRA is for: from the JSON of its header as it stands, before `size` bytes of tensors. Several times
     quicker than reading a thousand names and shapes, and there may be thousands of such files. None for everything that
-    this does not settle."""
+    this does not settle, and for one that tells its licence, which is worth reading."""
     end = _LAST_END.search(header, max(len(header) - 300, 0))
     start = _FIRST_TENSOR.search(header)
     if end is None or int(end[1]) != size or start is None:
         return None
     first = header.rfind(b'"', 0, start.start())  # where the names of tensors begin
-    if _NOT_PLAIN.search(header, first):
+    if header.find(b'"modelspec.license"', 0, first) >= 0 or _NOT_PLAIN.search(header, first):
         return None
 
     def find(mark: bytes) -> int:
@@ -196,8 +196,6 @@ def glance(header: bytes, size: int) -> Kind | None:
         width = _WIDTH.match(header, at + len(takes))
         base = _BY_WIDTH.get(int(width[1])) if width else None
         return Kind("LoRA", base) if base else None
-    if find(b'"image_proj.') >= 0 or find(_REFINER.encode()) >= 0:
-        return None
     mark, base = next(((mark, base) for mark, base in _TRANSFORMERS if find(mark.encode()) >= 0), ("", None))
     if mark in _FLUX_BLOCKS:
         rows = _ROWS.match(header, find(single) + len(single)) if single and find(single) >= 0 else None

@@ -66,7 +66,7 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
         return _examine_fill(path)
     if suffix == ".gguf":
         return _other(path, recognise_gguf(path), {})
-    if suffix == ".safetensors" and (plain := _plain_lora(path)):
+    if suffix == ".safetensors" and (plain := glance(*read_raw_header(path))):
         family = FAMILY_OF.get(plain.base)
         return _adapter(path, "lora", family, {}) if family else _other(path, plain, {})
     contents = replace(read_contents(path), name=_told_name(path))
@@ -108,12 +108,6 @@ def _model(path: Path, identity: Identity, metadata: Mapping[str, str]) -> Model
         capabilities=family.capabilities,
     )
     return ModelFile(info, path, identity)
-
-
-def _plain_lora(path: Path) -> Kind | None:
-    header, size = read_raw_header(path)
-    # What it says of a licence is worth reading.
-    return None if b'"modelspec.license"' in header else glance(header, size)
 
 
 def _upscaler(path: Path, network: str, metadata: Mapping[str, str]) -> ModelFile:
