@@ -57,6 +57,19 @@ def pipeline(kind: Any, folder: Path) -> Any:
     return pipe
 
 
+def painted_by(pipe: Any) -> Any:
+    """What a pipeline of diffusers makes of the settings of `plan`, without guidance."""
+    return pipe(
+        prompt="a boat",
+        height=64,
+        width=64,
+        num_inference_steps=3,
+        guidance_scale=0.0,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images[0]
+
+
 def assert_same_picture(ours: Any, theirs: Any) -> None:
     assert ours.std() > 1
     assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
@@ -96,15 +109,7 @@ def test_prompts_are_read_as_by_diffusers(family: str, prompt: str, folders: Any
 
 @every_family
 def test_the_same_picture_as_the_pipeline_of_diffusers(family: str, folders: Any, engines: Any) -> None:
-    theirs = pipeline(PIPELINES[family], folders[family])(
-        prompt="a boat",
-        height=64,
-        width=64,
-        num_inference_steps=3,
-        guidance_scale=0.0,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
+    theirs = painted_by(pipeline(PIPELINES[family], folders[family]))
     (ours,) = run(engines[family], prompt="a boat", sampler="euler", guidance=1.0)
     assert_same_picture(ours, theirs)
 

@@ -19,7 +19,7 @@ from scumble.protocol.messages import LoraUse
 from torch import Tensor, nn
 
 from .test_engine import CPU, Log, plan
-from .test_flow import MAKE, PIPELINES, assert_same_picture, every_family, pipeline
+from .test_flow import MAKE, PIPELINES, assert_same_picture, every_family, painted_by, pipeline
 from .tiny_adapters import RANK, write_adapter
 
 SETTINGS: dict[str, Any] = {"prompt": "a boat", "sampler": "euler", "guidance": 1.0}
@@ -114,15 +114,7 @@ def test_a_lora_does_what_diffusers_does_with_it(
     pipe = pipeline(PIPELINES[family], folders[family])
     pipe.load_lora_weights(str(style.path), adapter_name="a")
     pipe.set_adapters("a", 0.7)
-    theirs = pipe(
-        prompt="a boat",
-        height=64,
-        width=64,
-        num_inference_steps=3,
-        guidance_scale=0.0,
-        generator=torch.Generator().manual_seed(5),
-        output_type="np",
-    ).images[0]
+    theirs = painted_by(pipe)
     plain = painted(engine)
     ours = painted(engine, (style, 0.7))
     assert_same_picture(ours, theirs)
