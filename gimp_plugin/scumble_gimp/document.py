@@ -86,6 +86,10 @@ class GimpDocument(Document):
             raise BadRequest("No layer is active.", "Choose a layer in the layers dialog.")
         return pixels.read_layer(selected[0], _within(selected[0], bounds), IMAGE_FORMAT)
 
+    def read_visible(self, bounds: Bounds) -> bytes:
+        with Picture(self.image) as picture:
+            return picture.read(bounds)
+
     def read_layer(self, layer: str, bounds: Bounds) -> bytes:
         found = self._layer(layer)
         return pixels.read_layer(found, _within(found, bounds), IMAGE_FORMAT)
@@ -97,8 +101,7 @@ class GimpDocument(Document):
     def read_reference(self, layer: str | None) -> tuple[Size, bytes]:
         """Of a layer all that it has, also beyond the canvas."""
         if layer is None:
-            with Picture(self.image) as picture:
-                return self.canvas, picture.read(Bounds.of_size(self.canvas))
+            return self.canvas, self.read_visible(Bounds.of_size(self.canvas))
         found = self._layer(layer)
         size = _bounds_of(found).size
         shown = pixels.read_layer(found, Bounds.of_size(size), IMAGE_FORMAT)

@@ -84,7 +84,12 @@ class KritaDocument(Document):
 
     def read(self, bounds: Bounds) -> Pixels:
         node = self._active_layer() if self.from_layer else None
-        return self._read_picture(bounds) if node is None else self._read_node(node, bounds)
+        return self.read_visible(bounds) if node is None else self._read_node(node, bounds)
+
+    def read_visible(self, bounds: Bounds) -> Pixels:
+        if space_of(self._open).is_plain:
+            return memoryview(self._open.pixelData(*bounds))
+        return self._visible(bounds)
 
     def read_layer(self, layer: str, bounds: Bounds) -> Pixels:
         return self._read_node(self._layer(layer), bounds)
@@ -93,7 +98,7 @@ class KritaDocument(Document):
         """What of it lies on the canvas; of a layer no more than it has pixels."""
         bounds = Bounds.of_size(self.canvas)
         if layer is None:
-            return bounds.size, self._read_picture(bounds)
+            return bounds.size, self.read_visible(bounds)
         node = self._layer(layer)
         bounds = _bounds_of(node).intersect(bounds)
         if bounds.is_empty:
@@ -373,11 +378,6 @@ class KritaDocument(Document):
         while node is not None and node.type().endswith("mask"):
             node = node.parentNode()
         return node
-
-    def _read_picture(self, bounds: Bounds) -> Pixels:
-        if space_of(self._open).is_plain:
-            return memoryview(self._open.pixelData(*bounds))
-        return self._visible(bounds)
 
     def _is_empty(self) -> bool:
         """Nothing at all on any visible layer."""

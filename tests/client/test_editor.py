@@ -109,6 +109,18 @@ def test_controls_are_read_where_the_picture_is_read() -> None:
     assert edit.controls == (edit.image, b"\x09\x08\x07\xff" * area.area)
 
 
+def test_the_visible_picture_is_followed_where_the_source_is_another() -> None:
+    class Sketched(MemoryDocument):
+        def read_visible(self, bounds: Bounds) -> bytes:
+            return b"\x01\x02\x03\xff" * bounds.area
+
+    document = Sketched(Size(30, 20), selected=(Bounds(4, 5, 2, 2), b"\xff" * 4))
+    seen = EditSettings(prompt="a cat", controls=(ControlLayer("c"),), references=(ReferenceLayer("r"),))
+    edit = prepare(document, seen)
+    assert edit.image == OPAQUE * 600
+    assert edit.controls == edit.references == (b"\x01\x02\x03\xff" * 600,)
+
+
 def test_regions_are_where_their_layers_are() -> None:
     document = MemoryDocument(Size(30, 20))
     document.others = {"half": b"\x09\x08\x07\x80"}

@@ -140,6 +140,7 @@ def test_a_mask_that_is_active_stands_for_its_layer(document: Any, handle: fakes
 
 def test_a_reference_is_what_its_layer_has_on_the_canvas(document: Any, handle: fakes.Document) -> None:
     from scumble_krita.lib.scumble.protocol.errors import BadRequest
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
 
     board = fakes.Node("board")
     handle.root.addChildNode(board, None)
@@ -150,6 +151,8 @@ def test_a_reference_is_what_its_layer_has_on_the_canvas(document: Any, handle: 
     assert document.read_reference(identity) == ((4, 10), bytes([1, 2, 3, 255]) * 40)
     document.from_layer = True  # says where the edit's picture is from
     handle.active = board
+    assert document.read(Bounds(60, 10, 1, 1)) == bytes([1, 2, 3, 255])
+    assert document.read_visible(Bounds(60, 10, 1, 1)) == bytes([10, 20, 30, 255]), "so is what a control follows"
     assert document.read_reference(None) == ((64, 48), bytes([10, 20, 30, 255]) * 64 * 48)
     board.remove()
     with pytest.raises(BadRequest, match="gone"):

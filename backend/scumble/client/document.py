@@ -90,6 +90,10 @@ class Document(ABC):
     def read(self, bounds: Bounds) -> Pixels:
         """The visible picture (or what the artist chose as the source) within the bounds, which lie in the canvas."""
 
+    def read_visible(self, bounds: Bounds) -> Pixels:
+        """As `read`, always of the visible picture: for a host where the source may be another."""
+        return self.read(bounds)
+
     def read_layer(self, layer: str, bounds: Bounds) -> Pixels:
         """As `read`, of one layer alone (the host's own id of it), transparent where it has no pixels. Raises BadRequest
         where there is no such layer (any more)."""
@@ -104,7 +108,7 @@ class Document(ABC):
         """All of a layer, or of the visible picture (None), for a model to look at: not where it lies. Raises as
         `read_layer`. A host that knows where a layer has pixels may read those alone."""
         bounds = Bounds.of_size(self.canvas)
-        return bounds.size, self.read(bounds) if layer is None else self.read_layer(layer, bounds)
+        return bounds.size, self.read_visible(bounds) if layer is None else self.read_layer(layer, bounds)
 
     @abstractmethod
     def resize_canvas(self, edges: Edges) -> None:

@@ -180,7 +180,7 @@ def _placed(layer: ControlLayer, area: Bounds) -> Control:
 
 
 def _read(document: Document, layer: Optional[str], bounds: Bounds) -> Pixels:
-    return document.read(bounds) if layer is None else document.read_layer(layer, bounds)
+    return document.read_visible(bounds) if layer is None else document.read_layer(layer, bounds)
 
 
 def _whole(document: Document, settings: EditSettings) -> Tuple[Bounds, Pixels]:

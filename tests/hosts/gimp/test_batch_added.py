@@ -82,6 +82,30 @@ def test_what_shows_of_a_layer_makes_a_difference(
     console.run("image.delete()")
 
 
+def test_what_follows_the_visible_picture_does_so_whatever_the_source(
+    console: GimpConsole, picture: np.ndarray
+) -> None:
+    console.new_image(picture)
+    console.run(SKETCH)
+    console.run(f"paint(100, 70, 40, 40, \"R'G'B'A u8\", {RED}); image.set_selected_layers([sketch])")
+    console.run(
+        IN_PROCESS, folders=[str(console.home / "gimp" / "plug-ins" / "scumble-gimp" / end) for end in ("", "lib")]
+    )
+    seen = "EditSettings(prompt='x', strength=0.5, controls=(ControlLayer('c'),), references=(ReferenceLayer('r'),))"
+    console.run(
+        "from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, prepare as edit_of\n"
+        f"document.from_layer = True; edit = edit_of(document, {seen})"
+    )
+    image, control, reference = (
+        np.frombuffer(console.run(f"result = bytes(edit.{pixels})"), np.uint8).reshape(HEIGHT, WIDTH, 4)
+        for pixels in ("image", "controls[0]", "references[0]")
+    )
+    assert (image[90, 120].tolist(), image[60, 90].tolist()) == (RED, [0, 0, 0, 0])
+    np.testing.assert_array_equal(control, reference)
+    np.testing.assert_array_equal(control[..., :3], picture[..., :3])
+    console.run("image.delete()")
+
+
 def test_added_by_halves(console: GimpConsole, picture: np.ndarray, mask: np.ndarray) -> None:
     prepare(console, picture, mask)
     for arguments, words in (
