@@ -12,6 +12,7 @@ ADAPTERS = (
     AdapterInfo("ink", "Ink", "lora", "sd1", 1),
     AdapterInfo("hyper", "Hyper-SD15-8steps-lora", "lora", "sd1", 1, "", 8, 1.0, "euler"),
     AdapterInfo("lcm", "lcm-lora", "lora", "sd1", 1, "", 4, 1.0, "lcm"),
+    AdapterInfo("other", "Hyper-SDXL-8steps-lora", "lora", "sdxl", 1, "", 8, 1.0, "euler"),
     AdapterInfo("kept", "Hyper-SD15-12steps-CFG-lora", "lora", "sd1", 1, "", 12, 0.0, "euler"),
 )
 
@@ -30,6 +31,11 @@ def test_a_lora_of_few_steps_brings_its_own() -> None:
     assert of(LoraUse("ink"), LoraUse("hyper", 0.5)) == (8, 1.0, "euler")
     assert of(LoraUse("lcm"), LoraUse("hyper")) == (4, 1.0, "lcm"), "the first one"
     assert of(LoraUse("kept")) == (12, 7.0, "euler"), "with the guidance of the model"
+
+
+def test_a_lora_for_other_models_counts_for_nothing() -> None:
+    assert of(LoraUse("other")) == (20, 7.0, "dpmpp_2m_karras")
+    assert of(LoraUse("other"), LoraUse("lcm")) == (4, 1.0, "lcm")
 
 
 def test_what_the_prompt_names_is_known_to_the_backend_alone() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from scumble.client.suits import suits
+from scumble.diffusion.families.variants import hastened
 from scumble.diffusion.samplers import SAMPLERS
 from scumble.editing.adapters import Adapter
 from scumble.home import Home
@@ -243,6 +244,26 @@ def test_clients_are_told_what_a_lora_of_few_steps_brings(home: Home, tmp_path: 
         told.append(suits(PLAIN.info, (use,), "", [each.info for each in known]))
         assert told[-1] == (request.steps, request.guidance, request.sampler)
     assert told == [(8, 1.0, "euler"), (12, 7.0, "euler"), (4, 1.0, "lcm"), (20, 7.0, "dpmpp_2m_karras")]
+
+
+def test_clients_and_backend_agree_which_lora_of_few_steps_counts() -> None:
+    name, models = "Hyper-SD-8steps-lora", ("sd1", "sdxl", "z_image")
+    for made_for in ("", *models):
+        hasty = hastened(name, 1.0, 0.0, made_for)
+        brings = (hasty.steps, hasty.guidance, hasty.sampler) if hasty else ()
+        info = AdapterInfo("fast", name, "lora", made_for, 1, "", *brings)
+        for family in models:
+            model, uses = replace(PLAIN, info=replace(PLAIN.info, family=family)), (LoraUse("fast"),)
+            own = (model.info.steps, model.info.guidance, model.info.sampler)
+            told = suits(model.info, uses, "", [info])
+            asked = edit("a cat", model="sd-1", loras=uses)
+            if made_for not in ("", family):
+                with pytest.raises(BadRequest, match="another kind of model"):
+                    complete(asked, [model], [Adapter(info, Path("/fast"))])
+                assert told == own, (made_for, family)
+            else:
+                request, _ = complete(asked, [model], [Adapter(info, Path("/fast"))])
+                assert told == (request.steps, request.guidance, request.sampler), (made_for, family)
 
 
 def test_chosen_settings_stay() -> None:

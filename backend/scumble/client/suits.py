@@ -17,8 +17,10 @@ class Suits(NamedTuple):
 
 def suits(model: ModelInfo, loras: Sequence[LoraUse], prompt: str, adapters: Sequence[AdapterInfo]) -> Suits:
     """The model's, or those of the first of its LoRAs in use that makes it paint in few steps (`adapters` says which these
-    are). A prompt may name another one, of which only the backend knows."""
-    hasty = {adapter.id: adapter for adapter in adapters if adapter.kind == "lora" and adapter.steps}
+    are). One for other models counts for nothing: the backend refuses it. A prompt may name another one, of which only the
+    backend knows."""
+    made_for = ("", model.family)
+    hasty = {each.id: each for each in adapters if each.kind == "lora" and each.steps and each.family in made_for}
     lora = next((hasty[use.id] for use in loras if use.id in hasty and use.weight >= HASTENS), None)
     if lora is not None:
         return Suits(lora.steps, lora.guidance or model.guidance, lora.sampler)

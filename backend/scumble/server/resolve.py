@@ -95,10 +95,11 @@ def complete(
 
 def _suits(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -> Defaults:
     """The model's settings, or those of a LoRA in use that makes it paint in few steps."""
-    names = {adapter.info.id: adapter.info.name for adapter in adapters if adapter.info.kind == "lora"}
-    chosen = [(names[use.id], use.weight) for use in request.loras]
-    named = [(lora.name, lora.weight) for lora in parse(request.prompt).loras]
-    found = (hastened(name, weight, info.guidance, info.family) for name, weight in (*chosen, *named))
+    infos = {adapter.info.id: adapter.info for adapter in adapters if adapter.info.kind == "lora"}
+    # By the family that a chosen one says itself: clients have been told the same.
+    chosen = [(infos[use.id].name, use.weight, infos[use.id].family) for use in request.loras]
+    named = [(lora.name, lora.weight, info.family) for lora in parse(request.prompt).loras]
+    found = (hastened(name, weight, info.guidance, family) for name, weight, family in (*chosen, *named))
     return next(filter(None, found), Defaults(info.steps, info.guidance, info.sampler))
 
 

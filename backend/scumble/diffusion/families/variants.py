@@ -86,7 +86,8 @@ def hastened(lora: str, weight: float, guidance: float, family: str) -> Defaults
     None for any other, and for one with less than half of its strength.
 
     guidance  that of the model, which some (Hyper-SD's "CFG") leave as it is
-    family    of the model. LoRAs for models of flow matching are named after Turbo ones that they are made for
+    family    of the model, or that the LoRA is made for by its file; "" where that does not say. LoRAs for models of flow
+              matching are named after Turbo ones that they are made for
     """
     if weight < HASTENS or family in _FLOW:
         return None
