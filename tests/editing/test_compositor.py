@@ -136,6 +136,30 @@ def test_outpainting_is_opaque_to_the_edge_and_has_no_step_where_it_joins():
     np.testing.assert_array_equal(result[:, :570], truth[:, :570])
 
 
+@pytest.mark.parametrize(
+    ("canvas", "at", "context", "fading"),
+    [
+        pytest.param(1200, Bounds(400, 300, 256, 200), 0, {"left", "top", "right", "bottom"}, id="all of the crop"),
+        pytest.param(1200, Bounds(0, 300, 256, 200), 0, {"top", "right", "bottom"}, id="and an edge of the canvas"),
+        pytest.param(512, Bounds(0, 0, 512, 512), None, set(), id="all of the canvas"),
+        pytest.param(500, Bounds(0, 0, 500, 500), None, set(), id="and the crop reaches beyond"),
+        pytest.param(700, None, None, set(), id="without a selection"),
+        pytest.param(500, Bounds(0, 0, 500, 260), None, {"bottom"}, id="to three edges of the canvas"),
+    ],
+)
+def test_a_selection_fades_inside_the_canvas_and_not_at_its_edge(canvas, at, context, fading):
+    mask = None if at is None else np.full((at.height, at.width), 255, np.uint8)
+    corner = (0, 0) if at is None else (at.x, at.y)
+    plan = plan_of(photo(canvas, canvas), mask, corner, mode="img2img", feather=12, context=context)
+    (layer,) = composite(plan, [plan.work_image])
+    alpha = layer.rgba[..., 3]
+    middle = alpha.shape[0] // 2, alpha.shape[1] // 2
+    edges = {"left": alpha[middle[0], 0], "right": alpha[middle[0], -1]}
+    edges |= {"top": alpha[0, middle[1]], "bottom": alpha[-1, middle[1]]}
+    assert {name for name, value in edges.items() if value < 255} == fading
+    assert alpha[middle] == 255
+
+
 def test_each_image_has_its_own_seed():
     plan = plan_of(photo(64, 64), disc(20), seed=MAX_SEED, count=2)
     assert [layer.seed for layer in composite(plan, [plan.work_image] * 2)] == [MAX_SEED, 0]

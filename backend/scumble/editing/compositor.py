@@ -9,7 +9,7 @@ import numpy as np
 from ..protocol.geometry import Bounds
 from ..protocol.messages import MAX_SEED, EditRequest
 from .colour import match_colours
-from .masks import feathered, tight_bounds
+from .masks import feathered, tight_bounds, window
 from .membrane import RIM, fit_seam
 from .pixels import as_bytes, resize
 from .plan import Pixels, Plan
@@ -80,11 +80,19 @@ def _fitted(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
     painted, truth, mask, known = painted[inside], truth[inside], mask[inside], known[inside]
     if plan.request.membrane:
         painted = fit_seam(painted, truth, mask > 0, known)
-    alpha = mask
-    if plan.request.feather:
-        # Nothing lies below where the document knows nothing: a fade there would leave a transparent edge.
-        alpha = np.where(known, as_bytes(feathered(mask, plan.request.feather) * 255), mask)
-    return _tidy(np.dstack([as_bytes(painted), alpha])[selected.relative_to(near).slices()])
+    return _tidy(np.dstack([as_bytes(painted)[selected.relative_to(near).slices()], _alpha(plan, selected)]))
+
+
+def _alpha(plan: Plan, selected: Bounds) -> Pixels:
+    mask = plan.mask[selected.slices()]
+    if not plan.request.feather:
+        return mask
+    # A selection fades where the crop ends, but not where the canvas does, whichever of the two reaches further.
+    canvas = Bounds.of_size(plan.request.canvas).translate(-plan.crop.x, -plan.crop.y)
+    around = selected.pad(1).intersect(canvas.union(selected))
+    faded = feathered(window(plan.mask, Bounds.of_size(plan.crop.size), around), plan.request.feather)
+    # Nothing lies below where the document knows nothing: a fade there would leave a transparent edge.
+    return np.where(plan.known[selected.slices()], as_bytes(faded[selected.relative_to(around).slices()] * 255), mask)
 
 
 def _tidy(rgba: Pixels) -> Pixels:
