@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scumble.editing.plan import Traits
@@ -8,6 +9,7 @@ from scumble.editing.tiles import TiledPicture, order_tiles
 from scumble.protocol.geometry import Bounds
 
 from .pictures import photo
+from .test_planner import FILL
 
 SMALL = Traits(native=128, multiple=1, max_area=1 << 20, prompt=False, reach=40)
 
@@ -28,6 +30,18 @@ def test_tiles_cover_the_hole_inside_the_picture_and_each_paints_something(mask)
     remaining = mask > 0
     for tile in order_tiles(mask, SMALL):
         assert Bounds(0, 0, mask.shape[1], mask.shape[0]).contains(tile)
+        assert remaining[tile.slices()].any()
+        remaining[tile.slices()] = False
+    assert not remaining.any()
+
+
+@pytest.mark.timeout(20)  # there was no end to it
+def test_scattered_specks_are_all_painted_in_a_picture_that_is_no_whole_number_of_cells():
+    mask = np.zeros((465, 557), np.uint8)
+    rows = [80, 63, 20, 74, 275, 248, 23, 395, 367, 202, 202, 405, 339, 417]
+    mask[rows, [19, 113, 339, 14, 370, 331, 414, 54, 4, 540, 177, 268, 304, 300]] = 255
+    remaining = mask > 0
+    for tile in order_tiles(mask, FILL):
         assert remaining[tile.slices()].any()
         remaining[tile.slices()] = False
     assert not remaining.any()

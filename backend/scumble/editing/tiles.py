@@ -31,8 +31,10 @@ def order_tiles(mask: Pixels, traits: Traits) -> tuple[Bounds, ...]:
     if max(width, height) <= max(side, 2 * traits.reach):
         return (Bounds(0, 0, width, height),)
     tile = Size(min(side, width), min(side, height))
-    remaining = np.where(mask > 0, 1, 0).astype(np.uint8)
     cells = Size(-(-width // CELL), -(-height // CELL))
+    # The last cells reach beyond the picture: squeezed into it they would not be where the tiles are.
+    remaining = np.zeros((cells.height * CELL, cells.width * CELL), np.uint8)
+    remaining[:height, :width] = mask > 0
     # Whole cells, so that a tile paints all that it was chosen for.
     rows = cells.height if tile.height == height else tile.height // CELL
     columns = cells.width if tile.width == width else tile.width // CELL
