@@ -280,7 +280,9 @@ def test_what_is_filled_in_comes_back_with_the_image(
 
         # What was done before is shown on the layers that are in use; where there are none, nobody knows which they were.
         panel.run("named('history').set_expanded(True); named('reference-remove').clicked()")
-        panel.wait_until("named('history-list').get_row_at_index(0).entry.request.prompt == 'slow gate'", 30)
+        panel.wait_until(
+            "[row.entry.request.prompt for row in named('history-list').get_children()][:1] == ['slow gate']", 30
+        )
         panel.run(
             "named('history-list').select_row(named('history-list').get_row_at_index(0)); named('reuse').clicked()"
         )
