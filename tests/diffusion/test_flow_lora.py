@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scumble.diffusion.adapters import Loras
 from scumble.diffusion.contents import read_contents
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify
 from scumble.editing.adapters import Adapter
-from scumble.protocol.errors import BadRequest, ModelUnreadable
+from scumble.protocol.errors import BadRequest, ModelUnreadable, OutOfMemory
 from scumble.protocol.messages import LoraUse
 from torch import Tensor, nn
 
@@ -156,3 +158,16 @@ def test_a_lora_that_is_made_for_something_else_is_refused(
     with pytest.raises(ModelUnreadable, match="DoRA"):
         painted(engine, (write_adapter(tmp_path / "dora.safetensors", dora), 1.0))
     np.testing.assert_array_equal(painted(engine), plain)
+
+
+@pytest.mark.parametrize("family", ["z_image"])
+def test_a_lora_for_which_memory_runs_out_is_not_taken_for_one_of_another_kind(
+    engine: DiffusionEngine, tmp_path: Path
+) -> None:
+    def rename(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        raise MemoryError
+
+    parts = engine.model.parts
+    style = write_adapter(tmp_path / "a.safetensors", tensors("kohya", "z_image", trained(parts["transformer"])))
+    with pytest.raises(OutOfMemory):
+        Loras(parts, rename=rename).use([(style, 1.0)])

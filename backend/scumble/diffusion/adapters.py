@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..editing.adapters import Adapter, other_kind
-from ..protocol.errors import ModelMissing
+from ..editing.plan import DeviceLost
+from ..protocol.errors import ModelMissing, OutOfMemory
 from .lora import LowRank, Rename, read_lora
 from .lora_names import Place, all_places, find_place
+from .memory import memory_errors
 from .recent import Recent
 
 _KEPT = 16
@@ -98,7 +100,10 @@ class Loras:
 
         def rename(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
             try:
-                renamed = self._rename(tensors)
+                with memory_errors():
+                    renamed = self._rename(tensors)
+            except (OutOfMemory, DeviceLost):
+                raise
             except Exception as error:  # whatever a library makes of names that it does not know
                 raise other_kind(adapter.info) from error
             if not renamed:  # or it passes them all over

@@ -63,9 +63,11 @@ class LocalExecutor:
     async def rest(self) -> None:
         """Ends the processes that have nothing to do: only that gives back all memory of a GPU."""
         free = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
-        await asyncio.gather(*(asyncio.to_thread(process.end) for process in free))
-        for process in reversed(free):
-            self._idle.put_nowait(process)
+        try:
+            await asyncio.gather(*(asyncio.to_thread(process.end) for process in free))
+        finally:
+            for process in reversed(free):
+                self._idle.put_nowait(process)
 
     async def run(self, work: Work, on_progress: Callable[[bytes | str], None]) -> bytes:
         loop = asyncio.get_running_loop()
