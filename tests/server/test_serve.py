@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 from scumble import __version__
-from scumble.client.lock import Locked, locked
 from scumble.home import Home
+from scumble.lock import Locked, locked
 from scumble.protocol.messages import PROTOCOL_VERSION, Accepted, Acknowledge, Failed, Hello, Progress, Result
 from scumble.server.instance import is_scumble, listen
 from scumble.server.serve import serve

@@ -14,9 +14,9 @@ from ..client.client import Client
 from ..client.connection import Address, Unreachable
 from ..client.events import Connected, Event, Received
 from ..client.launcher import find_backend, read_record, start_backend
-from ..client.lock import Locked, locked
 from ..client.names import looking_words
 from ..home import Home, find_home
+from ..lock import Locked, locked
 from ..protocol.messages import Looking, OnDisconnect, Welcome
 
 STOP_SECONDS = 15.0

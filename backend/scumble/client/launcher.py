@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from ..home import Home
+from ..lock import try_lock
 from ..protocol.errors import NotAuthorised
 from .connection import Address, Unreachable
-from .lock import try_lock
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.05

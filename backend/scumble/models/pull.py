@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..client.lock import Locked, locked
 from ..diffusion.contents import MAX_HEADER, parse_header, read_configs
 from ..diffusion.families import identify
 from ..diffusion.families.base import Contents
 from ..diffusion.kinds import adapter, recognise
 from ..editing.adapters import Adapter
 from ..home import Home
+from ..lock import Locked, locked
 from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 from .catalogue import CATALOGUE, find_entry
 from .choice import choose

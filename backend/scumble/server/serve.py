@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
-from ..client.lock import Locked, locked
 from ..home import Home
+from ..lock import Locked, locked
 from ..models.store import ModelStore
 from ..protocol.errors import ScumbleError
 from .app import create_app, server_config
