@@ -77,7 +77,8 @@ def _water(random: np.random.Generator, scene: Floats) -> Floats:
     wave = np.sin(rows * 3.2 / (near + 0.12) ** 0.8 * 0.16 + ripple * 6) * near * 9
     source_y = np.clip(HORIZON - 1 - y * 1.25 + wave * 1.6, 0, HORIZON - 1).astype(int)
     source_x = np.clip(x + wave * 0.5, 0, WIDTH - 1).astype(int)
-    return scene[source_y, source_x] * 0.8 + np.array([6, 18, 34]) - near[..., None] * 22
+    water: Floats = scene[source_y, source_x] * 0.8 + np.array([6, 18, 34]) - near[..., None] * 22
+    return water
 
 
 def _noise(random: np.random.Generator, height: int, width: int, octaves: int, stretch: float) -> Floats:
@@ -89,7 +90,8 @@ def _noise(random: np.random.Generator, height: int, width: int, octaves: int, s
         grid = Image.fromarray(random.random((rows, columns)).astype(np.float32))
         total += np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC)) / 2**octave
     total -= total.min()
-    return total / total.max()
+    total /= total.max()
+    return total
 
 
 def _boat(draw: ImageDraw.ImageDraw, is_mask: bool) -> None:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from build_plugins import build_bundles
 from environment import (
     ALONE,
     CONSTRAINTS,
@@ -57,6 +58,7 @@ def main() -> int:
         section("environment")
         python = test_environment()
         others = [(version, other_environment(version)) for version in OTHER_PYTHONS]
+        plugins = build_bundles(python, PLACE / "plugins")
         section("fill model")
         print(fill_model())
     except (SetupProblem, ScumbleError) as problem:
@@ -65,8 +67,8 @@ def main() -> int:
             hosts.terminate()
         return 1
 
-    beside = start_checks(python, others)
-    pytest = [python, *PYTEST]
+    beside = start_checks(python, others, plugins)
+    pytest: list[str | Path] = [python, *PYTEST]
     selected = [*pytest, *SIDE_BY_SIDE, *for_pytest]
     if options.fast:
         tests_pass = passes("tests", [*selected, "-m", "not slow and not host"], ONE_THREAD)
@@ -84,11 +86,11 @@ def main() -> int:
 class Beside:
     """A command that runs while others do; what it says is shown when it is asked for."""
 
-    def __init__(self, name: str, command: list[str | Path]) -> None:
+    def __init__(self, name: str, command: list[str | Path], extra: dict[str, str] | None = None) -> None:
         self.name = name
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed once it is shown
         self._process = subprocess.Popen(
-            command, env=environment(), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
+            command, env=environment(extra), stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said
         )
 
     def passes(self) -> bool:
@@ -100,13 +102,17 @@ class Beside:
         return code == 0
 
 
-def start_checks(python: Path, others: list[tuple[str, Path | None]]) -> list[Beside]:
+def start_checks(python: Path, others: list[tuple[str, Path | None]], plugins: dict[str, Path]) -> list[Beside]:
     """Lint, types and the other Pythons: they fill the time in which the backend's tests wait."""
     tools = python.parent
+    # As they are given away: in the checkout Krita's has no client beside it.
+    places = os.pathsep.join([str(plugins["Krita"]), str(plugins["GIMP"] / "scumble-gimp")])
+    of_plugins = ["-p", "scumble_krita", "-p", "scumble_gimp", "--cache-dir", str(PLACE / "mypy")]
     checks = [
         Beside("ruff check", [tools / "ruff", "check"]),
         Beside("ruff format", [tools / "ruff", "format", "--check"]),
         Beside("mypy", [tools / "mypy"]),
+        Beside("mypy of the plug-ins", [tools / "mypy", *of_plugins], {"MYPYPATH": places}),
         Beside("import-linter", [tools / "lint-imports"]),
     ]
     for version, other in others:
@@ -158,12 +164,11 @@ def section(name: str) -> None:
 
 def passes(name: str, command: list[str | Path], extra: dict[str, str] | None = None) -> bool:
     section(name)
-    env = {**environment(), **(extra or {})}
-    return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode == 0
+    return subprocess.run(command, env=environment(extra), stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "backend")}
+def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "backend"), **(extra or {})}
 
 
 def test_environment() -> Path:
@@ -193,10 +198,9 @@ def other_environment(version: str) -> Path | None:
     if not is_stamped(stamp, wanted):
         shutil.rmtree(folder, ignore_errors=True)
         print(f"setting up {found}", flush=True)
-        for command in (
-            [found, "-m", "venv", folder],
-            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", *PLUGIN_PACKAGES],
-        ):
+        pip = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input")
+        commands: list[list[str | Path]] = [[found, "-m", "venv", folder], [python, *pip, *PLUGIN_PACKAGES]]
+        for command in commands:
             if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
                 raise SetupProblem(f"No environment could be made with {found}.")
         stamp.write_text(wanted)

@@ -55,9 +55,8 @@ def removing(shown: Asked) -> Asked:
 
 
 def upscaling(shown: EditSettings, values: Upscaling) -> Asked:
-    how = {"factor": values.factor, "model": values.model or None, "strength": values.strength}
-    plain: dict[str, Any] = {"mode": "upscale", "intent": "fill", "transparent": False}
-    return Asked(dataclasses.replace(shown, **plain, **how))
+    how: dict[str, Any] = {"factor": values.factor, "model": values.model or None, "strength": values.strength}
+    return Asked(dataclasses.replace(shown, **how, mode="upscale", intent="fill", transparent=False))
 
 
 def mode_of(asked: Asked, selected: bool, has_image: bool, model: ModelKind) -> Mode:

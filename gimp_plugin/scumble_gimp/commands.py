@@ -51,14 +51,14 @@ ANCHORS = {
     "bottom-right": "Bottom right",
 }
 
-UPSCALED = 0.35
-"""How far a model goes that paints over an upscaled picture, where nobody says."""
+REFINED, UPSCALED = 0.6, 0.35
+"""How far from what is there a model goes, and how far over an upscaled picture, where nobody says."""
 
 PROMPT = Argument("prompt", "_Prompt", "What to paint, in a few words; empty: continue what is around", "")
 NEGATIVE = Argument("negative", "_Negative prompt", "What should not be there", "")
 MODEL = Argument("model", "_Model", "Name or id of a model; empty: chosen by Scumble", "")
 STRENGTH = Argument(
-    "strength", "S_trength (%)", "How far to go from what is there; 100 starts from nothing", 60.0, 0, 100
+    "strength", "S_trength (%)", "How far to go from what is there; 100 starts from nothing", 100 * REFINED, 0, 100
 )
 SEED = Argument(
     "seed", "See_d", "The same seed makes the same picture again; -1: a new one", -1, RANDOM_SEED, 2**31 - 1

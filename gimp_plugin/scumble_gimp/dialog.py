@@ -63,7 +63,9 @@ class CommandDialog:
     # ---- what it looks like ------------------------------------------------------------------------------------------
 
     def _fill(self, command: Command, makes_image: bool) -> None:
-        dialog, simple, details = self._dialog, [], []
+        dialog = self._dialog
+        simple: list[str] = []
+        details: list[str] = []
         for argument in command.arguments:
             if argument in EXTEND or argument in ELSEWHERE or (argument in NEW_SIZE and not makes_image):
                 continue

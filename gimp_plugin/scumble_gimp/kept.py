@@ -36,7 +36,7 @@ def note_of(settings: EditSettings, from_layer: bool, layers: Mapping[str, Lasti
 
     def lasting(layer: str | None) -> Any:
         """A list of a tattoo and a name; "" and None as they are."""
-        return list(layers[layer]) if layer in layers else layer and NOT_FOUND
+        return list(layers[layer]) if layer and layer in layers else layer and NOT_FOUND
 
     values = to_json(settings)
     note = {name: _with_layers(values[name], lasting) for name in PER_IMAGE}
@@ -62,7 +62,11 @@ def values_of(note: Mapping[str, Any], layers: Mapping[str, Lasting]) -> dict[st
 
 def without_layers(settings: EditSettings) -> dict[str, Any]:
     """For another image: the rows of these settings that follow no layer of this one, by their fields."""
-    rows = {"controls": settings.controls, "references": settings.references, "regions": settings.regions}
+    rows: dict[str, Any] = {
+        "controls": settings.controls,
+        "references": settings.references,
+        "regions": settings.regions,
+    }
     return {name: tuple(row for row in of if not row.layer) for name, of in rows.items()}
 
 

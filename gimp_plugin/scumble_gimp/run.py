@@ -93,7 +93,8 @@ def values_of(command: Command, config: Any) -> dict[str, Any]:
 def last_edit(home: Home) -> tuple[Command, dict[str, Any]]:
     """Raises BadRequest where there has been none."""
     last = read_settings(home).get(LAST)
-    command = COMMANDS.get(last.get("command", "")) if isinstance(last, dict) else None
+    last = last if isinstance(last, dict) else {}
+    command = COMMANDS.get(last.get("command", ""))
     if command is None:
         raise BadRequest("There is nothing to repeat yet.", "Use another command of Scumble first.")
     defaults = {argument.name: argument.default for argument in command.arguments}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from .lib.scumble.client.editor import ControlLayer, ReferenceLayer, RegionLayer
-    from .lib.scumble.protocol.messages import EditRequest, LoraUse
+    from .lib.scumble.protocol.messages import EditRequest, LoraUse, Preprocessor
 
 NOT_FOUND = "Not found"
 """What the panel says of something that is chosen and not there; also in place of a layer's id where nobody knows which
@@ -41,7 +41,7 @@ class ControlRow(NamedTuple):
 
     id: str = ""
     layer: str = ""
-    preprocessor: str = "canny"
+    preprocessor: Preprocessor = "canny"
     weight: float = 1.0
     start: int = 0
     end: int = 100

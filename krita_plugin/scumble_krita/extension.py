@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from krita import Extension, Krita
@@ -32,7 +33,7 @@ class ScumbleExtension(Extension):
     def createActions(self, window: Any) -> None:
         for name, text, act in ACTIONS:
             action = window.createAction(name, text, "tools/scripts")
-            connect(action.triggered, lambda act=act: _with_docker(act))
+            connect(action.triggered, functools.partial(_with_docker, act))
 
 
 def _with_docker(act: Any) -> None:

@@ -115,8 +115,12 @@ def form_of(values: dict[str, Any], base: Form | None = None) -> Form:
 
 def without_layers(form: Form) -> Form:
     """For another document: without the rows that follow a layer of this one."""
-    rows = {"controls": form.controls, "references": form.references, "regions": form.regions}
-    return replace(form, **{name: tuple(row for row in of if not row.layer) for name, of in rows.items()})
+    return replace(
+        form,
+        controls=tuple(row for row in form.controls if not row.layer),
+        references=tuple(row for row in form.references if not row.layer),
+        regions=tuple(row for row in form.regions if not row.layer),
+    )
 
 
 def split(form: Form) -> tuple[dict[str, Any], dict[str, Any]]:

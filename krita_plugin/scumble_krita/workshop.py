@@ -90,7 +90,7 @@ class Notice:
     message: str
     hint: str
     button: str = ""
-    act: Callable[[], None] = lambda: None
+    act: Callable[[], object] = lambda: None
     about_connection: bool = False
     result: str = ""
 
@@ -130,7 +130,7 @@ class Workshop:
         locate = functools.partial(start_backend, self._home)
         remote = self.remote
         if remote is not None:
-            locate = functools.partial(Address, *remote)  # type: ignore[assignment]
+            locate = functools.partial(Address, *remote)
         client = Client("krita", locate, session, "keep", self._wake, order="bgra")
         return client, Editor(client)
 
@@ -232,12 +232,12 @@ class Workshop:
         return self._editor.pixels(job, index)
 
     @in_turn
-    def show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
+    def show(self, job: str, index: int, anyway: bool = False) -> Iterator[int | None]:
         """Puts an image on the canvas, in place of the one of its job that is shown there. Raises ScumbleError."""
         self._in_hand = job
         return self._show(job, index, anyway)
 
-    def _show(self, job: str, index: int, anyway: bool = False) -> Iterator[None]:
+    def _show(self, job: str, index: int, anyway: bool = False) -> Iterator[int | None]:
         outcome = self.outcome(job)
         if self._is_kept(outcome, index):
             return
@@ -278,7 +278,7 @@ class Workshop:
         return index in outcome.applied
 
     @in_turn
-    def step(self, document: KritaDocument | None, by: int) -> Iterator[None]:
+    def step(self, document: KritaDocument | None, by: int) -> Iterator[int | None]:
         """Shows the next or previous image of the latest result, past those that were applied."""
         outcome = self.latest(document)
         if outcome is not None:
@@ -314,7 +314,7 @@ class Workshop:
         self._tell()
 
     @in_turn
-    def open_as_document(self, job: str, index: int) -> Iterator[None]:
+    def open_as_document(self, job: str, index: int) -> Iterator[int | None]:
         """For a result whose document is closed."""
         outcome = self.outcome(job)
         outcome.document = self.documents.create(outcome.request.canvas)
@@ -475,7 +475,7 @@ class Workshop:
         self,
         error: ScumbleError,
         button: str = "",
-        act: Callable[[], None] = lambda: None,
+        act: Callable[[], object] = lambda: None,
         about_connection: bool = False,
         result: str = "",
     ) -> None:

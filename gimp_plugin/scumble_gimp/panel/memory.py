@@ -60,8 +60,9 @@ def store_choices(home: Home, choices: Choices) -> None:
 def stored_choices(home: Home, usual: Choices) -> Choices:
     """What was chosen last, else the usual."""
     values = read_settings(home).get(CHOICES[type(usual)])
-    fits = isinstance(values, list) and [type(value) for value in values] == [type(value) for value in usual]
-    return type(usual)(*values) if fits else usual
+    if not isinstance(values, list) or [type(value) for value in values] != [type(value) for value in usual]:
+        return usual
+    return type(usual)(*values)
 
 
 def store_session(home: Home, session: str) -> None:

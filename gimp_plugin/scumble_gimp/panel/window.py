@@ -31,7 +31,7 @@ from scumble.protocol.messages import (
 
 from ..asked import Asked, Placing, Upscaling, generating, mode_of, removing, shown_again, upscaling
 from ..backend import make_client
-from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REMOVE, REPEAT, STRENGTH, UPSCALE
+from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REFINED, REMOVE, REPEAT, UPSCALE
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
 from ..models import suited
@@ -49,7 +49,6 @@ from .upscale import UpscaleFold
 from .widgets import column_of, scrolled
 
 LOOK_MILLISECONDS = 400
-REFINED = float(STRENGTH.default) / 100
 WIDTH, HEIGHT = 340, 760
 
 

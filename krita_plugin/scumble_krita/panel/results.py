@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..qt import QtCore, QtGui, QtWidgets, Signal
 from ..slots import connect, guarded
@@ -12,7 +12,8 @@ from . import widgets
 _IDENTITY = QtCore.Qt.ItemDataRole.UserRole
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """One image of a result. `state`: "" , "shown" or "applied"."""
 
     job: str

@@ -17,13 +17,13 @@ class Fold(QtWidgets.QWidget):
 
     def __init__(self, name: str, title: str, content: QtWidgets.QWidget) -> None:
         super().__init__()
+        self._content = content
         self._button = QtWidgets.QToolButton()
         self._button.setObjectName(name)
         self._button.setText(title)
         self._button.setAutoRaise(True)
         self._button.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._button.clicked.connect(lambda *_: self._open(self._content.isHidden()))
-        self._content = content
         column = vertical(self, self._button, content)
         column.setSpacing(2)
         self._open(False)
