@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 from scumble.diffusion.contents import read_raw_header
 from scumble.diffusion.families.base import Contents
-from scumble.diffusion.kinds import FLUX1, FLUX2, SD1, SD2, SD3, SDXL, Kind, adapter, glance, recognise, recognise_gguf
+from scumble.diffusion.glance import glance
+from scumble.diffusion.kinds import FLUX1, FLUX2, SD1, SD2, SD3, SDXL, Kind, adapter, recognise, recognise_gguf
 from scumble.protocol.errors import ModelUnreadable
 
 Shapes = dict[str, tuple[int, ...]]

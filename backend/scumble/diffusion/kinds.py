@@ -46,8 +46,8 @@ _LORA = (
     ".lora_linear_layer.down.weight", "_lora.down.weight",
 )  # fmt: skip
 _DOWN, _UP = (".lora_down.weight", ".lora_A.weight"), (".lora_up.weight", ".lora_B.weight")
-_DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
-_LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
+DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
+LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
 _CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
 _CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
 _PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_proj.latents")
@@ -60,32 +60,18 @@ TINY = {"sd1": "taesd", "sd2": "taesd", "sdxl": "taesdxl"}
 `models pull` calls it. Nothing in their files tells the two apart."""
 _LONGEST = 150
 """Tokens of a textual inversion; those that are used have up to 75, a matrix of a model has more rows."""
-_BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
+BY_WIDTH = {768: SD1, 1024: SD2, 2048: SDXL}
 """How wide the tokens are that the image attends to (CLIP ViT-L, OpenCLIP ViT-H, both of SDXL's encoders)."""
 _ADDED = 2816
 """How wide it is what SDXL is told beside the prompt's tokens: the prompt as a whole, and sizes."""
-_GLANCED = (
-    (b'.lora_down.weight"', b'attn2_to_k.lora_down.weight"', b'_linear1.lora_up.weight"'),
-    (b'.lora_A.weight"', b'attn2.to_k.lora_A.weight"', b'.linear1.lora_B.weight"'),
-    (b'.lora.down.weight"', b'attn2.to_k.lora.down.weight"', b'.linear1.lora.up.weight"'),
-    (b'.processor.to_k_lora.down.weight"', b'attn2.processor.to_k_lora.down.weight"', b""),
-)
-"""How names of LoRAs' tensors end, by each kind of trainer; that of a matrix that takes a prompt's tokens in, and that of
-FLUX's that tells its versions apart."""
-_NOT_PLAIN = re.compile(rb"\.(?:dora_|lora_magnitude_|hada_|lokr_|oft_|w_norm)")
-"""What is in the names of _DORA and _LYCORIS."""
-_FIRST_TENSOR = re.compile(rb'"\s*:\s*\{\s*"dtype"\s*:')
-_WIDTH = re.compile(rb'\s*:\s*\{\s*"dtype"\s*:\s*"\w+"\s*,\s*"shape"\s*:\s*\[\s*\d+\s*,\s*(\d+)\s*[,\]]')
-_ROWS = re.compile(rb'\s*:\s*\{\s*"dtype"\s*:\s*"\w+"\s*,\s*"shape"\s*:\s*\[\s*(\d+)\s*,')
-_LAST_END = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d+\s*,\s*(\d+)\s*\]\s*\}\s*\}\s*\Z')
-_FLUX_BLOCKS = ("double_blocks", "single_blocks")
+FLUX_BLOCKS = ("double_blocks", "single_blocks")
 """As Black Forest Labs call them, in FLUX.1 and FLUX.2."""
-_TRANSFORMERS = (
+TRANSFORMERS = (
     ("double_stream_modulation_img", FLUX2),
     ("to_qkv_mlp_proj", FLUX2),
     (".ff.linear_in.", FLUX2),
     ("single_transformer_blocks", FLUX1),
-    *((name, FLUX1) for name in _FLUX_BLOCKS),
+    *((name, FLUX1) for name in FLUX_BLOCKS),
     ("joint_blocks", SD3),
     ("txt_norm.weight", QWEN_IMAGE),
 )
@@ -99,7 +85,7 @@ _STABLE_DIFFUSION = (
 _Z_IMAGE_WIDTH = 3840
 """What its layers take; those of Lumina 2, which have the same names, take 2304."""
 _Z_IMAGE_LAYER = re.compile(r"layers[._]\d+[._](?:attention|feed_forward|adaLN_modulation)[._]")
-_FLUX_ROWS = {21504: FLUX1, 27648: FLUX2, 36864: FLUX2, 55296: FLUX2}
+FLUX_ROWS = {21504: FLUX1, 27648: FLUX2, 36864: FLUX2, 55296: FLUX2}
 """What the first matrix of a single block gives in FLUX.1, in FLUX.2 klein (4 and 9 billion parameters) and dev: seven, and
 nine, times its width."""
 _FLUX2_WIDTHS = ((4096,), (6144,))
@@ -142,7 +128,7 @@ def recognise(contents: Contents) -> Kind | None:
     if any(name.startswith(_CONTROL) for name in shapes):
         return Kind("ControlNet", _base(shapes) or _claimed(contents.metadata))
     if _is_embedding(shapes):
-        return Kind("embedding", SDXL if "clip_g" in shapes else _BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
+        return Kind("embedding", SDXL if "clip_g" in shapes else BY_WIDTH.get(next(iter(shapes.values()))[-1], ""))
     if _is_vision(shapes):
         return Kind("image encoder")
     if _is_depth(shapes):
@@ -172,35 +158,6 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
         return named[kind.what], family
     is_unet = kind.what == "ControlNet" and any(name.startswith(_CONTROL_UNET) for name in contents.tensors)
     return ("control", family) if is_unet else None
-
-
-def glance(header: bytes, size: int) -> Kind | None:
-    """What a plain LoRA is for: from the JSON of its header as it stands, before `size` bytes of tensors. Several times
-    quicker than reading a thousand names and shapes, and there may be thousands of such files. None for everything that
-    this does not settle, and for one that tells its licence, which is worth reading."""
-    end = _LAST_END.search(header, max(len(header) - 300, 0))
-    start = _FIRST_TENSOR.search(header)
-    if end is None or int(end[1]) != size or start is None:
-        return None
-    first = header.rfind(b'"', 0, start.start())  # where the names of tensors begin
-    if header.find(b'"modelspec.license"', 0, first) >= 0 or _NOT_PLAIN.search(header, first):
-        return None
-
-    def find(mark: bytes) -> int:
-        return header.find(mark, first)
-
-    takes, single = next(((takes, single) for end, takes, single in _GLANCED if find(end) >= 0), (b"", b""))
-    if not takes:
-        return None
-    if (at := find(takes)) >= 0:
-        width = _WIDTH.match(header, at + len(takes))
-        base = _BY_WIDTH.get(int(width[1])) if width else None
-        return Kind("LoRA", base) if base else None
-    mark, base = next(((mark, base) for mark, base in _TRANSFORMERS if find(mark.encode()) >= 0), ("", None))
-    if mark in _FLUX_BLOCKS:
-        rows = _ROWS.match(header, find(single) + len(single)) if single and find(single) >= 0 else None
-        base = _FLUX_ROWS.get(int(rows[1])) if rows else None
-    return Kind("LoRA", base) if base else None
 
 
 def recognise_gguf(path: Path) -> Kind:
@@ -239,9 +196,9 @@ def _recognise_folder(contents: Contents) -> Kind | None:
 def _low_rank(shapes: Shapes) -> Literal["LoRA", "DoRA", "LyCORIS"] | None:
     """Which way of changing a model by small matrices this is. Of LyCORIS' ways, LoCon is a LoRA like others."""
     names = tuple(shapes)
-    if any(name.endswith(_LYCORIS) for name in names):
+    if any(name.endswith(LYCORIS) for name in names):
         return "LyCORIS"
-    if any(name.endswith(_DORA) for name in names):
+    if any(name.endswith(DORA) for name in names):
         return "DoRA"
     return "LoRA" if any(name.endswith(_LORA) for name in names) else None
 
@@ -262,8 +219,8 @@ def _base(shapes: Shapes) -> str:
         return SDXL
     for name, shape in shapes.items():
         # (out, in) of a matrix, or (rank, in) of a LoRA's first one; some write it as a 1x1 convolution.
-        if _is_cross_attention(name) and len(shape) in (2, 4) and shape[1] in _BY_WIDTH:
-            return _BY_WIDTH[shape[1]]
+        if _is_cross_attention(name) and len(shape) in (2, 4) and shape[1] in BY_WIDTH:
+            return BY_WIDTH[shape[1]]
     return ""
 
 
@@ -277,15 +234,15 @@ def _transformer(shapes: Shapes) -> str:
     names = "\n".join(shapes)  # thousands: one search in C
     if _REFINER in names or _Z_IMAGE_LAYER.search(names):
         return Z_IMAGE if any(shape[-1:] == (_Z_IMAGE_WIDTH,) for shape in shapes.values()) else LUMINA2
-    mark, base = next(((mark, base) for mark, base in _TRANSFORMERS if mark in names), ("", ""))
-    return FLUX2 if mark in _FLUX_BLOCKS and _is_flux2(shapes) else base
+    mark, base = next(((mark, base) for mark, base in TRANSFORMERS if mark in names), ("", ""))
+    return FLUX2 if mark in FLUX_BLOCKS and _is_flux2(shapes) else base
 
 
 def _is_flux2(shapes: Shapes) -> bool:
     """Whether a LoRA under the names of Black Forest Labs is for FLUX.2, which calls its blocks as FLUX.1."""
     for name, shape in shapes.items():
-        if name.endswith(_UP) and "linear1" in name and len(shape) == 2 and shape[0] in _FLUX_ROWS:
-            return _FLUX_ROWS[shape[0]] == FLUX2
+        if name.endswith(_UP) and "linear1" in name and len(shape) == 2 and shape[0] in FLUX_ROWS:
+            return FLUX_ROWS[shape[0]] == FLUX2
         if name.endswith(_DOWN) and ("linear1" in name or "qkv" in name) and shape[-1:] in _FLUX2_WIDTHS:
             return True
     return False
@@ -313,7 +270,7 @@ def _reference(shapes: Shapes) -> Kind | None:
     widths = {shape[1] for name, shape in shapes.items() if name.endswith(".to_k_ip.weight") and len(shape) == 2}
     if len(widths) != 1:
         return None
-    base = _BY_WIDTH.get(widths.pop(), "")
+    base = BY_WIDTH.get(widths.pop(), "")
     return Kind("IP-Adapter" if any(name in shapes for name in _PROJECTIONS) else "IP-Adapter FaceID", base)
 
 

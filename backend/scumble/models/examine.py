@@ -14,7 +14,8 @@ from ..diffusion.contents import count_numbers, read_contents, read_json, read_r
 from ..diffusion.families import find_family, identify
 from ..diffusion.families.base import Identity
 from ..diffusion.families.variants import hastened
-from ..diffusion.kinds import FAMILY_OF, Kind, adapter, glance, recognise, recognise_gguf
+from ..diffusion.glance import glance
+from ..diffusion.kinds import FAMILY_OF, Kind, adapter, recognise, recognise_gguf
 from ..editing.adapters import WORDS, Adapter
 from ..protocol.errors import ModelUnreadable
 from ..protocol.messages import AdapterInfo, AdapterKind, ModelInfo
