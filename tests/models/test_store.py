@@ -309,6 +309,14 @@ def test_damaged_files_do_not_hide_good_ones(store: ModelStore, mine: Path) -> N
     assert {name for name, _ in store.problems()} == {"pickle.safetensors", "random.safetensors", "half"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in folders")
+@pytest.mark.timeout(60)
+def test_a_pipe_among_models_is_not_waited_for(store: ModelStore, home: Home) -> None:
+    home.models.mkdir(parents=True)
+    os.mkfifo(home.models / "pipe.safetensors")
+    assert [name for name, _ in store.problems()] == ["pipe.safetensors"]
+
+
 def test_folder_that_is_gone_is_named(store: ModelStore, mine: Path) -> None:
     store.add(mine)
     assert store.problems() == ()
