@@ -78,4 +78,6 @@ def find_home(environ: Mapping[str, str] = os.environ) -> Home:
         return Home(Path(environ.get("LOCALAPPDATA") or user / "AppData" / "Local") / "Scumble")
     if sys.platform == "darwin":
         return Home(user / "Library" / "Application Support" / "Scumble")
-    return Home(Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share") / "scumble")
+    # A Flatpak has a folder for data of its own; the backend runs outside of it.
+    data = environ.get("HOST_XDG_DATA_HOME" if "FLATPAK_ID" in environ else "XDG_DATA_HOME")
+    return Home(Path(data or user / ".local" / "share") / "scumble")

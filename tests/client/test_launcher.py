@@ -23,7 +23,7 @@ from scumble.client.launcher import (
     read_record,
     start_backend,
 )
-from scumble.home import Home
+from scumble.home import Home, find_home
 from scumble.protocol.errors import NotAuthorised
 
 BACKEND = """
@@ -130,6 +130,16 @@ def test_in_a_flatpak_the_artist_is_told_what_to_run(
     with pytest.raises(Unreachable) as caught:
         start_backend(home, [sys.executable])
     assert "scumble serve" in caught.value.hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Flatpaks are for Linux")
+@pytest.mark.parametrize(
+    ("host", "data"), [({}, ".local/share"), ({"HOST_XDG_DATA_HOME": "/data"}, "/data")], ids=["usual", "moved"]
+)
+def test_a_plugin_in_a_flatpak_looks_where_the_backend_is(host: dict[str, str], data: str) -> None:
+    """Flatpak gives programs an XDG_DATA_HOME of their own, and tells that of the user only where one is set."""
+    inside = {"FLATPAK_ID": "org.kde.krita", "XDG_DATA_HOME": str(Path.home() / ".var/app/org.kde.krita/data")}
+    assert find_home({**inside, **host}).root == Path.home() / data / "scumble"
 
 
 @pytest.mark.parametrize(
