@@ -108,6 +108,26 @@ def test_flatpaks(fake: Fake) -> None:
     assert gimp == Host("GIMP", "3.2.0", "Flatpak", fake.user / ".config/GIMP/3.2/plug-ins")
 
 
+def test_a_snap_is_named_and_not_served(fake: Fake) -> None:
+    """It would not look where other Kritas and GIMPs do, and cannot read the backend's token."""
+    fake.commands = {"krita": "/snap/bin/krita", "gimp": "/var/lib/snapd/snap/bin/gimp"}
+    fake.outputs["/var/lib/snapd/snap/bin/gimp --version"] = "GNU Image Manipulation Program version 3.0.4"
+    hosts = find_hosts(fake.machine())
+    assert described(hosts) == [("Krita", "", "Snap"), ("GIMP", "", "Snap")]
+    assert all("A Snap cannot reach Scumble" in host.problem for host in hosts)
+
+
+@pytest.mark.parametrize(
+    ("platform", "data"),
+    [("linux", ".local/share"), ("darwin", "Library/Application Support"), ("win32", "AppData/Roaming")],
+)
+def test_a_krita_that_lies_elsewhere_and_has_run(fake: Fake, platform: str, data: str) -> None:
+    """A portable one, one of Steam's, an AppImage in a folder of its own."""
+    (fake.user / data / "krita").mkdir(parents=True)
+    (krita,) = find_hosts(fake.machine(platform))
+    assert krita == Host("Krita", "", "has run here", fake.user / data / "krita" / "pykrita")
+
+
 def test_flatpak_without_its_command(fake: Fake) -> None:
     (fake.system / "var/lib/flatpak/app/org.kde.krita").mkdir(parents=True)
     assert described(find_hosts(fake.machine())) == [("Krita", "", "Flatpak")]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Literal, Mapping, Optional, Sequence, Tuple
 
 Program = Literal["Krita", "GIMP"]
+_SNAP = "/snap/bin/"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,12 @@ def this_machine() -> Machine:
 def find_hosts(machine: Machine) -> Tuple[Host, ...]:
     """Every Krita and GIMP that can be found, those that cannot be served too; the same place is named once."""
     found: List[Host] = []
-    for host in (*_find_krita(machine), *_find_gimp(machine)):
+    krita = tuple(_find_krita(machine))
+    # One that lies elsewhere (an AppImage, a portable one, Steam's) has left its folder when it ran.
+    pykrita = _pykrita(machine)
+    if pykrita.parent.is_dir() and all(host.plugins != pykrita for host in krita):
+        krita += (_krita("", "has run here", pykrita),)
+    for host in (*krita, *_find_gimp(machine)):
         if all((host.plugins, host.version, host.source) != (h.plugins, h.version, h.source) for h in found):
             found.append(host)
     return tuple(found)
@@ -87,22 +93,22 @@ def gimp_offers(machine: Machine, host: Host, procedure: str) -> Optional[bool]:
 
 
 def _find_krita(machine: Machine) -> Iterator[Host]:
+    pykrita = _pykrita(machine)
     if machine.platform == "win32":
         if _exists(_windows_programs(machine), "Krita*/bin/krita.exe"):
-            folder = machine.folder("APPDATA", "AppData", "Roaming")
-            yield _krita("", "program folder", folder / "krita" / "pykrita")
+            yield _krita("", "program folder", pykrita)
         packages = machine.folder("LOCALAPPDATA", "AppData", "Local") / "Packages"
         for package in sorted(packages.glob("*Krita_*")):
             yield _krita("", "Microsoft Store", package / "LocalCache" / "Roaming" / "krita" / "pykrita")
         return
     if machine.platform == "darwin":
         for app in _mac_apps(machine, "krita*.app"):
-            folder = machine.user / "Library" / "Application Support" / "krita" / "pykrita"
-            yield _krita(_mac_version(app), "application", folder)
+            yield _krita(_mac_version(app), "application", pykrita)
         return
-    pykrita = machine.folder("XDG_DATA_HOME", ".local", "share") / "krita" / "pykrita"
     program = machine.which("krita")
-    if program and "/flatpak/" not in program:
+    if program and _SNAP in program:
+        yield _snap(machine, "Krita", ".local/share/krita/pykrita")
+    elif program and "/flatpak/" not in program:
         # Asking Krita itself would open a display.
         known = machine.run(["dpkg-query", "-W", "-f", "${Version}", "krita"]) or machine.run(["pacman", "-Q", "krita"])
         yield _krita(_version_in(known), "system", pykrita)
@@ -111,6 +117,16 @@ def _find_krita(machine: Machine) -> Iterator[Host]:
     flatpak = _flatpak_version(machine, "org.kde.krita")
     if flatpak is not None:
         yield _krita(flatpak, "Flatpak", machine.user / ".var/app/org.kde.krita/data/krita/pykrita")
+
+
+def _pykrita(machine: Machine) -> Path:
+    if machine.platform == "win32":
+        data = machine.folder("APPDATA", "AppData", "Roaming")
+    elif machine.platform == "darwin":
+        data = machine.user / "Library" / "Application Support"
+    else:
+        data = machine.folder("XDG_DATA_HOME", ".local", "share")
+    return data / "krita" / "pykrita"
 
 
 def _krita(version: str, source: str, pykrita: Path) -> Host:
@@ -126,6 +142,9 @@ def _find_gimp(machine: Machine) -> Iterator[Host]:
     base = _gimp_base(machine)
     versions: List[str] = []
     for program in _gimp_programs(machine):
+        if _SNAP in program:
+            yield _snap(machine, "GIMP", ".config/GIMP/3.0/plug-ins")
+            continue
         version = _version_in(machine.run([program, "--version"]))
         if version and version not in versions:
             versions.append(version)
@@ -180,6 +199,12 @@ def _gimp_programs(machine: Machine) -> Iterator[str]:
 
 
 # ---- ways to find things ---------------------------------------------------------------------------------------------
+
+
+def _snap(machine: Machine, program: Program, folder: str) -> Host:
+    """A Snap has a home of its own, and sees no hidden folder of the user's (https://snapcraft.io/docs/home-interface)."""
+    problem = f"A Snap cannot reach Scumble: install {program} from elsewhere, as an AppImage, a Flatpak or a package."
+    return Host(program, "", "Snap", machine.user / "snap" / program.lower() / "current" / folder, problem)
 
 
 def _flatpak_version(machine: Machine, application: str) -> Optional[str]:
