@@ -21,8 +21,27 @@ def test_a_cpu_gets_bfloat16_only_where_that_is_quicker(
     monkeypatch: pytest.MonkeyPatch, speed_up: float, dtype: torch.dtype
 ) -> None:
     monkeypatch.setenv("SCUMBLE_DEVICE", "cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
     monkeypatch.setattr(module, "_speed_up", lambda dtype: speed_up)
     assert choose_device() == Device("cpu", dtype, channels_last=dtype is torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("told", "dtype"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),  # AMD Zen 4
+        ({"avx512_bf16": False, "amx_bf16": False}, torch.float32),
+    ],
+)
+def test_a_cpu_of_which_torch_knows_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, bool], dtype: torch.dtype
+) -> None:
+    """Measured on a busy machine it would be one at one start and the other at the next, and so would the bytes (C3)."""
+    monkeypatch.setenv("SCUMBLE_DEVICE", "cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    monkeypatch.setattr(module, "_speed_up", lambda dtype: pytest.fail("measured"))
+    assert choose_device().dtype == dtype
 
 
 @pytest.fixture
@@ -108,6 +127,7 @@ def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, v
 
 def test_the_choice_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCUMBLE_DEVICE", "cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {}, raising=False)
     calls: list[torch.dtype] = []
     monkeypatch.setattr(module, "_speed_up", lambda dtype: calls.append(dtype) or 2.0)
     assert choose_device() is choose_device()
