@@ -48,6 +48,7 @@ def test_a_cpu_of_which_torch_knows_is_not_measured(
 def nvidia(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that lists a GPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
 
 
@@ -111,14 +112,20 @@ def test_a_gpu_that_others_have_filled_is_asked_again(nvidia: None, monkeypatch:
 
 def test_the_environment_overrules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_speed_up", lambda dtype: pytest.fail("measured for nothing"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("SCUMBLE_DEVICE", "cuda:1")
     monkeypatch.setenv("SCUMBLE_DTYPE", "float16")
     assert choose_device() == Device("cuda:1", torch.float16, channels_last=True)
 
 
-@pytest.mark.parametrize(("name", "value"), [("SCUMBLE_DTYPE", "int8"), ("SCUMBLE_DEVICE", "toaster")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SCUMBLE_DTYPE", "int8"), *(("SCUMBLE_DEVICE", device) for device in ("toaster", "cuda:1", "xpu", "meta"))],
+)
 def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """In words that reach the artist."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 0)
     monkeypatch.setenv(name, value)
     with pytest.raises(BadRequest, match=name) as refused:
         choose_device()

@@ -42,7 +42,7 @@ class Device:
 def choose_device() -> Device:
     """The best device of this machine. SCUMBLE_DEVICE and SCUMBLE_DTYPE (float32, bfloat16, float16) overrule it.
 
-    Raises BadRequest when they name something unknown.
+    Raises BadRequest when they name something unknown, or a device that is not there.
     """
     return _choose(os.environ)
 
@@ -53,6 +53,9 @@ def _choose(environ: Mapping[str, str]) -> Device:
         kind = torch.device(name).type
     except RuntimeError as error:
         raise BadRequest("SCUMBLE_DEVICE names no device that torch knows.", "Unset it, or set it to cpu.") from error
+    if not _is_there(torch.device(name)):
+        message = f"SCUMBLE_DEVICE is {name}, but torch finds no such device."
+        raise BadRequest(message, "Unset it; scumble doctor says why a GPU is not used.")
     if wanted and wanted not in _DTYPES:
         raise BadRequest(f"SCUMBLE_DTYPE is not one of {', '.join(_DTYPES)}.", "Unset it.")
     dtype = _DTYPES[wanted] if wanted else _best_dtype(kind)
@@ -68,6 +71,13 @@ def _best_device() -> str:
     if torch.backends.mps.is_available():
         return "mps"
     return "cpu"
+
+
+def _is_there(device: torch.device) -> bool:
+    try:
+        return bool((device.index or 0) < torch.get_device_module(device).device_count())
+    except (RuntimeError, AttributeError):  # of a kind that no picture can be painted on, such as "meta"
+        return False
 
 
 def is_built_for(device: str) -> bool:
