@@ -200,11 +200,16 @@ INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-
         (["inpaint", "photo.png", "--mask", "black.png", "-o", "out.png"], 2, "Nothing is selected"),
         ([*INPAINT[:-1], "out.jpg"], 2, "PNG"),
         ([*INPAINT[:-1], "no/folder/out.png"], 2, "no folder"),
+        ([*INPAINT[:-1], "."], 2, ". is not the name of a .png file"),
+        ([*INPAINT[:-1], "folder.png"], 2, "folder.png is not the name"),
+        ([*INPAINT, "--layer", "out.png"], 2, "same name"),
+        (["inpaint", ".", "--mask", "mask.png", "-o", "out.png"], 2, ". is a folder"),
         ([*INPAINT, "--strength", "nan"], 2, "strength"),
         ([*INPAINT, "--steps", "0"], 2, "steps"),
         ([*INPAINT, "--count", "0"], 2, "count"),
+        ([*INPAINT, "--count", "9999999999"], 2, "count"),
         ([*INPAINT, "--sampler", "magic"], 2, "sampler"),
-        ([*INPAINT, "--seed", "-1"], 2, "seed"),
+        ([*INPAINT, "--seed", "-1"], 2, "seed is not between 0 and 4294967295"),
         ([*INPAINT, "--clip-skip", "0"], 2, "clip skip"),
         ([*INPAINT, "--resolution", "9"], 2, "resolution"),
         ([*INPAINT, "--model", "nonsense"], 4, "There is no model nonsense"),
@@ -214,6 +219,9 @@ INPAINT = ["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "a cat", "-
         (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "oom", "-o", "out.png"], 4, "memory"),
         (["inpaint", "photo.png", "--mask", "mask.png", "--prompt", "error", "-o", "out.png"], 4, "."),
         (["models", "pull", "no-such-model"], 4, "migan"),
+        (["models", "pull", "sd15", "--file", "photo.png"], 2, "--file"),
+        (["models", "pull", "--file", "photo.png"], 2, "--file"),
+        (["models", "add", "nowhere.safetensors"], 4, "nowhere.safetensors"),
         (["models", "remove", "nonsense"], 4, "model"),
         (["models", "add", "photo.png"], 4, "model"),
     ],
@@ -223,6 +231,7 @@ def test_errors_are_one_plain_sentence_and_a_code(
 ) -> None:
     Image.new("L", (10, 10), 255).save("small.png")
     Image.new("L", (400, 300)).save("black.png")
+    Path("folder.png").mkdir()
     assert edit(*words) == code
     said = capsys.readouterr()
     assert said.out == ""
@@ -305,6 +314,18 @@ def test_no_error_becomes_a_traceback(
     assert "secret" not in said
     if isinstance(error, ZeroDivisionError):
         assert "ZeroDivisionError" in (home.logs / "cli.log").read_text()
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    """`scumble models pull | head -1`"""
+    command = [sys.executable, "-m", "scumble", "models", "pull"]
+    process = subprocess.Popen(command, cwd=REPOSITORY / "backend", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 4
 
 
 def test_help_imports_nothing_heavy() -> None:

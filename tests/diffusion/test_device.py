@@ -134,7 +134,7 @@ def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, v
 
 def test_the_choice_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCUMBLE_DEVICE", "cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {}, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     calls: list[torch.dtype] = []
     monkeypatch.setattr(module, "_speed_up", lambda dtype: calls.append(dtype) or 2.0)
     assert choose_device() is choose_device()

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file or a pipe on Windows has room for 256 characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return run_command(args.module, args)
+        code = run_command(args.module, args)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except JobCancelled:
@@ -40,11 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{error.message} {error.hint}", BAD_USE)
     except ScumbleError as error:
         return _complain(f"{error.message} {error.hint}", FAILED)
+    except BrokenPipeError:  # who was to read it has gone: scumble doctor | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at the end
+        return FAILED
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _complain(f"{name}{error.strerror or error}.", FAILED)
     except Exception:
         return _complain(f"Something went wrong that should not. {_write_down()}", FAILED)
+    return code
 
 
 def run_command(module: str, args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +19,10 @@ from ..client.document import Edges
 from ..client.editor import Editor, EditSettings, RegionLayer, prepare
 from ..client.events import Finished
 from ..home import Home, find_home
+from ..protocol.checks import check_within
 from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.geometry import Size
-from ..protocol.messages import Mode, ModelInfo, Progress, Result
+from ..protocol.messages import MAX_COUNT, Mode, ModelInfo, Progress, Result
 from ..protocol.schema import to_json
 from .adapters import chosen_controls, chosen_loras, chosen_references, picture_files
 from .models import refresh
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     layers = numbered(args.layer, args.count) if args.layer else []
     for path in (*outputs, *layers):
         _check_output(path)
+    if args.layer and args.layer.resolve() == args.output.resolve():
+        raise BadRequest("The layer and the picture have the same name.", "Give them two.")
     document = _open(args)
     model = _added_model(args, home)
     inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *picture_files(args)]
@@ -174,17 +178,18 @@ def _settings(args: argparse.Namespace, model: ModelInfo | None) -> EditSettings
 
 def numbered(path: Path, count: int) -> list[Path]:
     """The path itself for one picture; NAME-1.png, NAME-2.png, ... for several."""
-    if count < 1:
-        raise BadRequest("The count is below 1.")
+    check_within("count", count, 1, MAX_COUNT)
     return [path] if count == 1 else [path.with_stem(f"{path.stem}-{index + 1}") for index in range(count)]
 
 
 def _check_output(path: Path) -> None:
     """Before any work is done: a result that cannot be written helps nobody."""
-    if path.suffix.lower() != ".png":
-        raise BadRequest(f"{path.name} is not the name of a .png file.", "Only PNG keeps every pixel and the request.")
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise BadRequest(f"{path} is not the name of a .png file.", "Only PNG keeps every pixel and the request.")
     if not path.parent.is_dir():
         raise BadRequest(f"There is no folder {path.parent}.", "Make it first.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadRequest(f"{path} may not be written.", "Name another folder.")
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from ..client.events import Event, Received
 from ..client.launcher import find_backend
 from ..editing.adapters import WORDS
 from ..home import Home, find_home
+from ..protocol.errors import BadRequest
 from ..protocol.messages import AdapterInfo, ModelInfo, ModelList
 from ..protocol.schema import to_json
 from .service import PATIENCE, connected
@@ -28,6 +29,10 @@ def run(args: argparse.Namespace) -> int:
     home = find_home()
     if args.action == "list":
         return _list(args, home)
+    if args.action == "pull" and args.file is not None and not _is_fill_model(args.id):
+        raise BadRequest(
+            "--file is for the fill model alone.", "Use a model that you have where it lies: scumble models add PATH"
+        )
     if args.action == "pull" and args.id is None:
         return _suggest()
     if args.action == "pull":
@@ -136,14 +141,14 @@ def _suggest() -> int:
 
 
 def _pull(args: argparse.Namespace, home: Home) -> None:
-    from ..models.catalogue import FILL, find_entry
+    from ..models.catalogue import FILL
     from ..models.download import fetch_fill_model
     from ..models.hub import Hub
     from ..models.pull import find_offer, pull
     from ..models.store import OtherFile
     from ..models.web import hub_endpoint
 
-    if find_entry(args.id) == FILL:
+    if _is_fill_model(args.id):
         _announce(FILL.name, FILL.bytes, FILL.licence, FILL.licence_url)
         with _bar(FILL.name) as progress:
             fetch_fill_model(home, args.file, progress)
@@ -158,6 +163,12 @@ def _pull(args: argparse.Namespace, home: Home) -> None:
         print(f"{found.name} is here: {found.kind}.")
     else:
         print(f"{found.info.id}  {found.info.name} is here.")
+
+
+def _is_fill_model(id: str | None) -> bool:
+    from ..models.catalogue import FILL, find_entry
+
+    return id is not None and find_entry(id) == FILL
 
 
 def _announce(name: str, size: int, licence: str, url: str) -> None:

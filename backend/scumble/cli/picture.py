@@ -218,6 +218,8 @@ def _merge(image: Image.Image, layer: Image.Image, bounds: Bounds) -> Image.Imag
 def open_image(path: Path) -> Image.Image:
     """The file's picture, upright and wholly read. Raises BadRequest."""
     Image.MAX_IMAGE_PIXELS = None  # our own cap is below
+    if path.is_dir():
+        raise BadRequest(f"{path} is a folder.", "Name a picture in it.")
     try:
         with Image.open(path) as file:
             if max(file.size) > MAX_SIDE or file.width * file.height > Limits().max_pixels:

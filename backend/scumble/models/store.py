@@ -122,6 +122,10 @@ class ModelStore:
         is_one = path.is_file() or is_model_folder(path)
         with self._lock:
             try:
+                if not path.exists():
+                    raise ModelUnreadable(
+                        f"{path.name} is not there.", "Check its name, and that its disk is connected."
+                    )
                 inside = Survey() if is_one or not path.is_dir() else survey([path])
                 found = self._examine_all(inside) if inside.changed else [examine(path)]
             except OSError as error:

@@ -12,7 +12,7 @@ _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 def check_within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # also refuses NaN
-        raise BadRequest(f"The {name} is not between {low:g} and {high:g}.")
+        raise BadRequest(f"The {name} is not between {low:.10g} and {high:.10g}.")
 
 
 def check_placed(name: str, bounds: Bounds) -> None:

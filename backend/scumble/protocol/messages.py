@@ -189,7 +189,7 @@ class EditRequest:
         if self.mask is None and self.mode not in MODES_WITHOUT_MASK:
             raise BadRequest(f"The mode {self.mode} needs a selection.", "Select what to change.")
         check_within("strength", self.strength, 0.0, 1.0)
-        check_within("count", self.count, 1, 64)
+        check_within("count", self.count, 1, MAX_COUNT)
         check_within("grow", self.grow, 0, 4096)
         check_within("feather", self.feather, 0, 4096)
         check_within("clip skip", self.clip_skip, 1, 32)
@@ -207,6 +207,7 @@ class EditRequest:
 
 
 MAX_SEED = 2**32 - 1
+MAX_COUNT = 64
 
 
 # ---- what a client says ----------------------------------------------------------------------------------------------
