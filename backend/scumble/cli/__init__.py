@@ -130,7 +130,9 @@ def make_parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="one line of JSON")
     actions.add_parser("add", help="use a model where it lies").add_argument("path", type=Path, metavar="PATH")
     pull = actions.add_parser("pull", help="fetch a model; without ID, list those that Scumble suggests")
-    pull.add_argument("id", metavar="ID", nargs="?", help="from that list, or owner/name[:FILE.safetensors] on the hub")
+    pull.add_argument(
+        "id", metavar="ID", nargs="?", help="from that list, or owner/name[:FILE.safetensors] or an address on the hub"
+    )
     pull.add_argument("--file", type=Path, help="for migan: take it from this file instead")
     actions.add_parser("remove", help="take a model off the list").add_argument("id", metavar="ID")
     return parser

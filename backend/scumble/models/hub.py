@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ..protocol.errors import BadRequest, ModelMissing
 from .download import Published
@@ -20,6 +20,7 @@ from .web import broken_off, open_url
 
 _MOST = 16 << 20  # bytes of an answer
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_ADDRESS = re.compile(r"(?P<repository>[^/?#]+/[^/?#]+)(?:/(?:blob|resolve)/[^/]+/(?P<file>[^?#]+))?")
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -34,6 +35,14 @@ class Hub:
         # Checked here: http.client would tell the token in its complaint.
         if self.token and not re.fullmatch(r"[!-~]+", self.token):
             raise BadRequest("HF_TOKEN holds characters that no token has.", "Copy it anew, or unset it.")
+
+    def named(self, wanted: str) -> str:
+        """`wanted` as owner/name[:FILE] where it is the address of a repository's page or of one of its files, which is
+        what people copy; else as it is."""
+        for hub in (f"{self.address}/", "https://huggingface.co/"):
+            if wanted.startswith(hub) and (found := _ADDRESS.match(wanted, len(hub))):
+                return found["repository"] + (f":{unquote(found['file'])}" if found["file"] else "")
+        return wanted
 
     def page(self, repository: str) -> str:
         return f"{self.address}/{repository}"

@@ -48,10 +48,12 @@ class Offer:
 
 
 def find_offer(wanted: str, hub: Hub) -> Offer:
-    """What `wanted` stands for: an id of the catalogue, or owner/name[:FILE.safetensors] of any repository.
+    """What `wanted` stands for: an id of the catalogue, or owner/name[:FILE.safetensors] of any repository, or the address
+    of either in a browser.
 
     Raises BadRequest, ModelMissing, ModelUnreadable.
     """
+    wanted = hub.named(wanted.strip())
     entry = find_entry(wanted)
     repository, _, file = (entry.repository, "", entry.file) if entry else wanted.partition(":")
     if "/" not in repository:
