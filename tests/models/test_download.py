@@ -156,9 +156,17 @@ def test_full_disk_is_told_before_fetching(hub: Hub, destination: Path, monkeypa
 def test_disk_that_fills_up_in_the_middle(hub: Hub, destination: Path) -> None:
     destination.parent.mkdir()
     (destination.parent / "model.onnx.part").symlink_to("/dev/full")
-    with pytest.raises(DiskFull):
+    with pytest.raises(DiskFull) as full:
         fetch(f"{hub.address}/file", destination, FILE)
+    assert "disk space" in full.value.hint
     assert not destination.exists()
+
+
+def test_a_folder_that_may_not_be_written_wants_no_space(hub: Hub, destination: Path) -> None:
+    destination.parent.write_text("a file is in the way")
+    with pytest.raises(DiskFull) as refused:
+        fetch(f"{hub.address}/file", destination, FILE)
+    assert "you may write" in refused.value.hint
 
 
 def test_only_web_addresses(destination: Path) -> None:

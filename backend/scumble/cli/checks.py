@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import socket
@@ -51,6 +52,7 @@ def check_all(home: Home, machine: Machine) -> Iterator[Finding]:
     yield check_token(home)
     yield check_backend(home)
     yield check_installation(home)
+    yield check_folder(home)
     yield check_disk(shutil.disk_usage(nearest_folder(home.root)).free)
     yield from check_hosts(home, find_hosts(machine))
 
@@ -149,8 +151,7 @@ def check_backend(home: Home, port: int = PORT) -> Finding:
             return Finding("problem", "backend", f"{where} in version {record.version}, not {__version__}", mend)
         return Finding("ok", "backend", where)
     if is_taken(port):
-        mend = f"End the program that listens there, or start the backend elsewhere: scumble serve --port {port + 1}"
-        return Finding("problem", "backend", f"does not run, and another program has its port {port}", mend)
+        return Finding("ok", "backend", f"does not run; starts when it is needed, on a free port: {port} is taken")
     return Finding("ok", "backend", f"does not run; starts when it is needed, port {port} is free")
 
 
@@ -160,6 +161,14 @@ def check_installation(home: Home) -> Finding:
     except ScumbleError:
         detail = "not made by the installer: Krita and GIMP cannot start the backend by themselves"
         return Finding("note", "installation", detail, INSTALLER)
+
+
+def check_folder(home: Home) -> Finding:
+    folder = nearest_folder(home.root)
+    if not os.access(folder, os.W_OK):
+        mend = f"Make it yours: sudo chown -R \"$USER\" '{folder}'"
+        return Finding("problem", "folder", f"{folder} may not be written", mend)
+    return Finding("ok", "folder", str(home.root))
 
 
 def check_disk(free: int) -> Finding:

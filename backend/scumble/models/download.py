@@ -3,6 +3,7 @@ because the installer runs this before anything is installed."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -100,7 +101,7 @@ def fetch(
             _download(url, part, 0, published, progress, token, page)
         _install(part, destination, published)
     except OSError as error:
-        raise _not_written(error, published) from error
+        raise not_written(error, published.name) from error
 
 
 def part_of(destination: Path) -> Path:
@@ -125,7 +126,7 @@ def take_file(file: Path, destination: Path, published: Published) -> None:
         shutil.copyfile(file, part)
         _install(part, destination, published)
     except OSError as error:
-        raise _not_written(error, published) from error
+        raise not_written(error, published.name) from error
 
 
 def is_complete(path: Path, published: Published) -> bool:
@@ -171,7 +172,7 @@ def _opened(part: Path, mode: str, published: Published) -> IO[bytes]:
     try:
         return part.open(mode)
     except OSError as error:
-        raise _not_written(error, published) from error
+        raise not_written(error, published.name) from error
 
 
 def _write(file: IO[bytes], chunk: bytes, published: Published) -> None:
@@ -179,11 +180,12 @@ def _write(file: IO[bytes], chunk: bytes, published: Published) -> None:
         file.write(chunk)
         file.flush()  # a full disk shows here, not when the file is closed
     except OSError as error:
-        raise _not_written(error, published) from error
+        raise not_written(error, published.name) from error
 
 
-def _not_written(error: OSError, published: Published) -> DiskFull:
-    return DiskFull(f"{published.name} could not be written: {error.strerror}.")
+def not_written(error: OSError, name: str) -> DiskFull:
+    hint = "" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Check that you may write into Scumble's folder."
+    return DiskFull(f"{name} could not be written: {error.strerror}.", hint)
 
 
 def _install(part: Path, destination: Path, published: Published) -> None:

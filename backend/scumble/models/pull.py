@@ -16,10 +16,10 @@ from ..diffusion.kinds import adapter, recognise
 from ..editing.adapters import Adapter
 from ..home import Home
 from ..lock import Locked, locked
-from ..protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
+from ..protocol.errors import BadRequest, ModelMissing, ModelUnreadable
 from .catalogue import CATALOGUE, find_entry
 from .choice import choose
-from .download import Progress, Published, check_space, fetch, is_complete, part_of
+from .download import Progress, Published, check_space, fetch, is_complete, not_written, part_of
 from .examine import ANY_NAME, ModelFile, OtherFile, examine
 from .folders import is_model_folder
 from .hub import Hub
@@ -107,7 +107,7 @@ def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -
             f"{offer.name} is being fetched already, by another command.", "Wait until it is done."
         ) from None
     except OSError as error:
-        raise DiskFull(f"{offer.name} could not be written: {error.strerror}.") from error
+        raise not_written(error, offer.name) from error
 
 
 def _fetch_all(offer: Offer, parts: Path, hub: Hub, progress: Progress | None) -> None:
