@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -127,19 +128,49 @@ def install(home: Home, options: argparse.Namespace) -> None:
     record = {"python": str(python), "environment": str(folder), "version": scumble_version()}
     home.installation.write_text(json.dumps(record, indent=2), encoding="utf-8")
     pictures = try_out(python, home)
-    print(WELCOME.format(pictures=pictures, command=python.parent / "scumble"))
+    command = python.with_name("scumble")
+    print(WELCOME.format(pictures=pictures, command=quoted(command), how=by_name(command, OWN_PROGRAMS / "scumble")))
 
 
 WELCOME = """
 Scumble works. Its first pictures:
   {pictures}
 
-What next:
-  {command} inpaint PICTURE --mask MASK -o OUT.png      removes what the mask covers
-  {command} outpaint PICTURE --left 200 -o OUT.png      extends a picture
-  {command} models pull      prompts need a Stable Diffusion model: lists what can be fetched
-  {command} models add PATH      uses the models that you have, where they are
-  {command} doctor               says what is wrong, if anything is, and how to mend it"""
+What next, in a terminal:
+  scumble inpaint PICTURE --mask MASK -o OUT.png      removes what the mask covers
+  scumble outpaint PICTURE --left 200 -o OUT.png      extends a picture
+  scumble models pull          prompts need a Stable Diffusion model: lists what can be fetched
+  scumble models add PATH      uses the models that you have, where they are
+  scumble doctor               says what is wrong, if anything is, and how to mend it
+
+{how}:
+  {command}"""
+
+IN_FULL = "There scumble is to be written in full"
+OWN_PROGRAMS = Path.home() / ".local" / "bin"
+"""Where Linux and macOS users keep programs of their own; the first login after it was made finds them by name."""
+
+
+def by_name(command: Path, link: Path) -> str:
+    """Has the command found by its name, where that can be done; says what its path is good for."""
+    if os.name == "nt":
+        return IN_FULL
+    try:
+        if link.is_symlink() or not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(command)
+    except OSError:
+        return IN_FULL
+    found = shutil.which("scumble")
+    if found and os.path.samefile(found, command):
+        return "scumble stands for"
+    return f"{IN_FULL}, until {link.parent} is on the PATH (perhaps after the next login)"
+
+
+def quoted(path: Path) -> str:
+    """As a shell takes it: the path may hold spaces, and on a Mac it does."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def step(name: str) -> None:
@@ -192,7 +223,7 @@ def fetch(folder: Path, fill_model: Path | None) -> None:
         shutil.copy(fetch_websockets(python, Path(scratch)), folder)
         step("fill model MI-GAN (28 MB, MIT licence)")
         model = shutil.copy(fetch_fill_model(Home(Path(scratch)), fill_model, show_progress), folder)
-    print(f"\nThere: python3 {sys.argv[0]} --wheels {folder} --fill-model {model}")
+    print(f"\nThere: python3 {sys.argv[0]} --wheels {quoted(folder)} --fill-model {quoted(Path(model))}")
 
 
 FIRST_USE = {
@@ -238,7 +269,9 @@ def try_out(python: Path, home: Home) -> Path:
     ):  # fmt: skip
         say(what)
         if run(python, command, home, folder) != 0:
-            raise SetupProblem(f"The try-out failed at: {what}. Run {python.parent / 'scumble'} doctor to see why.")
+            raise SetupProblem(
+                f"The try-out failed at: {what}. To see why: {quoted(python.with_name('scumble'))} doctor"
+            )
     return folder / "before-after.png"
 
 
@@ -275,6 +308,9 @@ def uninstall(home: Home, everything: bool) -> None:
     folder = installed_in(home) or home.root / "env"
     if (folder / "pyvenv.cfg").exists():
         remove(folder)
+    link = OWN_PROGRAMS / "scumble"
+    if link.is_symlink() and Path(os.readlink(link)).is_relative_to(folder):
+        remove(link)
     for path in (home.root / "plugins", home.root / "welcome", home.installation):
         remove(path)
     if everything:

@@ -88,8 +88,28 @@ def test_what_is_fetched_serves_without_a_network(
     assert set(build_bundles(Path(sys.executable), tmp_path / "plugins", folder)) == {"Krita", "GIMP"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such folder.")
+def test_the_command_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As README, the panels and the doctor say it."""
+    command, own = tmp_path / "env folder" / "bin" / "scumble", tmp_path / "own" / "scumble"
+    command.parent.mkdir(parents=True)
+    command.write_text("")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert str(own.parent) in install.by_name(command, own)  # not on the PATH yet
+    monkeypatch.setenv("PATH", str(own.parent))
+    for _ in range(2):
+        assert install.by_name(command, own) == "scumble stands for"
+    assert own.resolve() == command
+    own.unlink()
+    own.write_text("another program")
+    assert install.by_name(command, own).startswith(install.IN_FULL)
+    assert own.read_text() == "another program"
+    assert install.quoted(command) == f"'{command}'"
+
+
 @pytest.fixture
-def installed(home: Home, tmp_path: Path) -> Path:
+def installed(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     environment = tmp_path / "target"
     environment.mkdir()
     (environment / "pyvenv.cfg").write_text("")
@@ -98,6 +118,8 @@ def installed(home: Home, tmp_path: Path) -> Path:
         folder.mkdir()
     for file in (home.token, home.settings, home.models / "model.safetensors"):
         file.write_text("{}")
+    monkeypatch.setattr(install, "OWN_PROGRAMS", tmp_path)
+    (tmp_path / "scumble").symlink_to(environment / "bin" / "scumble")
     return environment
 
 
@@ -117,6 +139,7 @@ def test_uninstall_of_all_leaves_nothing_of_ours(home: Home, installed: Path) ->
     install.uninstall(home, everything=True)
     assert not home.root.exists()
     assert not installed.exists()
+    assert not (installed.parent / "scumble").is_symlink()
 
 
 def test_uninstall_removes_only_environments(home: Home, installed: Path) -> None:
