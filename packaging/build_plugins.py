@@ -68,6 +68,7 @@ def make_bundle(program: str, sources: Path, websockets: Path, bundle: Path) -> 
     root = bundle if program == "Krita" else bundle / "scumble-gimp"
     shutil.copytree(sources, root, ignore=only_what_runs)
     folder = root / "scumble_krita" if program == "Krita" else root
+    shutil.copyfile(REPOSITORY / "LICENSE", folder / "LICENSE")
     for name in CLIENT:
         source, target = REPOSITORY / "backend" / "scumble" / name, folder / "lib" / "scumble" / name
         if source.is_dir():

@@ -52,7 +52,7 @@ def test_bundle_is_what_the_installer_places(
     bundle = make_bundle(program, sources[program], websockets, tmp_path / "bundle")
     folder = bundle / ("scumble_krita" if program == "Krita" else "scumble-gimp")
     names = names_in(folder)
-    assert {"lib/websockets/__init__.py", "lib/websockets/sync/client.py", "lib/websockets/LICENSE"} <= names
+    assert {"LICENSE", "lib/websockets/__init__.py", "lib/websockets/sync/client.py", "lib/websockets/LICENSE"} <= names
     assert {"lib/scumble/home.py", "lib/scumble/protocol/frames.py", "lib/scumble/client/client.py"} <= names
     assert not [name for name in names if name.endswith((".pyc", ".c")) or "scumble/server" in name]
     host = Host("Krita" if program == "Krita" else "GIMP", "", "system", tmp_path / "host" / "plug-ins")
