@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from scumble.home import Home
 from scumble.models.store import ModelStore
 
 from tests.diffusion.test_kinds import gguf
-from tests.models.files import write_single_file
+from tests.models.files import write_lora, write_single_file
 from tests.models.stand_in import HubStandIn
 
 from .test_command_line import server
@@ -35,6 +36,21 @@ def test_a_name_that_the_output_cannot_hold(here: Home, tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="cp1252", write_through=True))
     assert cli.main(["models", "add", str(model)]) == 0
     assert r"  \u6c34\u5f69 (sd1, inpainting" in output.getvalue().decode("cp1252")
+
+
+def test_a_folder_is_added_and_taken_back(here: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that it brings is told; it need not be there any more when it goes."""
+    write_lora(tmp_path / "mine" / "ink.safetensors")
+    write_single_file(tmp_path / "mine" / "one.safetensors")
+    write_single_file(tmp_path / "mine" / "two.safetensors", channels=4)
+    assert cli.main(["models", "add", str(tmp_path / "mine")]) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[1] for line in said.splitlines()] == ["one", "two", "ink"]
+    shutil.rmtree(tmp_path / "mine")
+    assert cli.main(["models", "remove", str(tmp_path / "mine")]) == 0
+    assert cli.main(["models", "remove", "one"]) == 4
+    assert "scumble models list" in capsys.readouterr().err
+    assert json.loads((here.root / "models.json").read_text())["paths"] == []
 
 
 @pytest.fixture

@@ -128,13 +128,15 @@ def make_parser() -> argparse.ArgumentParser:
         "--all", action="store_true", help="also what cannot be used yet, and what is not read and why"
     )
     listing.add_argument("--json", action="store_true", help="one line of JSON")
-    actions.add_parser("add", help="use a model where it lies").add_argument("path", type=Path, metavar="PATH")
+    adding = actions.add_parser("add", help="use models where they lie")
+    adding.add_argument("path", type=Path, metavar="PATH", help="a model's file or folder, or a folder of models")
     pull = actions.add_parser("pull", help="fetch a model; without ID, list those that Scumble suggests")
     pull.add_argument(
         "id", metavar="ID", nargs="?", help="from that list, or owner/name[:FILE.safetensors] or an address on the hub"
     )
     pull.add_argument("--file", type=Path, help="for migan: take it from this file instead")
-    actions.add_parser("remove", help="take a model off the list").add_argument("id", metavar="ID")
+    removing = actions.add_parser("remove", help="take a model, or a folder that was added, off the list")
+    removing.add_argument("id", metavar="ID", help="from the list (what Scumble fetched is deleted), or the folder")
     return parser
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..client.client import Client
@@ -15,7 +16,7 @@ from ..client.events import Event, Received
 from ..client.launcher import find_backend
 from ..editing.adapters import WORDS
 from ..home import Home, find_home
-from ..protocol.errors import BadRequest
+from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.messages import AdapterInfo, ModelInfo, ModelList
 from ..protocol.schema import to_json
 from .service import PATIENCE, connected
@@ -23,6 +24,9 @@ from .service import PATIENCE, connected
 if TYPE_CHECKING:
     from ..models.download import Progress
     from ..models.store import ModelStore
+
+_FEW = 12
+"""Lines on what a folder brought."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,15 +46,39 @@ def run(args: argparse.Namespace) -> int:
 
         store = ModelStore(home)
         if args.action == "add":
-            added = store.add(args.path)
-            print(_line(added.info))
+            _add(store, args.path)
+        elif store.forget(Path(args.id)):
+            print("What was added by this name is off the list.")
         else:
-            store.remove(args.id)
-            print("The model is off the list.")
+            _remove(store, args.id)
     if find_backend(home) is not None:
         with connected(home, start=False) as (client, _):
             refresh(client)
     return 0
+
+
+def _add(store: ModelStore, path: Path) -> None:
+    before = _known(store)
+    added = store.add(path)
+    new = [info for id, info in _known(store).items() if id not in before] or [added.info]
+    for info in new[:_FEW]:
+        print(_line(info))
+    if len(new) > _FEW:
+        print(f"and {len(new) - _FEW} more: scumble models list")
+
+
+def _known(store: ModelStore) -> dict[str, ModelInfo | AdapterInfo]:
+    models = {model.info.id: model.info for model in store.list()}
+    return {**models, **{adapter.info.id: adapter.info for adapter in store.adapters()}}
+
+
+def _remove(store: ModelStore, id: str) -> None:
+    try:
+        store.remove(id)
+    except ModelMissing as error:
+        message = f"Nothing is listed by the id {id}, or was added by that name."
+        raise ModelMissing(message, "Ids are in front of each line of: scumble models list") from error
+    print("The model is off the list.")
 
 
 def refresh(client: Client) -> ModelList:

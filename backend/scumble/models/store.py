@@ -164,6 +164,18 @@ class ModelStore:
             if id in {model.info.id for model in self.list()} | {adapter.info.id for adapter in self.adapters()}:
                 self.remove(id)
 
+    def forget(self, path: Path) -> bool:
+        """Takes back that `add` has named this file or folder, whether it is there or not; says whether it was named. No
+        file is touched. Raises DiskFull."""
+        with self._lock:
+            named = self._read()
+            paths = tuple(each for each in named.paths if each != str(path.expanduser().resolve()))
+            if paths == named.paths:
+                return False
+            self._write(_Named(paths, named.hidden))
+            self._listed = None
+            return True
+
     def _find(self, id: str) -> ModelFile | Adapter:
         """As `get`, adapters too."""
         adapter = next((adapter for adapter in self.adapters() if adapter.info.id == id), None)
