@@ -17,7 +17,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONSTRAINTS = REPOSITORY / "packaging" / "constraints.txt"
-OLDEST_PYTHON = (3, 11)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
+"""Between them lie those that all packages of constraints.txt are made for."""
 PYTORCH = "https://download.pytorch.org/whl/"
 """PyTorch's own index: the builds for one kind of device each."""
 
@@ -118,6 +119,12 @@ def make_environment(folder: Path) -> Path:
     if sys.version_info < OLDEST_PYTHON:
         raise SetupProblem(
             "Scumble needs Python 3.11 or later, this is {}.{}: run this with another Python.".format(*sys.version_info)
+        )
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        raise SetupProblem(
+            "The packages that Scumble needs are not made for Python {}.{} yet: run this with Python {}.{}.".format(
+                *sys.version_info[:2], *NEWEST_PYTHON
+            )
         )
     python = python_in(folder)
     version = "print('%d.%d' % __import__('sys').version_info[:2])"

@@ -108,6 +108,13 @@ def test_old_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         make_environment(tmp_path / "env")
 
 
+def test_a_python_that_came_after_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Which is what python.org offers first; pip would only say that it finds no torch."""
+    monkeypatch.setattr(environment.sys, "version_info", (3, 15, 0))
+    with pytest.raises(SetupProblem, match=r"not made for Python 3\.15 yet: run this with Python 3\.14"):
+        make_environment(tmp_path / "env")
+
+
 @pytest.mark.parametrize("error", [subprocess.CalledProcessError(1, "ensurepip"), ImportError("ensurepip")])
 def test_python_without_venv(error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def create(*_: object, **__: object) -> None:
