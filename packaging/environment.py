@@ -83,7 +83,7 @@ def remove_torch_for_others(python: Path, torch: Torch) -> None:
     """To pip one build is as good as another, so it would leave a torch for the CPU where there is a GPU by now. Raises
     SetupProblem."""
     ask = "import importlib.metadata; print(importlib.metadata.version('torch'))"
-    installed = answer([str(python), "-c", ask]).strip()
+    installed = answer([str(python), "-I", "-c", ask]).strip()
     if installed and not serves(installed, torch) and all(map(answers, torch.indexes)):
         run_pip(python, "uninstall", "-q", "-y", "torch")
 
@@ -128,7 +128,7 @@ def make_environment(folder: Path) -> Path:
         )
     python = python_in(folder)
     version = "print('%d.%d' % __import__('sys').version_info[:2])"
-    if answer([str(python), "-c", f"import pip; {version}"]).strip() == "{}.{}".format(*sys.version_info):
+    if answer([str(python), "-I", "-c", f"import pip; {version}"]).strip() == "{}.{}".format(*sys.version_info):
         return python
     if folder.exists() and not (folder / "pyvenv.cfg").exists() and any(folder.iterdir()):
         raise SetupProblem(f"{folder} exists and is no Python environment: choose another folder.")
@@ -167,11 +167,18 @@ def answers(index: str) -> bool:
         return False
 
 
+def for_python() -> dict[str, str]:
+    """The user's environment without what has a Python take other packages for its own; other programs for artists set
+    that, and pip would leave out what it finds there."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
 def run_pip(python: Path, *arguments: str) -> None:
     environment = {
         "SOURCE_DATE_EPOCH": "315532800",  # 1980-01-01, the oldest that a zip can hold: same sources, same wheel
-        **os.environ,
+        **for_python(),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_USER": "0",  # as Scumble's own environment has no place for a user's packages, whatever pip is set to
         "PYTHONNOUSERSITE": "1",
     }
     command = [str(python), "-m", "pip", *arguments]

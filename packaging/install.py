@@ -29,6 +29,7 @@ from environment import (
     SetupProblem,
     beside_pips_own,
     build_wheel,
+    for_python,
     make_environment,
     pip_install,
     python_in,
@@ -93,6 +94,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def install(home: Home, options: argparse.Namespace) -> None:
+    """Raises SetupProblem, ScumbleError."""
+    if os.environ.get("SUDO_USER", "root") != "root":
+        raise SetupProblem("With sudo only root could use Scumble, and not you: run this without sudo.")
     folder = (options.target or installed_in(home) or home.root / "env").expanduser().absolute()
     wheels = options.wheels.absolute() if options.wheels else None
     stop_backend(home)
@@ -276,8 +280,7 @@ def try_out(python: Path, home: Home) -> Path:
 
 
 def run(python: Path, arguments: list[str], home: Home, folder: Path) -> int:
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    environment = {**kept, "SCUMBLE_HOME": str(home.root)}
+    environment = {**for_python(), "SCUMBLE_HOME": str(home.root)}
     command = [str(python), *arguments]
     return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 

@@ -132,6 +132,22 @@ def test_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
+def test_pip_is_not_led_astray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By packages that another program's PYTHONPATH shows it, nor by a setting that no environment can follow."""
+    given: dict[str, str] = {}
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        given.update(env)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PIP_USER", "1")
+    environment.run_pip(tmp_path / "python", "install")
+    assert given["PIP_USER"] == "0"
+    assert "PYTHONPATH" not in given
+
+
 def test_version_is_the_packages() -> None:
     assert scumble_version() == scumble.__version__
 

@@ -34,6 +34,14 @@ def test_all_goes_with_uninstall(capsys: pytest.CaptureFixture[str]) -> None:
     assert install.parse(["--uninstall", "--all"]).all
 
 
+def test_sudo_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fill root's home, where the artist's Krita never looks, or leave root's files in the artist's."""
+    monkeypatch.setenv("SUDO_USER", "artist")
+    with pytest.raises(SetupProblem, match="without sudo"):
+        install.install(home, install.parse([]))
+    assert not home.installation.exists()
+
+
 def test_every_program_gets_its_line(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
