@@ -217,3 +217,25 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_read(tmp_path: Pat
         Image.new("1", (40000, 10)).save(path)
         with pytest.raises(BadRequest, match="more pixels"):
             PictureDocument.open(path)
+
+
+def test_a_full_disk_leaves_the_picture_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-o` may name the very picture that was read."""
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (8, 8), "red").save(path)
+    before = path.read_bytes()
+    document = PictureDocument.open(path)
+
+    def full(image: Image.Image, target: Path, *_: object, **__: object) -> None:
+        Path(target).write_bytes(b"as far as it went")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            document.save(path)
+    assert path.read_bytes() == before
+    path.chmod(0o640)
+    document.save(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["photo.png"]

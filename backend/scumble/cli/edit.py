@@ -188,7 +188,7 @@ def _check_output(path: Path) -> None:
         raise BadRequest(f"{path} is not the name of a .png file.", "Only PNG keeps every pixel and the request.")
     if not path.parent.is_dir():
         raise BadRequest(f"There is no folder {path.parent}.", "Make it first.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(path.resolve().parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise BadRequest(f"{path} may not be written.", "Name another folder.")
 
 

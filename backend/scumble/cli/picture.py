@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -279,5 +280,17 @@ def _save_png(image: Image.Image, path: Path, request: EditRequest | None, **inf
     text = PngImagePlugin.PngInfo()
     if request is not None:
         text.add_itxt(METADATA, json.dumps(to_json(request), ensure_ascii=False))
-    # Level 1: three times faster than the default for a tenth more bytes.
-    image.save(path, "PNG", pnginfo=text, compress_level=1, **{name: value for name, value in info.items() if value})
+    path = path.resolve()
+    # Beside it first: a full disk must not cost the picture that is there, which may be the very one that was read.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        # Level 1: three times faster than the default for a tenth more bytes.
+        image.save(
+            part, "PNG", pnginfo=text, compress_level=1, **{name: value for name, value in info.items() if value}
+        )
+        if path.exists():
+            shutil.copymode(path, part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
