@@ -217,13 +217,26 @@ def test_two_at_once_do_not_spoil_it_for_each_other(stand_in: HubStandIn, hub: H
     assert not (model.path / ".lock").exists()
 
 
-def test_parts_of_an_older_version_are_forgotten(stand_in: HubStandIn, hub: Hub, home: Home) -> None:
+@pytest.mark.parametrize(("changed", "range_"), [("README.md", "bytes=5000-"), (UNET, None)])
+def test_a_commit_in_between_costs_only_what_it_changed(
+    changed: str, range_: str | None, stand_in: HubStandIn, hub: Hub, home: Home
+) -> None:
     stand_in.breaks_after[UNET] = [5000, 0]
     fails(TINY, hub, home, ModelMissing)
     stand_in.commit = "f" * 40
+    files = stand_in.repositories[TINY]
+    files[changed] = files[changed][:-1] + b" "
+    before = len(stand_in.asked)
     stand_in.breaks_after[UNET] = [6000, 0]
     fails(TINY, hub, home, ModelMissing)
     assert len(list((home.models / ".pulling").iterdir())) == 1
+    pull(find_offer(TINY, hub), home, hub)
+    asked = [(path.partition(f"/{stand_in.commit}/")[2], part) for path, part, _ in stand_in.asked[before:]]
+    (names, parts) = zip(*[(name, part) for name, part in asked if name], strict=True)
+    assert set(names) == {UNET}  # the descriptions are here
+    assert range_ in parts
+    assert (home.models / "tiny-sd" / UNET).read_bytes() == files[UNET]
+    assert not list((home.models / "tiny-sd").glob(".[dl]*"))
 
 
 @pytest.mark.parametrize("file", [UNET, "scheduler/scheduler_config.json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from .hub import Hub
 from .source import Source, read_source, write_source
 
 _LOCK = ".lock"  # two that write into the same parts would spoil them
+_DIGESTS = ".digests"  # of which files the parts are, by name: a later version of the repository may hold the same
 _PULLING = ".pulling"  # in the folder of models, so that the last step is a rename; hidden, so that nobody lists it
 
 
@@ -93,13 +95,14 @@ def pull(offer: Offer, home: Home, hub: Hub, progress: Progress | None = None) -
     try:
         parts.mkdir(parents=True, exist_ok=True)
         with locked(parts / _LOCK):
-            _forget_older(parts)
+            _take_over(parts, offer)
             check_space(parts, sum(_missing(_at(parts, offer, file), file) for file in offer.files))
             _fetch_all(offer, parts, hub, progress)
             with _swept_when_useless(parts):
                 examine(_model(parts, offer))
             write_source(parts, source)
-        (parts / _LOCK).unlink()
+        for note in (_LOCK, _DIGESTS):
+            (parts / note).unlink()
         _move(parts, destination)
         return examine(_model(destination, offer))
     except Locked:
@@ -200,12 +203,30 @@ def _model(folder: Path, offer: Offer) -> Path:
     return folder if is_model_folder(folder) else _at(folder, offer, offer.files[-1])
 
 
-def _forget_older(parts: Path) -> None:
-    """What was fetched of other versions of this repository."""
+def _take_over(parts: Path, offer: Offer) -> None:
+    """What came of another version of this repository goes on here, where the file is the same in both, as after most
+    commits; the rest of it is forgotten."""
     repository, commit = parts.name.split("@")[:2]
     for other in parts.parent.glob(f"{repository}@*"):
-        if other.name.split("@")[1] != commit:
-            shutil.rmtree(other, ignore_errors=True)
+        if other.name.split("@")[1] == commit:
+            continue
+        theirs = _read_digests(other)
+        for file in offer.files:
+            old, new = _at(other, offer, file), _at(parts, offer, file)
+            for source, target in ((old, new), (part_of(old), part_of(new))):
+                if theirs.get(file.name) == file.digest and source.is_file() and not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    source.replace(target)
+        shutil.rmtree(other, ignore_errors=True)
+    (parts / _DIGESTS).write_text(json.dumps({file.name: file.digest for file in offer.files}), encoding="utf-8")
+
+
+def _read_digests(parts: Path) -> dict[str, object]:
+    try:
+        digests = json.loads((parts / _DIGESTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return digests if isinstance(digests, dict) else {}
 
 
 def _missing(path: Path, file: Published) -> int:
