@@ -95,7 +95,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def install(home: Home, options: argparse.Namespace) -> None:
     """Raises SetupProblem, ScumbleError."""
-    if os.environ.get("SUDO_USER", "root") != "root":
+    if sys.platform != "win32" and os.geteuid() == 0 and os.environ.get("SUDO_USER", "root") != "root":
         raise SetupProblem("With sudo only root could use Scumble, and not you: run this without sudo.")
     folder = (options.target or installed_in(home) or home.root / "env").expanduser().absolute()
     wheels = options.wheels.absolute() if options.wheels else None

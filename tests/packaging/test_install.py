@@ -37,6 +37,7 @@ def test_all_goes_with_uninstall(capsys: pytest.CaptureFixture[str]) -> None:
 def test_sudo_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill root's home, where the artist's Krita never looks, or leave root's files in the artist's."""
     monkeypatch.setenv("SUDO_USER", "artist")
+    monkeypatch.setattr(install.os, "geteuid", lambda: 0, raising=False)
     with pytest.raises(SetupProblem, match="without sudo"):
         install.install(home, install.parse([]))
     assert not home.installation.exists()
