@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import ssl
 import sys
 import threading
 from collections import namedtuple
@@ -15,6 +16,7 @@ import pytest
 from scumble.home import Home
 from scumble.models import download
 from scumble.models.download import Published, fetch, fetch_fill_model, fill_model_path
+from scumble.models.web import trusting
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
 
 DATA = hashlib.shake_256(b"a model").digest(700_000)
@@ -167,6 +169,16 @@ def test_a_folder_that_may_not_be_written_wants_no_space(hub: Hub, destination: 
     with pytest.raises(DiskFull) as refused:
         fetch(f"{hub.address}/file", destination, FILE)
     assert "you may write" in refused.value.hint
+
+
+def test_a_python_without_certificates_takes_those_of_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """python.org's on a Mac: a file that is not there, and a folder that is empty. Where there is one, it alone counts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    many = trusting().get_ca_certs(binary_form=True)
+    assert len(many) > 50
+    (tmp_path / "cert.pem").write_text(ssl.DER_cert_to_PEM_cert(many[0]))
+    assert trusting().get_ca_certs(binary_form=True) == many[:1]
 
 
 def test_only_web_addresses(destination: Path) -> None:

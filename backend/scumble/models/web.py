@@ -4,10 +4,12 @@ sentence for every way in which it fails. Standard library only, like download.p
 from __future__ import annotations
 
 import os
+import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
+from importlib import import_module
 from typing import cast
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -35,7 +37,22 @@ def open_url(url: str, token: str | None = None, start: int = 0, end: int | None
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is checked
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
-    return cast(HTTPResponse, urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT))
+    https = urllib.request.HTTPSHandler(context=trusting())
+    return cast(HTTPResponse, urllib.request.build_opener(_Redirects, https).open(request, timeout=TIMEOUT))
+
+
+def trusting() -> ssl.SSLContext:
+    """Whose certificates count: those that the system trusts. python.org's Python for macOS knows of none until its user
+    has run a command in its folder; there, those of the bundle that comes with pip and with our packages."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    in_folder = paths.capath is not None and bool(os.listdir(paths.capath))
+    if not (paths.cafile or in_folder or context.cert_store_stats()["x509_ca"]):
+        for bundle in ("certifi", "pip._vendor.certifi"):
+            with suppress(ImportError):
+                context.load_verify_locations(import_module(bundle).where())
+                break
+    return context
 
 
 @contextmanager
