@@ -90,6 +90,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.all and not options.uninstall:
         parser.error("--all goes with --uninstall")
+    if options.wheels and not options.wheels.is_dir():
+        parser.error(f"there is no folder {options.wheels}")
+    if options.fill_model and not options.fill_model.is_file():
+        parser.error(f"there is no file {options.fill_model}")
     return options
 
 

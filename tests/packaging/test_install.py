@@ -34,6 +34,14 @@ def test_all_goes_with_uninstall(capsys: pytest.CaptureFixture[str]) -> None:
     assert install.parse(["--uninstall", "--all"]).all
 
 
+@pytest.mark.parametrize("option", ["--wheels", "--fill-model"])
+def test_what_is_named_must_be_there(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not after the minutes that an environment takes."""
+    with pytest.raises(SystemExit):
+        install.parse([option, "nowhere"])
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_sudo_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill root's home, where the artist's Krita never looks, or leave root's files in the artist's."""
     monkeypatch.setenv("SUDO_USER", "artist")
