@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from ..protocol.errors import BadRequest, ModelMissing
 from .download import Published
 from .examine import printable
-from .web import broken_off, open_url
+from .web import PUBLIC_HUB, broken_off, open_url
 
 _MOST = 16 << 20  # bytes of an answer
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -39,7 +39,7 @@ class Hub:
     def named(self, wanted: str) -> str:
         """`wanted` as owner/name[:FILE] where it is the address of a repository's page or of one of its files, which is
         what people copy; else as it is."""
-        for hub in (f"{self.address}/", "https://huggingface.co/"):
+        for hub in (f"{self.address}/", f"{PUBLIC_HUB}/"):
             if wanted.startswith(hub) and (found := _ADDRESS.match(wanted, len(hub))):
                 return found["repository"] + (f":{unquote(found['file'])}" if found["file"] else "")
         return wanted

@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 
 from ..protocol.errors import BadRequest, ModelMissing
 
+PUBLIC_HUB = "https://huggingface.co"
 TIMEOUT = 10.0
 """Seconds without an answer, or without a byte, after which a source counts as out of reach."""
 
 
 def hub_endpoint(environ: Mapping[str, str] = os.environ) -> str:
     """The model hub's address: `HF_ENDPOINT`, as its own client reads it, or the public one."""
-    return (environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    return (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
 
 
 def open_url(url: str, token: str | None = None, start: int = 0, end: int | None = None) -> HTTPResponse:
