@@ -49,7 +49,7 @@ OUTPAINT = 96
 
 DATA = (
     "models", "models.json", "cache", "jobs", "pending", "settings.json", "logs", "token", "backend.json",
-    "backend.lock", "start.lock",
+    "backend.lock", "start.lock", "settings.lock",
 )  # fmt: skip
 """What the backend and the client keep in the home folder."""
 

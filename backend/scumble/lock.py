@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Iterator
+
+
+POLL_SECONDS = 0.01
 
 
 class Locked(Exception):
@@ -14,12 +18,16 @@ class Locked(Exception):
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file, which is made where there is none. Raises Locked, OSError."""
+def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Holds the lock file, which is made where there is none. Waits for it up to `patience` seconds. Raises Locked,
+    OSError."""
+    deadline = time.monotonic() + patience
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not try_lock(descriptor):
-            raise Locked
+        while not try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise Locked
+            time.sleep(POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)

@@ -3,8 +3,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
+import time
+from typing import Any
 
 import pytest
+from scumble.client import settings
 from scumble.client.settings import read_settings, update_settings, write_settings
 from scumble.home import Home
 
@@ -14,7 +18,22 @@ def test_what_was_written_is_read(home: Home) -> None:
     write_settings(home, {"prompt": "caf\u00e9", "count": 2})
     assert update_settings(home, count=3, seed=None) == {"prompt": "caf\u00e9", "count": 3, "seed": None}
     assert read_settings(home) == {"prompt": "caf\u00e9", "count": 3, "seed": None}
-    assert os.listdir(home.root) == ["settings.json"]
+    assert sorted(os.listdir(home.root)) == ["settings.json", "settings.lock"]
+
+
+def test_two_programs_that_store_at_once_both_have_stored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(home: Home) -> dict[str, Any]:
+        values = read_settings(home)
+        time.sleep(0.05)
+        return values
+
+    monkeypatch.setattr(settings, "read_settings", slowly)
+    programs = [threading.Thread(target=update_settings, args=(home,), kwargs={name: 1}) for name in "abc"]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+    assert read_settings(home) == {"a": 1, "b": 1, "c": 1}
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe", b"[" * 100_000, b""])

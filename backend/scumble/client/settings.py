@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, Dict
 
 from ..home import Home
+from ..lock import Locked, locked
+
+PATIENCE = 1.0
+"""Seconds that a program waits until another one has written."""
 
 
 def read_settings(home: Home) -> Dict[str, Any]:
@@ -37,9 +41,17 @@ def write_settings(home: Home, values: Dict[str, Any]) -> None:
 
 
 def update_settings(home: Home, **changes: Any) -> Dict[str, Any]:
-    """Stores these values beside the others, and returns all of them. Raises OSError."""
-    values = {**read_settings(home), **changes}
-    write_settings(home, values)
+    """Stores these values beside the others, and returns all of them. Raises OSError.
+
+    One program after the other: Krita and GIMP store their sessions in the same moment when a backend has started again,
+    and who stored it last would take the other's session back, and with it the way to its results.
+    """
+    home.root.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(Locked):  # held for so long only by a program that has been stopped
+            stack.enter_context(locked(home.root / "settings.lock", PATIENCE))
+        values = {**read_settings(home), **changes}
+        write_settings(home, values)
     return values
 
 
