@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -40,6 +41,24 @@ def test_an_upscale_that_cannot_be_is_refused(changes: Any, buffers: list[Buffer
     with pytest.raises(error) as caught:
         check_submit(request(**changes), buffers, LIMITS)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({"mode": "txt2img", "canvas": Size(50, 20)}, True),
+        ({"mode": "txt2img", "canvas": Size(50, 21)}, False),  # whatever is sent of it
+        ({"mode": "img2img", "count": 5}, True),
+        ({"mode": "img2img", "count": 6}, False),
+        ({"mode": "upscale", "factor": 2, "count": 2}, False),
+        ({"mode": "fill", "canvas": Size(90, 90), "mask": Bounds(0, 0, 4, 2), "count": 6}, True),
+        ({"mode": "fill", "canvas": Size(90, 90), "mask": Bounds(0, 0, 4, 2), "count": 6, "grow": 16}, False),
+    ],
+)
+def test_no_result_is_begun_that_could_not_be_sent(changes: Any, fits: bool) -> None:
+    buffers = [IMAGE, MASK] if "mask" in changes else [IMAGE]
+    with contextlib.nullcontext() if fits else pytest.raises(TooLarge, match="more than can be sent"):
+        check_submit(request(**changes), buffers, Limits(max_frame_bytes=4000))
 
 
 def test_references_are_checked_as_all_else() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..protocol.errors import BadRequest, TooLarge
-from ..protocol.geometry import Size
+from ..protocol.frames import BYTES_PER_PIXEL
+from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import Buffer, EditRequest, Limits
 
 FORMATS = {
@@ -29,6 +30,10 @@ def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits
         raise TooLarge(f"The edit covers more than {limits.max_pixels} pixels.")
     if request.count > limits.max_count:
         raise TooLarge(f"More than {limits.max_count} images are asked for.", "Ask for fewer images at once.")
+    if _returned(request) * BYTES_PER_PIXEL["rgba8"] * request.count > limits.max_frame_bytes:
+        # No client takes a longer message: it would connect and be sent the result again and again.
+        hint = "Ask for fewer images at once." if request.count > 1 else ""
+        raise TooLarge("The result would be more than can be sent in one piece.", hint)
     if (request.steps or 0) > limits.max_steps:
         raise TooLarge(f"More than {limits.max_steps} steps are asked for.", "Choose fewer steps.")
     prompts = [request.prompt, request.negative, *(region.prompt for region in request.regions)]
@@ -56,6 +61,16 @@ def check_submit(request: EditRequest, buffers: Sequence[Buffer], limits: Limits
     ]
     for buffer, size in zip(buffers, sizes, strict=True):  # frames.roles_of has seen to their order
         _check_buffer(buffer, size)
+
+
+def _returned(request: EditRequest) -> int:
+    """The most pixels that one image of the result can have."""
+    canvas = Bounds.of_size(request.canvas)
+    if request.mode == "upscale":
+        return canvas.area * request.factor**2
+    if request.mask is None:
+        return canvas.area
+    return request.mask.pad(request.grow).intersect(canvas.union(request.mask)).area
 
 
 def _check_upscale(request: EditRequest, limits: Limits) -> None:
