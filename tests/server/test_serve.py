@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from scumble.home import Home
 from scumble.lock import Locked, locked
 from scumble.protocol.messages import PROTOCOL_VERSION, Accepted, Acknowledge, Failed, Hello, Progress, Result
 from scumble.server.instance import is_scumble, listen
-from scumble.server.serve import serve
+from scumble.server.serve import only_one, serve
 
 from .harness import Peer, edit, new_job, wait_until
 from .process import REPOSITORY, Process, process
@@ -209,6 +210,16 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
         pass
     with locked(tmp_path / "lock"):
         pass
+
+
+def test_a_backend_that_is_ending_is_waited_for(home: Home) -> None:
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(locked(home.root / "backend.lock"))
+        threading.Timer(0.1, ending.close).start()
+        with only_one(home), pytest.raises(Locked):
+            home.record.write_text("{}")
+            with only_one(home):
+                pass
 
 
 def test_unreadable_jobs_are_named_in_one_sentence(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

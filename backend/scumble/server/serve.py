@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
@@ -32,6 +33,8 @@ from .work import Executor
 PORT = 8737
 LOG_BYTES = 1 << 20
 OLD_LOGS = 3
+ENDING_SECONDS = 20.0
+"""That another backend may take to end."""
 
 
 def serve(
@@ -56,7 +59,7 @@ def serve(
     try:
         for folder in (home.root, home.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(home.root / "backend.lock"), _logging(home):
+        with only_one(home), _logging(home):
             return _run(home, host, port, names, origins, executor())
     except Locked:
         print("The backend runs already.", flush=True)
@@ -119,6 +122,26 @@ class _Server(uvicorn.Server):
         self._record.close()
         self._models.close()  # a client may be waiting for a long look at them
         await super().shutdown(sockets)
+
+
+@contextlib.contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """In here no other backend of this home runs. Raises Locked where one does.
+
+    One that is ending has taken its record back and may need seconds to give back a GPU: it is waited for. Clients that it
+    has left ask for a new one at once.
+    """
+    deadline = time.monotonic() + ENDING_SECONDS
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(home.root / "backend.lock"))
+                break
+            except Locked:
+                if home.record.exists() or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+        yield
 
 
 def _is_loopback(host: str) -> bool:
