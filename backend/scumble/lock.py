@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-
 POLL_SECONDS = 0.01
 
 

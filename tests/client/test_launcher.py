@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +103,12 @@ def test_a_backend_that_dies_at_once_says_why(home: Home) -> None:
     with pytest.raises(Unreachable, match="the disk has melted") as caught:
         start_backend(home, [sys.executable, "-c", "raise SystemExit('the disk has melted')"])
     assert caught.value.hint
+
+
+def test_a_full_disk_is_told_though_nobody_could_write_it_down(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(Unreachable, match="no space left"):
+        start_backend(home, [sys.executable, "-c", "raise SystemExit(1)"])
 
 
 def test_a_backend_that_takes_too_long_is_an_error(home: Home) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -18,8 +19,10 @@ import pytest
 from scumble import __version__
 from scumble.home import Home
 from scumble.lock import Locked, locked
+from scumble.protocol.errors import DiskFull
 from scumble.protocol.messages import PROTOCOL_VERSION, Accepted, Acknowledge, Failed, Hello, Progress, Result
 from scumble.server.instance import is_scumble, listen
+from scumble.server.jobs import JobStore
 from scumble.server.serve import only_one, serve
 
 from .harness import Peer, edit, new_job, wait_until
@@ -212,13 +215,25 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
         pass
 
 
+def test_jobs_that_cannot_be_taken_up_are_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def recover(_: JobStore) -> None:
+        raise DiskFull("There is no space left on the disk.")
+
+    monkeypatch.setattr(JobStore, "recover", recover)
+    with ThreadPoolExecutor(1) as thread:  # signals are left as they are
+        assert thread.submit(serve, home, port=0).result(20) == 1
+    assert capsys.readouterr().err.startswith("There is no space left on the disk. Free some")
+
+
 def test_a_backend_that_is_ending_is_waited_for(home: Home) -> None:
     with contextlib.ExitStack() as ending:
         ending.enter_context(locked(home.root / "backend.lock"))
         threading.Timer(0.1, ending.close).start()
-        with only_one(home), pytest.raises(Locked):
+        with only_one(home):
             home.record.write_text("{}")
-            with only_one(home):
+            with pytest.raises(Locked), only_one(home):
                 pass
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from .connection import Address, Unreachable
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.05
+LEAST_FREE = 1 << 16
+"""Bytes on the disk without which a backend cannot even write down why it has stopped."""
 FLATPAK = Path("/.flatpak-info")
 """In a Flatpak no program of the host can be started, and its processes are not to be seen."""
 FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
@@ -117,6 +120,8 @@ def _start(home: Home, command: Sequence[str], deadline: float) -> Address:
         time.sleep(POLL_SECONDS)
     if ended:
         reason = _last_line(log)
+        if not reason and shutil.disk_usage(home.root).free < LEAST_FREE:
+            raise Unreachable("The backend cannot start: there is no space left on the disk.", "Free some disk space.")
         raise Unreachable(
             "The backend stopped while it started" + (f": {reason}" if reason else "."), "Run: scumble doctor"
         )

@@ -11,6 +11,7 @@ from fastapi import FastAPI, WebSocket
 
 from .. import __version__
 from ..home import Home
+from ..protocol.errors import ScumbleError
 from .connection import Connection
 from .dispatcher import Dispatcher, Models
 from .jobs import JobStore
@@ -34,6 +35,8 @@ def create_app(
 
     home            see work.Work
     hosts, origins  see security.Gate
+
+    Where it cannot start because of a ScumbleError, ``state.problem`` is that error.
     """
     rules = policy or Policy()
     dispatcher = Dispatcher(
@@ -41,8 +44,12 @@ def create_app(
     )
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await dispatcher.start()
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await dispatcher.start()
+        except ScumbleError as error:
+            app.state.problem = error  # uvicorn ends the process without a word of it
+            raise
         yield
         await dispatcher.stop()
         await asyncio.to_thread(store.close)

@@ -20,7 +20,7 @@ import uvicorn
 from ..home import Home
 from ..lock import Locked, locked
 from ..models.store import ModelStore
-from ..protocol.errors import ScumbleError
+from ..protocol.errors import Internal, ScumbleError
 from .app import create_app, server_config
 from .executor import LocalExecutor
 from .instance import listen, recorded
@@ -95,7 +95,10 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
             # uvicorn raises the signal again once it has stopped: that must not keep us from cleaning up.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, server.handle_exit)
-        server.run(sockets=[listener])
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:
+            raise getattr(app.state, "problem", None) or Internal("The backend cannot start.") from None
     return 0
 
 
