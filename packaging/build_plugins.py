@@ -22,7 +22,7 @@ from environment import REPOSITORY, SetupProblem, build_wheel, make_environment,
 WEBSOCKETS = "websockets==15.0.1"
 """The last release whose pure-Python wheel runs on Python 3.9."""
 WEBSOCKETS_SHA256 = "f7a866fbc1e97b5c617ee4116daaa09b722101d4a3c170c787450ba409f9736f"
-CLIENT = ("__init__.py", "home.py", "lock.py", "protocol", "client")
+CLIENT = ("__init__.py", "files.py", "home.py", "lock.py", "protocol", "client")
 """What of the package goes into a plug-in."""
 PLUGINS = {"Krita": REPOSITORY / "krita_plugin", "GIMP": REPOSITORY / "gimp_plugin"}
 _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)

@@ -316,6 +316,29 @@ def test_other_trouble_is_not_called_a_full_disk(store: Kept, monkeypatch: pytes
         database.execute("SELECT nonsense")
 
 
+def test_a_virus_scanner_does_not_cost_a_result(store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where nothing can be done to a file for as long as somebody looks at it."""
+    looks = iter([True, True])
+
+    def looked_at(do: Any) -> Any:
+        def act(*arguments: Any, **named: Any) -> None:
+            if next(looks, False):
+                error = PermissionError(errno.EACCES, "Access is denied")
+                error.winerror = 5  # type: ignore[attr-defined, unused-ignore]
+                raise error
+            do(*arguments, **named)
+
+        return act
+
+    job = store.put()
+    store.begin(job)
+    monkeypatch.setattr(os, "replace", looked_at(os.replace))
+    monkeypatch.setattr(Path, "unlink", looked_at(Path.unlink))
+    store.complete(job, b"result")
+    assert store.state(job) == "done"
+    assert files(folder) == {f"{job}.result"}
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 1 MiB."""

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict
 
+from ..files import patiently
 from ..home import Home
 from ..lock import Locked, locked
 
@@ -23,7 +24,7 @@ def read_settings(home: Home) -> Dict[str, Any]:
     and the program still starts. Unknown names are the caller's to ignore: a newer Scumble may have written them.
     """
     try:
-        values = json.loads(home.settings.read_text(encoding="utf-8"))
+        values = json.loads(patiently(lambda: home.settings.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):
@@ -64,7 +65,7 @@ def write_private(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        patiently(lambda: os.replace(temporary, path))
     except BaseException:
         os.unlink(temporary)
         raise

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files import patiently
 from ..protocol.errors import DiskFull
 
 TEMPORARY = ".part"
@@ -46,14 +47,19 @@ def written(folder: Path, data: bytes) -> Iterator[Path]:
             os.fsync(file.fileno())
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def rename(source: Path, target: Path) -> None:
     """Puts the file there for good, in place of what was there. Raises DiskFull."""
     with disk_full_named():
-        os.replace(source, target)
+        patiently(lambda: os.replace(source, target))
         sync_folder(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes the file if there is one."""
+    patiently(lambda: path.unlink(missing_ok=True))
 
 
 def sync_folder(folder: Path) -> None:

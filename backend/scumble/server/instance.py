@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import __version__
+from ..files import patiently
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str | None]:
@@ -61,8 +62,8 @@ def recorded(path: Path, host: str, port: int) -> Iterator[None]:
     """While inside, the record says where this process can be reached."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     fresh.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "version": __version__}))
-    os.replace(fresh, path)
+    patiently(lambda: os.replace(fresh, path))  # clients may be reading the old one
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        patiently(lambda: path.unlink(missing_ok=True))

@@ -28,7 +28,7 @@ from ..protocol.errors import DiskFull, Internal, ScumbleError, WorkerCrashed, e
 from ..protocol.frames import encode
 from ..protocol.messages import Buffer, EditRequest, State, Submit
 from ..protocol.schema import from_json, to_json
-from .durable import TEMPORARY, disk_full_named, rename, sync_folder, written
+from .durable import TEMPORARY, disk_full_named, remove, rename, sync_folder, written
 
 HISTORY_BYTES = 2 << 30
 UNCLAIMED_SECONDS = 30 * 86400.0
@@ -134,7 +134,7 @@ class JobStore:
                 raise AlreadyThere from None
             except BaseException:
                 if ours:
-                    target.unlink(missing_ok=True)
+                    remove(target)
                 raise
 
     def _check_unclaimed(self, database: sqlite3.Connection, owner: str) -> None:
@@ -165,7 +165,7 @@ class JobStore:
             # Its own pixels can make the room: minutes of painting are worth more than being able to begin again.
             if self._submit(job).stat().st_size < len(result):
                 raise
-            self._submit(job).unlink()
+            remove(self._submit(job))
             self._keep(job, result)
         self._done(job, len(result))
 
@@ -175,7 +175,7 @@ class JobStore:
 
     def _done(self, job: str, size: int) -> None:
         # Pixels first: they may make the room for the row. After a crash in between, `recover` knows the job by its result.
-        self._submit(job).unlink(missing_ok=True)
+        remove(self._submit(job))
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = 'done', finished = ?, bytes = bytes + ? WHERE job = ?",
@@ -190,8 +190,8 @@ class JobStore:
 
     def _end(self, job: str, state: State, error: tuple[str | None, str | None, str | None]) -> None:
         # Pixels first: on a full disk that makes the room for the row. What a crash in between leaves, `recover` mends.
-        self._submit(job).unlink(missing_ok=True)
-        self._result(job).unlink(missing_ok=True)
+        remove(self._submit(job))
+        remove(self._result(job))
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET state = ?, finished = ?, code = ?, message = ?, hint = ? WHERE job = ?",
@@ -271,7 +271,7 @@ class JobStore:
         for entry in os.scandir(self._folder):
             path = self._folder / entry.name
             if path.suffix in (".submit", ".result", TEMPORARY) and path not in wanted:
-                path.unlink()
+                remove(path)
 
     def trim(self) -> None:
         """Forgets what goes beyond the bounds of the history (see above)."""
@@ -284,7 +284,7 @@ class JobStore:
             ).fetchall()
             database.executemany("DELETE FROM jobs WHERE job = ?", [(row["job"],) for row in rows])
         for row in rows:
-            self._result(row["job"]).unlink(missing_ok=True)
+            remove(self._result(row["job"]))
 
     def _submit(self, job: str) -> Path:
         return self._folder / f"{job}.submit"

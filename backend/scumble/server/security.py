@@ -15,6 +15,8 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..files import patiently
+
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 32
@@ -63,7 +65,7 @@ def _write_private(path: Path, token: str) -> None:
             file.write(token)
             file.flush()
             os.fsync(descriptor)
-        os.replace(fresh, path)
+        patiently(lambda: os.replace(fresh, path))
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(fresh)
