@@ -213,8 +213,7 @@ class Dispatcher:
 
     async def model_list(self, refresh: bool = False) -> ModelList:
         """What clients are told of both."""
-        models = tuple(model.info for model in await self.models(refresh))
-        return ModelList(models, listed(await self.adapters()))
+        return listed(await self.models(refresh), await self.adapters())
 
     async def _watch(self) -> None:
         """Looks which models and adapters there are, as long as somebody listens; gives back their memory some time after

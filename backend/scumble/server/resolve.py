@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..diffusion.families.base import Defaults
 from ..diffusion.families.variants import hastened
@@ -14,14 +14,18 @@ from ..diffusion.samplers import SAMPLERS
 from ..editing.adapters import Adapter, by_id
 from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.frames import MAX_HEADER
-from ..protocol.messages import AdapterInfo, EditRequest, ModelInfo, replace
+from ..protocol.messages import AdapterInfo, EditRequest, ModelInfo, ModelList, replace
 from ..protocol.schema import to_json
 
 if TYPE_CHECKING:
     from ..models.store import ModelFile
 
+Info = TypeVar("Info", ModelInfo, AdapterInfo)
+
 FILL_MODES = ("fill", "outpaint", "remove")
 """What a fill model can do; a diffusion model does all modes."""
+_ROOM = MAX_HEADER // 2 - 4096
+"""Bytes for models, and as many for adapters; the rest of a welcome takes less than twice what is left."""
 DIFFUSION_MODES = ("fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale")
 
 
@@ -33,15 +37,22 @@ def modes(models: Sequence[ModelInfo]) -> tuple[str, ...]:
     return (FILL_MODES if "fill" in kinds else ()) + (("upscale",) if "upscaler" in kinds else ())
 
 
-def listed(adapters: Sequence[Adapter]) -> tuple[AdapterInfo, ...]:
-    """What clients are told of them: as many as leave half of a text message free; prompts reach the others by name."""
-    infos: list[AdapterInfo] = []
-    size = 0
-    for adapter in adapters:
-        size += len(json.dumps(to_json(adapter.info), ensure_ascii=False, separators=(",", ":")).encode()) + 1
-        if size > MAX_HEADER // 2:
-            break
-        infos.append(adapter.info)
+def listed(models: Sequence[ModelFile], adapters: Sequence[Adapter]) -> ModelList:
+    """What clients are told of them: as many of both as fit into one text message, where none is left out for want of room
+    before a diffusion model is. Prompts reach the other adapters by name."""
+    infos = [model.info for model in models]
+    told = {info.id for info in _fitting(sorted(infos, key=lambda info: info.kind == "diffusion"), _ROOM)}
+    return ModelList(
+        tuple(info for info in infos if info.id in told), _fitting([adapter.info for adapter in adapters], _ROOM)
+    )
+
+
+def _fitting(infos: Sequence[Info], room: int) -> tuple[Info, ...]:
+    """The first ones that take no more than so many bytes as JSON."""
+    for index, info in enumerate(infos):
+        room -= len(json.dumps(to_json(info), ensure_ascii=False, separators=(",", ":")).encode()) + 1
+        if room < 0:
+            return tuple(infos[:index])
     return tuple(infos)
 
 
