@@ -2,7 +2,7 @@
 there. Run with: python -m tests.server.process HOME [PORT]
 
 SCUMBLE_TEST_KILLED kills it: "before NAME" or "after NAME" of a method of the job store. SCUMBLE_TEST_LOOK names a file: as
-long as it is not there, the backend looks through its models."""
+long as it is not there, the backend looks through its models. SCUMBLE_TEST_HOST: where it listens."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def main() -> int:
     if file := os.environ.get("SCUMBLE_TEST_LOOK"):
         look_until(Path(file), models)
     module.ModelStore = lambda home: models  # type: ignore[assignment, misc]
-    return module.serve(Home(Path(sys.argv[1])), port=int(sys.argv[2]), executor=lambda: LocalExecutor(ENGINES))
+    host = os.environ.get("SCUMBLE_TEST_HOST", "127.0.0.1")
+    home, port = Home(Path(sys.argv[1])), int(sys.argv[2])
+    return module.serve(home, host, port, allow_remote=True, executor=lambda: LocalExecutor(ENGINES))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from scumble.protocol import messages
 from scumble.protocol.frames import encode
 from scumble.protocol.messages import PROTOCOL_VERSION, Cancel, Failed, Hello
-from scumble.server.security import load_token, same_token
+from scumble.server.security import known_hosts, load_token, loopback_hosts, same_token
 from scumble.server.session import Policy
 from websockets.exceptions import ConnectionClosed
 
@@ -137,6 +137,11 @@ BAD_ORIGINS = ["null", "http://127.0.0.1:{port}", "http://localhost:{port}", "ht
 def test_known_hosts_are_let_in(backend: Backend, host: str) -> None:
     assert health(backend, [("Host", host)]) == 200
     assert handshake(backend, [("Host", host)]) == 101
+
+
+def test_a_backend_goes_by_the_address_on_which_it_listens() -> None:
+    assert known_hosts("192.0.2.7", 8737) - loopback_hosts(8737) == {"192.0.2.7:8737"}
+    assert known_hosts("fd00::7", 8737) - loopback_hosts(8737) == {"[fd00::7]:8737"}
 
 
 @pytest.mark.parametrize("host", BAD_HOSTS)

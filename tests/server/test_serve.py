@@ -17,6 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 from scumble import __version__
+from scumble.client.client import Client
+from scumble.client.connection import Address
+from scumble.client.events import Connected
 from scumble.home import Home
 from scumble.lock import Locked, locked
 from scumble.protocol.errors import DiskFull
@@ -197,6 +200,14 @@ def test_other_addresses_only_when_meant(home: Home, capsys: pytest.CaptureFixtu
         assert serve(home, host=host, port=0) == 2
     assert "--allow-remote" in capsys.readouterr().err
     assert not home.token.exists()
+
+
+def test_programs_here_reach_a_backend_that_listens_everywhere(home: Home) -> None:
+    with process(home, SCUMBLE_TEST_HOST="0.0.0.0") as backend:
+        client = Client("test", lambda: Address(backend.record["host"], backend.port, backend.token))
+        client.connect()
+        assert isinstance(client.next_event(10), Connected)
+        client.close(5)
 
 
 def test_a_taken_port_is_left_to_its_owner() -> None:

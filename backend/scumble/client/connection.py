@@ -103,7 +103,8 @@ def open_connection(
             )
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
-                raise NotAuthorised("The backend does not let this address in.") from None
+                hint = f"Start it there with: scumble serve --name {address.host}:{address.port}"
+                raise NotAuthorised("The backend does not go by this name.", hint) from None
             raise Unreachable("Another program answers at the backend's address.") from None
         except (InvalidHandshake, WebSocketException):
             raise Unreachable("Another program answers at the backend's address.") from None

@@ -44,6 +44,11 @@ def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket
     return listener
 
 
+def reachable(host: str) -> str:
+    """The address by which programs on this machine reach a backend that listens on `host`, which may be all addresses."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
+
+
 def is_scumble(host: str, port: int) -> bool:
     """Whether a backend of ours answers there."""
     connection = http.client.HTTPConnection(host, port, timeout=1.0)

@@ -82,6 +82,11 @@ def loopback_hosts(port: int) -> frozenset[str]:
     return frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
 
 
+def known_hosts(host: str, port: int) -> frozenset[str]:
+    """Those, and the one of a client that calls the backend by the address on which it listens."""
+    return loopback_hosts(port) | {f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
+
+
 class Gate:
     """ASGI middleware that lets a request in only if it was made for this server, and not by a web page.
 

@@ -23,10 +23,10 @@ from ..models.store import ModelStore
 from ..protocol.errors import Internal, ScumbleError
 from .app import create_app, server_config
 from .executor import LocalExecutor
-from .instance import listen, recorded
+from .instance import listen, reachable, recorded
 from .jobs import JobStore
 from .redact import Formatter
-from .security import load_token, loopback_hosts
+from .security import known_hosts, load_token
 from .session import Policy
 from .work import Executor
 
@@ -84,7 +84,7 @@ def _run(home: Home, host: str, port: int, names: Sequence[str], origins: Sequen
             executor=executor,
             home=home,
             token=load_token(home.token),
-            hosts=loopback_hosts(bound) | set(names),
+            hosts=known_hosts(host, bound) | set(names),
             origins=origins,
             policy=policy,
         )
@@ -117,8 +117,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._record.enter_context(recorded(self._home.record, *self._address))
-        print(f"The backend listens on {self._address[0]}, port {self._address[1]}.", flush=True)
+        host, port = self._address
+        self._record.enter_context(recorded(self._home.record, reachable(host), port))
+        print(f"The backend listens on {host}, port {port}.", flush=True)
         self._executor.warm_up()  # only now: clients are answered first
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
