@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -29,17 +30,25 @@ from scumble.home import Home, find_home
 from scumble.protocol.errors import NotAuthorised
 
 BACKEND = """
-import json, os, socket, sys, time
+import http.server, json, os, sys, threading, time
 home = os.environ["SCUMBLE_HOME"]
 with open(home + "/starts", "a") as file:
     file.write("started\\n")
 time.sleep(float(sys.argv[1]))
-listener = socket.create_server(("127.0.0.1", 0))
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"server": "0", "pid": os.getpid()}).encode())
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Health)
 open(home + "/token", "w").write("ab")
-record = {"pid": os.getpid(), "host": "127.0.0.1", "port": listener.getsockname()[1], "version": "0"}
+record = {"pid": os.getpid(), "host": "127.0.0.1", "port": server.server_port, "version": "0"}
 open(home + "/record.new", "w").write(json.dumps(record))
 os.replace(home + "/record.new", home + "/backend.json")
-time.sleep(60)
+threading.Timer(60, os._exit, [0]).start()
+server.serve_forever()
 """
 
 
@@ -174,6 +183,22 @@ def test_a_record_left_behind_is_none(home: Home) -> None:
     assert not is_alive(pid)
     write_record(home, pid=pid)
     assert find_backend(home) is None
+
+
+def test_another_backend_at_the_recorded_place_is_not_told_the_token(home: Home, command: list[str]) -> None:
+    """As after a power cut, where the process id has come to something else meanwhile."""
+    address, record = start_backend(home, command), home.record.read_text()
+    write_record(home, port=address.port)
+    assert find_backend(home) is None
+    home.record.write_text(record)
+    assert find_backend(home) == address
+
+
+def test_a_backend_that_is_stopped_is_there(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        write_record(home, port=silent.getsockname()[1])
+        home.token.write_text("ab")
+        assert find_backend(home) is not None
 
 
 def test_an_unreadable_token_is_told(home: Home, command: list[str]) -> None:

@@ -60,13 +60,27 @@ def read_token(home: Home) -> str:
 def find_backend(home: Home) -> Optional[Address]:
     """The address of the running backend, None when none runs. Takes a second at most. Raises NotAuthorised."""
     record = read_record(home)
-    if record is None or not (FLATPAK.exists() or is_alive(record.pid)):
-        return None
-    try:
-        socket.create_connection((record.host, record.port), timeout=1.0).close()
-    except OSError:
+    if record is None or not (FLATPAK.exists() or is_alive(record.pid)) or not _answers(record):
         return None
     return Address(record.host, record.port, read_token(home))
+
+
+def _answers(record: Record) -> bool:
+    """Whether it is that backend which listens there. After a power cut its process id may be another program's, and its
+    port another user's backend's, who is not to be told our token."""
+    import http.client  # on a thread of the client's: with all that it imports it would hold up a painting program's start
+
+    connection = http.client.HTTPConnection(record.host, record.port, timeout=1.0)
+    try:
+        connection.request("GET", "/v1/health")
+        answer = json.loads(connection.getresponse().read(1000))
+        return isinstance(answer, dict) and answer.get("pid", record.pid) == record.pid  # older ones do not say it
+    except socket.timeout:  # noqa: UP041 - another thing in Python 3.9
+        return True  # stopped or busy, but there: connecting to it says so
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
 
 
 def start_backend(home: Home, command: Optional[Sequence[str]] = None, timeout: float = START_SECONDS) -> Address:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterable
 
 import uvicorn
@@ -58,8 +59,8 @@ def create_app(
     app.add_middleware(Gate, hosts=hosts, origins=origins)
 
     @app.get("/v1/health")
-    async def health() -> dict[str, str]:
-        return {"server": __version__}
+    async def health() -> dict[str, str | int]:
+        return {"server": __version__, "pid": os.getpid()}
 
     @app.websocket("/v1/ws")
     async def connect(websocket: WebSocket) -> None:
