@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scumble.protocol.frames import decode
@@ -29,6 +30,7 @@ from scumble.protocol.messages import (
     Resume,
     Welcome,
 )
+from scumble.server.connection import PIECE
 from scumble.server.session import Policy
 
 from .harness import (
@@ -132,6 +134,18 @@ def test_the_result_is_sent_as_it_was_made(backend: Backend) -> None:
             pass
         assert payload == backend.store.result(job)
         assert decode(payload)[1][0].data == PIXEL
+
+
+def test_pings_pass_between_the_pieces_of_a_large_result(backend: Backend) -> None:
+    with backend.peer() as peer:
+        job = peer.accepted(edit("big"))
+        pieces: list[Any] = []
+        while sum(map(len, pieces)) < 1 << 24:
+            pieces = list(peer.socket.recv_streaming())
+        assert max(map(len, pieces)) == PIECE
+        result = decode(b"".join(pieces))[0]
+        assert isinstance(result, Result)
+        assert result.job == job
 
 
 def test_a_result_is_on_the_disk_before_it_is_told(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

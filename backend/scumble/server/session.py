@@ -81,7 +81,6 @@ class Session:
         self._outbox = Outbox()
         self._owner = ""
         self._gone = True
-        self._written = 0
         self._told: dict[str, int] = {}
         self._listed = ModelList(())
 
@@ -292,8 +291,6 @@ class Session:
             await self._dispatcher.claim(job)
 
     async def _send(self, payload: Payload) -> None:
-        data = payload.encode() if isinstance(payload, str) else payload
-        self._written += len(data)
         if isinstance(payload, str):
             await self._websocket.send_text(payload)
         else:
@@ -304,9 +301,9 @@ class Session:
         most, since = -1, time.monotonic()
         while True:
             await asyncio.sleep(self._policy.stall_seconds / 4)
-            unsent = self._connection.unsent()
-            if unsent == 0 or self._written - unsent > most:
-                most, since = self._written - unsent, time.monotonic()
+            taken = self._connection.taken()
+            if self._connection.unsent() == 0 or taken > most:
+                most, since = taken, time.monotonic()
             elif time.monotonic() - since >= self._policy.stall_seconds:
                 log.warning("A client has read nothing for %g s and is disconnected", self._policy.stall_seconds)
                 self._connection.abort()
