@@ -38,8 +38,8 @@ def make(folder: Path, inpaint: bool) -> DiffusionEngine:
 def large(engine: DiffusionEngine, **settings: Any) -> Plan:
     """A selection of 80 px in a picture of 160: the model is made for 64."""
     settings = {"prompt": "a boat", "steps": 5, "guidance": 3.0, "sampler": "euler_a", "seed": 5, **settings}
-    mask = settings.pop("mask", disc(80))
-    return plan_of(photo(160, 160), mask, (40, 30), engine.traits, **settings)
+    mask, at = settings.pop("mask", disc(80)), settings.pop("at", (40, 30))
+    return plan_of(photo(160, 160), mask, at, engine.traits, **settings)
 
 
 def test_a_large_crop_runs_in_two_passes(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch):
@@ -107,6 +107,21 @@ def test_a_large_picture_at_low_strength_runs_in_windows_of_one_pass(
     (image,) = engine.generate(plan, Log())
     assert image.shape == (112, 120, 3)
     assert len(calls) == 2 * len(plan.tiles) > 2
+
+
+def test_a_selection_in_a_corner_is_seen_through_one_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where much context is asked for: all of it at once would be more than the model was made for, and is not what its
+    inpaint condition and its controls are cut to."""
+    engine = make(tmp_path, inpaint=True)
+    corner = np.full((20, 20), 255, np.uint8)
+    plan = large(engine, mode="refine", mask=corner, at=(0, 0), context=140, strength=0.4)
+    ((*_, width, height),) = plan.tiles
+    assert (width, height) < plan.size
+    calls, log = count_calls(engine, "predict", monkeypatch), Log()
+    (image,) = engine.generate(plan, log)
+    assert image.shape == (plan.size.height, plan.size.width, 3)
+    assert [tuple(arguments[0].shape[2:]) for arguments in calls] == [(height // 8, width // 8)] * 2  # 40 % of 5 steps
+    assert ("denoising", 2, 2) in log.calls
 
 
 @pytest.mark.parametrize(

@@ -118,10 +118,10 @@ class Pictures:
             pure_noise(schedule, noise) if self._from_nothing(work) else noised(schedule, self._original(work), noise)
         )
         held = self._held(work, noise)
-        one_part, self._together = len(self._shares(work)) == 1, len(generators)
+        undivided, self._together = is_whole(self._shares(work), work), len(generators)
 
         def on_step(step: int, steps: int, estimate: Callable[[], Tensor]) -> None:
-            self.done += self._together if one_part else 0
+            self.done += self._together if undivided else 0
             self.report("denoising", self.done, self.total, lambda: self._preview(estimate()[:1]))
 
         self.report("denoising", self.done, self.total)
@@ -168,12 +168,12 @@ class Pictures:
 
     def _predict(self, work: Pass, guides: Sequence[Guide], timesteps: Tensor) -> Predict:
         """The denoiser for the whole picture: all that is predicted on its own, as one."""
-        parts = []
-        for tile, window, index, share in self._shares(work):
+        parts, shares = [], self._shares(work)
+        for tile, window, index, share in shares:
             seen = [guide.seen_through(tile) for guide in guides]
             control = controlled(self.model, seen, timesteps) if seen else None
             parts.append(Part(window, share.to(self.model.device), self._guided(work, tile, index, control)))
-        predict = parts[0].predict if len(parts) == 1 else blended(parts, self._pulse)
+        predict = parts[0].predict if is_whole(shares, work) else blended(parts, self._pulse)
         return self.engine.references.counted(predict, self.glances, timesteps) if self.glances else predict
 
     def _guided(self, work: Pass, tile: Bounds, index: int, control: Controlled | None) -> Predict:
@@ -215,6 +215,11 @@ class Pictures:
         """After each part: a cancel must not wait for the whole step (C5)."""
         self.done += self._together
         self.report("denoising", self.done, self.total)
+
+
+def is_whole(shares: Sequence[Share], work: Pass) -> bool:
+    """Whether all of a pass is predicted at once: by one prompt, in one window that is not smaller than the picture."""
+    return len(shares) == 1 and shares[0].tile.size == work.mask.shape[::-1]
 
 
 def seed_of(request: EditRequest, index: int) -> int:
