@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scumble.editing.masks import covered, depth, feathered, grown, tight_bounds, window
 from scumble.protocol.geometry import Bounds, Size
+
+from .pictures import disc
 
 
 @st.composite
@@ -65,6 +69,18 @@ def test_a_feather_never_rises_above_the_mask_and_keeps_its_core(mask, width):
     np.testing.assert_allclose(share[deep], mask[deep] / 255, atol=1e-6)
     if width == 0:
         np.testing.assert_allclose(share, mask / 255, atol=1e-6)
+
+
+def test_a_wide_feather_takes_no_longer_than_a_narrow_one():
+    mask = disc(800)
+
+    def seconds(width: int) -> float:
+        start = time.process_time()
+        feathered(mask, width)
+        return time.process_time() - start
+
+    seconds(1)  # brings OpenCV
+    assert seconds(300) < 0.1 + 5 * seconds(3)
 
 
 def test_a_feather_is_a_smoothstep_of_the_distance():

@@ -59,20 +59,11 @@ def grown(mask: Pixels, radius: int) -> Pixels:
 
 def depth(inside: NDArray[np.bool_], limit: int) -> Field:
     """(h, w) px from each pixel's centre to the nearest pixel outside, Euclidean, exact up to `limit` and `limit` beyond; 0
-    outside. What lies beyond the array counts as inside: a selection does not end where the picture does.
+    outside. What lies beyond the array counts as inside: a selection does not end where the picture does."""
+    import cv2  # a quarter of a second that most edits need not wait for
 
-    Distance transform in two separable passes (Saito and Toriwaki 1994), cut off at `limit`.
-    """
-    height, width = inside.shape
-    index = np.arange(height, dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(inside, -limit, index), axis=0)
-    below = np.minimum.accumulate(np.where(inside, height + limit, index)[::-1], axis=0)[::-1]
-    column = np.minimum(np.minimum(index - above, below - index), limit).astype(np.float32) ** 2
-    squared = column.copy()
-    for shift in range(1, min(limit, width)):
-        np.minimum(squared[:, shift:], column[:, :-shift] + shift * shift, out=squared[:, shift:])
-        np.minimum(squared[:, :-shift], column[:, shift:] + shift * shift, out=squared[:, :-shift])
-    result: Field = np.minimum(np.sqrt(squared), np.float32(limit), dtype=np.float32)
+    exact = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    result: Field = np.minimum(exact, np.float32(limit))
     return result
 
 
