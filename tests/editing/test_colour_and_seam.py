@@ -90,6 +90,17 @@ def test_other_contents_do_not_change_contrast_without_limit():
     assert np.ptp(matched) < 20
 
 
+def test_what_is_painted_on_plain_ground_keeps_its_colours():
+    ground = np.full((64, 64, 3), 250, np.float32)
+    painted = ground + np.random.default_rng(0).normal(-2, 5, ground.shape).astype(np.float32)
+    painted[24:40, 24:40] = thing = np.array([20, 60, 220], np.float32)
+    sample = np.ones((64, 64), bool)
+    sample[16:48, 16:48] = False
+    matched = match_colours(painted, ground, sample)
+    assert np.abs(matched[sample].mean(0) - 250).max() < 0.1
+    assert np.abs(matched[32, 32] - thing).max() < 3
+
+
 def test_spread_keeps_a_constant_and_follows_a_slope():
     weights = np.zeros((65, 90), np.float32)
     weights[:, :4] = weights[:, -4:] = 1

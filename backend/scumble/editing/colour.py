@@ -13,6 +13,9 @@ MOST_SAMPLES = 1 << 15
 """More pixels, evenly spread, change nothing."""
 STRONGEST_GAIN = 1.25
 """A contrast that differs by more belongs to another content, not to another tint."""
+LEAST_SPREAD = 16.0
+"""A standard deviation (of 0..255) below which there is no contrast to compare, only noise: on white paper a model's faint
+specks would make all that it has painted paler."""
 
 
 def match_colours(painted: Field, truth: Field, sample: NDArray[np.bool_]) -> Field:
@@ -26,7 +29,7 @@ def match_colours(painted: Field, truth: Field, sample: NDArray[np.bool_]) -> Fi
         return painted
     chosen = chosen[:: -(-chosen.size // MOST_SAMPLES)]
     ours, theirs = (np.ascontiguousarray(values.reshape(-1, 3)[chosen].T) for values in (painted, truth))
-    gain = np.maximum(theirs.std(axis=1), 1) / np.maximum(ours.std(axis=1), 1)
+    gain = np.maximum(theirs.std(axis=1), LEAST_SPREAD) / np.maximum(ours.std(axis=1), LEAST_SPREAD)
     gain = np.clip(gain, 1 / STRONGEST_GAIN, STRONGEST_GAIN)
     offset = theirs.mean(axis=1) - ours.mean(axis=1) * gain
     # Whole rows at a time: numpy is slow along three channels.
