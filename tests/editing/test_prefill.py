@@ -94,6 +94,41 @@ def test_below_full_strength_what_is_known_stays_and_what_is_not_is_continued():
     assert plan.work_image[right].min() > 20, "the colour behind a transparent pixel was shown to the model"
 
 
+@pytest.mark.parametrize("mode", ["img2img", "refine"])
+def test_a_drawing_that_lies_on_nothing_is_seen_on_paper(mode):
+    picture = np.zeros((100, 100, 4), np.uint8)
+    picture[40:60, 40:60, 3] = 255
+    picture[60:70, 40:60, 3] = 51
+    mask = np.full((60, 60), 255, np.uint8) if mode == "refine" else None
+    plan = plan_of(picture, mask, (20, 20), mode=mode, strength=0.5)
+    canvas = plan.image[-plan.crop.y : 100 - plan.crop.y, -plan.crop.x : 100 - plan.crop.x]
+    assert (canvas[40:60, 40:60] == 0).all()
+    assert (canvas[60:70, 40:60] == 204).all()
+    assert (canvas[:40] == 255).all()
+    assert plan.known[50 - plan.crop.y, 10 - plan.crop.x]
+    assert plan.work_image.min() == 0, "what is there is the start"
+
+
+def test_there_is_no_paper_beyond_the_canvas():
+    picture = np.full((9, 40, 4), 255, np.uint8)
+    picture[..., :3] = 60
+    picture[4, 10:20, 3] = 0
+    plan = plan_of(picture, None, mode="img2img", strength=0.5)
+    assert plan.crop.height > 9, "models make nothing of a narrow strip"
+    y, x = -plan.crop.y, -plan.crop.x
+    assert (plan.image[y + 4, x + 10 : x + 20] == 255).all()
+    assert (plan.image[[0, -1]] < 100).all()
+
+
+def test_a_faint_layer_has_surroundings_like_any_other():
+    faint = np.dstack([photo(600, 600), np.full((600, 600), 200, np.uint8)])
+    solid = np.dstack([photo(600, 600), np.full((600, 600), 255, np.uint8)])
+    mask = np.full((200, 200), 255, np.uint8)
+    seen, truth = (plan_of(each, mask, (200, 200)) for each in (faint, solid))
+    assert seen.known.all()
+    assert np.abs(seen.work_image.astype(int) - truth.work_image).mean() < 3
+
+
 def test_half_transparent_pixels_lie_over_continued_content():
     picture = np.full((64, 64, 4), 255, np.uint8)
     picture[..., :3] = 100

@@ -53,7 +53,7 @@ def _decode_file(buffer: Buffer) -> Pixels:
 def encode(pixels: Pixels, role: Role, encoding: Encoding) -> Buffer:
     """A buffer of (h, w), (h, w, 3) or (h, w, 4) pixels; colour is sent as rgba8, opaque where alpha is missing."""
     if pixels.ndim == 3 and pixels.shape[2] == 3:
-        pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+        pixels = opaque(pixels)
     height, width = pixels.shape[:2]
     format = "gray8" if pixels.ndim == 2 else "rgba8"
     if encoding in ("raw", "zlib"):
@@ -88,6 +88,11 @@ def stretched(pixels: Pixels, size: Size) -> Pixels:
 def colours(pixels: Pixels) -> Pixels:
     """(h, w, 3) of (h, w, 4) pixels, without gaps in memory: Pillow is many times quicker at that than numpy."""
     return np.asarray(Image.fromarray(pixels).convert("RGB"))
+
+
+def opaque(pixels: Pixels) -> Pixels:
+    """(h, w, 4) of (h, w, 3)."""
+    return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
 
 
 def on_paper(pixels: Pixels, paper: int = 255) -> Pixels:

@@ -60,7 +60,7 @@ class Refinement:
 
     size      of the picture; crop maps onto it by resampling, corner to corner
     image     (H, W, 3) the document
-    known     (H, W) bool, True where it shows opaque pixels of the document only
+    known     (H, W) bool, True where it shows nothing but what is known
     mask      (H, W) 255 = change; soft
     tiles     overlapping windows in px of this pass, to be denoised as one picture
     strength  0..1, how far to go from the first pass's picture
@@ -80,8 +80,8 @@ class Plan:
 
     Canvas scale (what the compositor needs), all (h, w) arrays cover `crop`:
       crop    bounds on the canvas that the model sees; may reach beyond the canvas
-      image   (h, w, 3) the document there; where nothing is known, continued from what is
-      known   (h, w) bool, True where the document has opaque pixels
+      image   (h, w, 3) the document there; what is transparent lies on paper or is continued from what is known
+      known   (h, w) bool, True where the document has colours of its own, or shows paper
       mask    (h, w) the grown selection: the ceiling of the returned alpha (C1)
     Model scale (what the engine needs):
       size        of the model's picture; crop maps onto it by resampling, corner to corner

@@ -12,7 +12,7 @@ from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import EditRequest
 from .masks import covered, grown, tight_bounds, window
 from .passes import KEEPS_COMPOSITION, refined_size, refinement, windows
-from .pixels import colours, resize
+from .pixels import colours, on_paper, opaque, resize
 from .plan import Pixels, Plan, Source, Traits
 from .prefill import choose_prefill, continue_smoothly, prefill
 from .tiles import order_tiles
@@ -24,6 +24,8 @@ MOST_ZOOM = 4.0
 """Px of the model for one of the canvas at most: pictures enlarged further show a model nothing more."""
 WIDEN_UPTO = 1.5
 """A crop that could be enlarged by up to this factor is widened instead, so that nothing is resampled."""
+SHOWS = 0.9
+"""What is at least this share as opaque as anything that the model sees has colours of its own: layers may be faint."""
 LEAST_SIDE = 4
 """A side of a picture to compose is at least native / LEAST_SIDE: models make nothing of a narrow strip."""
 
@@ -49,10 +51,17 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         large = refined_size(crop.size, size, traits)
     mask = window(selection, lies_at, crop)
     sent = window(source.image, request.image, crop)
-    known = sent[..., 3] == 255
+    fill = choose_prefill(request)
+    if fill == "none" and sent[..., 3].min() < 255:
+        # A drawing that lies on nothing is seen on paper: continued, its black lines would make all of it black.
+        paper = Bounds.of_size(request.canvas).intersect(request.image).intersect(crop).relative_to(crop).slices()
+        sent = sent.copy()
+        sent[paper] = opaque(on_paper(sent[paper]))
+    alpha = sent[..., 3]
+    known = alpha >= max(SHOWS * alpha.max(), 1)
     image = colours(sent)
-    if not known.all():
-        image = continue_smoothly(image, sent[..., 3].astype(np.float32) / 255)
+    if alpha.min() < 255:
+        image = continue_smoothly(image, alpha.astype(np.float32) / 255)
     work_mask = covered(mask, size)
     work_known = covered(np.where(known, 0, 255).astype(np.uint8), size) == 0
     # Below full strength only what nobody knows is replaced: the rest is what the artist wants to keep in part.
@@ -64,7 +73,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         known=known,
         mask=mask,
         size=size,
-        work_image=prefill(resize(image, size), work_known, replaced, choose_prefill(request)),
+        work_image=prefill(resize(image, size), work_known, replaced, fill),
         work_mask=work_mask,
         tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
         refinement=refinement(image, known, mask, large, traits) if large else None,

@@ -20,10 +20,10 @@ LEAST_AROUND = 32
 
 
 def choose_prefill(request: EditRequest) -> Prefill:
-    """The request's prefill, or the one that fits its intent."""
+    """The request's prefill, or the one that fits its intent. With "none" the start is what is there, as on white paper."""
     if request.prefill != "auto":
         return request.prefill
-    if request.mode == "img2img":
+    if request.mode == "img2img" or (request.mode == "refine" and request.strength < 1):
         return "none"
     if request.mode == "txt2img":
         return "neutral"
