@@ -50,7 +50,8 @@ def choose_mode(
     transparent  the selection touches pixels that are not fully opaque
     grows        the canvas is to grow
 
-    An empty document has nothing that could be continued, so a selection in it only says where to paint.
+    An empty document has nothing that could be continued, so a selection in it only says where to paint. Below full
+    strength what is there is the start, of a drawing on nothing too: it is not continued.
     """
     if grows:
         return "outpaint"
@@ -58,7 +59,7 @@ def choose_mode(
         return "txt2img"
     if not selected:
         return "txt2img" if strength >= 1 else "img2img"
-    if transparent:
+    if transparent and (strength >= 1 or model == "fill"):
         return "outpaint"
     if model == "fill" and not prompt.strip():
         return "remove"
