@@ -20,6 +20,8 @@ def fit_seam(painted: Field, truth: Field, hole: NDArray[np.bool_], known: NDArr
     a scale of 0..255.
     """
     rim = known & ~hole & (grown(hole.astype(np.uint8), RIM) > 0)
+    if not rim.any():
+        return painted
     difference = np.clip(truth - painted, -STRONGEST_SHIFT, STRONGEST_SHIFT)
     fitted: Field = painted + spread(difference, rim.astype(np.float32))
     return fitted
