@@ -124,6 +124,15 @@ def test_a_selection_in_a_corner_is_seen_through_one_window(tmp_path: Path, monk
     assert ("denoising", 2, 2) in log.calls
 
 
+def test_a_selection_on_an_empty_canvas_is_painted_as_a_canvas_of_its_own(engine: DiffusionEngine):
+    settings: dict[str, Any] = {"prompt": "a boat", "steps": 2, "guidance": 3.0, "sampler": "euler", "seed": 5}
+    square = np.full((64, 64), 255, np.uint8)
+    alone = plan_of(np.zeros((64, 64, 4), np.uint8), None, (0, 0), engine.traits, mode="txt2img", **settings)
+    within = plan_of(np.zeros((160, 160, 4), np.uint8), square, (40, 30), engine.traits, mode="txt2img", **settings)
+    pictures = [engine.generate(plan, Log())[0] for plan in (alone, within)]
+    np.testing.assert_array_equal(*pictures)
+
+
 @pytest.mark.parametrize(
     ("strength", "told"),
     [(0.5, False), (0.6, True), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((0.4, False), (1.0, True)))],

@@ -202,3 +202,23 @@ def test_a_selection_in_a_huge_canvas_costs_what_it_costs_in_a_small_one():
         plans.append(plan_edit(request, Source(np.dstack([picture, np.full((640, 640), 255, np.uint8)]), mask), FILL))
     assert plans[0].crop.size == plans[1].crop.size
     np.testing.assert_array_equal(plans[0].work_image, plans[1].work_image)
+
+
+@pytest.mark.parametrize("mode", ["txt2img", "fill", "outpaint"])
+def test_a_selection_with_nothing_around_is_a_picture_of_its_own(mode):
+    empty, selection = np.zeros((1500, 1500, 4), np.uint8), disc(512)
+    plan = plan_of(empty, selection, (400, 300), mode=mode)
+    assert (plan.crop, plan.size) == (Bounds(400, 300, 512, 512), (512, 512))
+    assert (plan.work_mask == 255).all(), "no grey is held around it"
+    np.testing.assert_array_equal(plan.mask, selection)
+    empty[400, 390] = 255
+    shown = plan_of(empty, selection, (400, 300), mode=mode)
+    assert shown.crop.contains(plan.crop.pad(16))
+    assert shown.work_mask.min() == 0
+
+
+def test_a_canvas_that_suits_no_model_is_painted_from_nothing_too():
+    plan = plan_of(np.zeros((1, 1, 4), np.uint8), None, mode="txt2img")
+    assert plan.crop.area > 1
+    assert (plan.work_mask == 255).all()
+    assert np.count_nonzero(plan.mask) == 1

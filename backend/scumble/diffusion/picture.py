@@ -134,9 +134,10 @@ class Pictures:
         At its noisiest step Stable Diffusion 1.x still sees 7 % of a picture (Lin et al. 2024, Common Diffusion Noise
         Schedules and Sample Steps Are Flawed), and takes from it how bright and of what tint all is. So where a plain
         denoiser fills a mask it starts from the prefill, which has the tint of the surroundings, and not from mid-grey.
-        Inpaint denoisers are told their surroundings, and start as they do elsewhere.
+        Inpaint denoisers are told their surroundings, and start as they do elsewhere, as plain ones where there are none.
         """
-        return work.strength == 1 and (self.model.identity.inpaint or self.plan.request.mask is None)
+        alone = self.plan.request.mask is None or not self.plan.known.any()
+        return work.strength == 1 and (self.model.identity.inpaint or alone)
 
     def _original(self, work: Pass) -> Tensor:
         return self.engine.encode(work.image)

@@ -86,7 +86,7 @@ class Plan:
     Model scale (what the engine needs):
       size        of the model's picture; crop maps onto it by resampling, corner to corner
       work_image  (H, W, 3) the crop with the prefill under the mask
-      work_mask   (H, W) the mask, 255 = change; soft
+      work_mask   (H, W) the mask, 255 = change; soft. All of it where there is nothing around that could stay
       tiles       inputs for the model, in model-scale px. Without a prompt: in order, each sees what the ones before
                   painted. With a prompt: overlapping windows, to be denoised as one picture
       refinement  the second pass, where one picture at `size` would lose detail; else None

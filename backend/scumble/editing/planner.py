@@ -40,17 +40,15 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
     if request.mode == "upscale":
         return plan_upscale(request, source, traits)
     selection, lies_at = _selection(request, source.mask)
-    crop, size = choose_crop(request, lies_at, traits)
-    large = refined_size(crop.size, size, traits)
-    if large and request.mode != "txt2img" and request.strength <= KEEPS_COMPOSITION:
-        crop, size = choose_crop(request, lies_at, replace(traits, max_area=traits.refine_area))
-        large = None
-    elif large:
-        # What a second pass enlarges is best composed at the very size that the model was trained on.
-        crop, size = choose_crop(request, lies_at, replace(traits, max_area=traits.native**2))
-        large = refined_size(crop.size, size, traits)
-    mask = window(selection, lies_at, crop)
+    crop, size, large = _frame(request, lies_at, traits)
     sent = window(source.image, request.image, crop)
+    from_nothing = traits.prompt and (request.strength == 1 or request.mode == "txt2img") and not sent[..., 3].any()
+    if from_nothing and request.mask:
+        # Surroundings that are not there would be shown as grey, and what is painted would look as if in fog.
+        crop, size, large = _frame(replace(request, context=0), lies_at, traits)
+        sent = window(source.image, request.image, crop)
+    mask = window(selection, lies_at, crop)
+    painted = np.full_like(mask, 255) if from_nothing else mask
     fill = choose_prefill(request)
     if fill == "none" and sent[..., 3].min() < 255:
         # A drawing that lies on nothing is seen on paper: continued, its black lines would make all of it black.
@@ -62,7 +60,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
     image = colours(sent)
     if alpha.min() < 255:
         image = continue_smoothly(image, alpha.astype(np.float32) / 255)
-    work_mask = covered(mask, size)
+    work_mask = covered(painted, size)
     work_known = covered(np.where(known, 0, 255).astype(np.uint8), size) == 0
     # Below full strength only what nobody knows is replaced: the rest is what the artist wants to keep in part.
     replaced = work_mask if request.strength == 1 else np.where(work_known, 0, work_mask).astype(np.uint8)
@@ -76,7 +74,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         work_image=prefill(resize(image, size), work_known, replaced, fill),
         work_mask=work_mask,
         tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
-        refinement=refinement(image, known, mask, large, traits) if large else None,
+        refinement=refinement(image, known, painted, large, traits) if large else None,
         controls=source.controls,
         regions=tuple(
             window(sent, region.mask, crop) for region, sent in zip(request.regions, source.regions, strict=True)
@@ -133,6 +131,19 @@ def at_resolution(traits: Traits, resolution: int | None) -> Traits:
     if not traits.prompt:
         return replace(traits, max_area=side**2)
     return replace(traits, native=side, max_area=side**2 * traits.max_area // traits.native**2, refine_area=0)
+
+
+def _frame(request: EditRequest, selected: Bounds, traits: Traits) -> tuple[Bounds, Size, Size | None]:
+    """The crop, the size of the model's picture of it, and that of a second pass where there is one."""
+    crop, size = choose_crop(request, selected, traits)
+    large = refined_size(crop.size, size, traits)
+    if large is None:
+        return crop, size, None
+    if request.mode != "txt2img" and request.strength <= KEEPS_COMPOSITION:
+        return *choose_crop(request, selected, replace(traits, max_area=traits.refine_area)), None
+    # What a second pass enlarges is best composed at the very size that the model was trained on.
+    crop, size = choose_crop(request, selected, replace(traits, max_area=traits.native**2))
+    return crop, size, refined_size(crop.size, size, traits)
 
 
 def choose_crop(request: EditRequest, selected: Bounds, traits: Traits) -> tuple[Bounds, Size]:
