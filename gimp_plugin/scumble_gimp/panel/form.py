@@ -19,7 +19,7 @@ from ..words import AUTOMATIC, automatic
 from .added import AddedFold
 from .choice import Choice
 from .prompt import Prompt
-from .widgets import GAP, allow, combo_box, fill, fold, leave_open, new_grid, spin_button
+from .widgets import GAP, allow, combo_box, fill, fold, leave_open, new_grid, spin_button, unwheeled
 
 
 class Form:
@@ -199,8 +199,8 @@ class Form:
         slider = Gtk.Scale(adjustment=adjustment, draw_value=False, hexpand=True)
         number = Gtk.SpinButton(adjustment=adjustment, digits=0, width_chars=3)
         number.set_name("strength")
-        scale.pack_start(slider, True, True, 0)
-        scale.pack_start(number, False, False, 0)
+        scale.pack_start(unwheeled(slider), True, True, 0)
+        scale.pack_start(unwheeled(number), False, False, 0)
         adjustment.connect("value-changed", lambda adjustment: self._changed())
         self._attach(grid, row, "_Strength (%):", scale, "How far to go from what is there; 100 starts anew", number)
         return adjustment

@@ -18,7 +18,7 @@ def combo_box(name: str, tip: str, changed: Callable[[], None]) -> Any:
         cell.set_property("ellipsize", Pango.EllipsizeMode.MIDDLE)
     combo.set_tooltip_text(tip or None)
     combo.connect("changed", lambda combo: changed())
-    return combo
+    return unwheeled(combo)
 
 
 def fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
@@ -37,7 +37,20 @@ def spin_button(name: str, tip: str, low: float, high: float, step: float = 1, w
     spin.set_width_chars(width)
     spin.set_name(name)
     spin.set_tooltip_text(tip or None)
-    return spin
+    return unwheeled(spin)
+
+
+def unwheeled(widget: Any) -> Any:
+    """In a panel that scrolls the wheel must not change what it passes over, but scroll on; only a number with the
+    keyboard on it is turned."""
+
+    def pass_on(widget: Any, event: Any) -> bool:
+        if not (isinstance(widget, Gtk.SpinButton) and widget.has_focus()):
+            widget.stop_emission_by_name("scroll-event")  # GTK's own handler would turn it
+        return False
+
+    widget.connect("scroll-event", pass_on)
+    return widget
 
 
 def leave_open(spin: Any) -> None:

@@ -1,0 +1,47 @@
+"""What the panel does under the artist's hands: wheel, folds, what stays chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ..gimp_host import GimpHost
+from .window import open_panel, prepare, settle
+
+STATE = """
+page, = [w for w in widgets() if isinstance(w, Gtk.Viewport) and named('prompt').is_ancestor(w)
+         and named('history').is_ancestor(w)]
+def said():
+    texts = [named(name).get_active_id() for name in ('model', 'intent', 'sampler')]
+    return texts + [named(name).get_value() for name in ('strength', 'count', 'seed', 'steps', 'grow')]
+def scrolled():
+    return page.get_vadjustment().get_value()
+def wheel(widget, direction=4):
+    area = widget.get_allocation()
+    x, y = widget.translate_coordinates(widget.get_toplevel(), area.width // 2, area.height // 2)
+    _, left, top = widget.get_toplevel().get_window().get_origin()
+    return [left + x, top + y, direction]
+"""
+
+
+@pytest.mark.only("newest")
+def test_the_wheel_scrolls_and_changes_nothing(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        panel.run(STATE)
+        panel.run("page.get_toplevel().resize(400, 600); named('advanced').set_expanded(True)")
+        settle(panel, "named('advanced')")
+        before = panel.get("said()")
+        for name in ("model", "strength", "intent", "count", "sampler", "grow"):
+            panel.run(f"named({name!r}).grab_focus()")  # so that it is in sight
+            settle(panel, f"named({name!r})")
+            panel.run("named('generate').grab_focus()")
+            start = panel.get("scrolled()")
+            gimp.display.click(*panel.get(f"wheel(named({name!r}), {4 if start > 60 else 5})"))
+            panel.wait_until(f"scrolled() != {start}", 10)
+            assert panel.get("said()") == before, name
+        panel.run("named('grow').grab_focus()")
+        settle(panel, "named('grow')")
+        gimp.display.click(*panel.get("wheel(named('grow'))"))
+        panel.wait_until("named('grow').get_value() == 1", 10)  # on purpose
+        panel.run("named('grow').set_value(0)")
