@@ -54,6 +54,7 @@ class History:
         return bool(self.box.get_expanded())
 
     def show(self, entries: Sequence[HistoryEntry]) -> None:
+        chosen = self._chosen
         for row in self._list.get_children():
             row.destroy()
         for entry in entries:
@@ -61,6 +62,8 @@ class History:
             row.entry = entry
             row.add(_row(entry))
             self._list.add(row)
+            if chosen is not None and entry.job == chosen.job:
+                self._list.select_row(row)
         self._list.show_all()
         self._update()
 
@@ -82,7 +85,7 @@ class History:
 def _row(entry: HistoryEntry) -> Any:
     when = datetime.datetime.fromtimestamp(entry.created)
     state = STATES.get(entry.state, "")
-    words = entry.request.prompt or DEEDS[entry.request.mode]
+    words = " ".join(entry.request.prompt.split()) or DEEDS[entry.request.mode]
     row = Gtk.Box(spacing=6, margin=3, tooltip_text=f"{words}\n{when:%Y-%m-%d %H:%M}")
     label = Gtk.Label(label=words, xalign=0, ellipsize=Pango.EllipsizeMode.END)
     row.pack_start(label, True, True, 0)

@@ -54,15 +54,20 @@ class Results:
         selected = self._flow.get_selected_children()
         return selected[0].variant if selected else None
 
-    def show(self, variant: Variant, size: Size, rgba: bytes, words: str) -> None:
+    def show(self, variant: Variant, size: Size, rgba: bytes, seed: int) -> None:
+        if variant in self._variants:  # brought back while it is here
+            if variant[1] == 0:
+                self._flow.select_child(self._variants[variant])
+            return
         child = Gtk.FlowBoxChild()
         child.variant = variant
         column = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=2, margin=3)
         image = Gtk.Image.new_from_pixbuf(picture(size, rgba, SIDE))
         image.set_size_request(SIDE, SIDE)
-        child.label = Gtk.Label(label=words, ellipsize=Pango.EllipsizeMode.END, max_width_chars=12)
+        # Without a word before it there is room for all digits: seeds of one edit differ in the last ones.
+        child.label = Gtk.Label(label=str(seed), ellipsize=Pango.EllipsizeMode.START, max_width_chars=12)
         child.label.get_style_context().add_class("dim-label")
-        child.set_tooltip_text(words)
+        child.set_tooltip_text(f"Seed {seed}")
         column.pack_start(image, True, True, 0)
         column.pack_start(child.label, False, False, 0)
         child.add(column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from gi.repository import GObject, Gtk, Pango
+from gi.repository import GLib, GObject, Gtk, Pango
 
 GAP = 6
 
@@ -119,7 +119,25 @@ def fold(name: str, label: str, content: Any) -> Any:
     content.show_all()
     content.set_no_show_all(True)
     expander.bind_property("expanded", content, "visible", GObject.BindingFlags.SYNC_CREATE)
+    expander.connect("notify::expanded", lambda expander, _: _reach(expander))
     return expander
+
+
+def _reach(expander: Any) -> None:
+    """Scrolls to what has been unfolded below the edge, once it has its place; its heading stays in sight."""
+
+    def scroll() -> None:
+        page = expander.get_ancestor(Gtk.Viewport)
+        if page is not None and expander.get_expanded():
+            reached = page.get_vadjustment()
+            _, top = expander.translate_coordinates(page, 0, round(reached.get_value()))
+            reached.clamp_page(top, top + expander.get_allocated_height())
+
+    def placed(expander: Any, area: Any) -> None:
+        expander.disconnect(handler)
+        GLib.idle_add(scroll)
+
+    handler = expander.connect("size-allocate", placed)
 
 
 def scrolled(content: Any) -> Any:

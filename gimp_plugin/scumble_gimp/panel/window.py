@@ -335,7 +335,7 @@ class Panel:
         self._editor.finish(event)
         for index, layer in enumerate(event.result.layers):
             size, pixels = self._editor.pixels(job, index)
-            self.results.show((job, index), size, pixels, f"Seed {layer.seed}")
+            self.results.show((job, index), size, pixels, layer.seed)
         if self.form.placing.at_once and len(event.result.layers) == 1 and self._editor.document(job) is not None:
             self.apply((job, 0))
         if self.history.is_open:

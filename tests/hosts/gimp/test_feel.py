@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ..gimp_host import GimpHost
-from .window import open_panel, prepare, settle
+from .window import click, layers, open_panel, prepare, settle, write
 
 STATE = """
 page, = [w for w in widgets() if isinstance(w, Gtk.Viewport) and named('prompt').is_ancestor(w)
@@ -45,3 +45,36 @@ def test_the_wheel_scrolls_and_changes_nothing(gimp: GimpHost, picture: np.ndarr
         gimp.display.click(*panel.get("wheel(named('grow'))"))
         panel.wait_until("named('grow').get_value() == 1", 10)  # on purpose
         panel.run("named('grow').set_value(0)")
+
+
+@pytest.mark.only("newest")
+def test_history_by_hand(gimp: GimpHost, picture: np.ndarray) -> None:
+    prepare(gimp, picture)
+    with open_panel(gimp) as panel:
+        panel.run(STATE)
+        write(panel, "a gate\nof iron", count=2)
+        click(gimp, panel, "named('generate')")
+        variants = "[child.variant for child in named('variants').get_children()]"
+        panel.wait_until(f"len({variants}) >= 2 and not named('cancel').get_mapped()", 60)
+        ids = panel.get(variants)
+        # What is unfolded comes into sight.
+        panel.run("window = page.get_toplevel(); window.resize(400, 600); named('extend').set_expanded(True)")
+        settle(panel, "named('generate')")
+        panel.run("named('history').set_expanded(True)")
+        in_sight = "named('again').translate_coordinates(page, 0, 0)[1] + 30 <= page.get_allocated_height() + 6"
+        panel.wait_until(in_sight, 10)
+        row = "named('history-list').get_row_at_index(0)"
+        panel.wait_until(f"{row} is not None and {row}.entry.request.prompt.startswith('a gate')", 30)
+        assert panel.get(f"{row}.get_child().get_children()[0].get_text()") == "a gate of iron"  # in one line
+        # What is still here does not come twice.
+        panel.run(f"named('history-list').select_row({row})")
+        panel.run("named('again').clicked()")
+        write(panel, "a wall", count=1)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until(f"len({variants}) > {len(ids)} and not named('cancel').get_mapped()", 60)
+        assert panel.get(variants)[-len(ids) :] == ids
+        assert len(layers(gimp)) == 2
+        # What is chosen stays so when another edit joins the list.
+        panel.wait_until(f"{row}.entry.request.prompt == 'a wall'", 30)
+        chosen = "named('history-list').get_selected_row()"
+        panel.wait_until(f"{chosen} is not None and {chosen}.entry.request.prompt.startswith('a gate')", 10)
