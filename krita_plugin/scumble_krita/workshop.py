@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from .document import KritaDocument
@@ -28,7 +28,6 @@ from .lib.scumble.protocol.messages import (
     AdapterInfo,
     Buffer,
     Cancelled,
-    EditRequest,
     Failed,
     HistoryEntry,
     HistoryList,
@@ -42,6 +41,7 @@ from .models import find, sendable
 from .preferences import Preferences
 from .qt import QtCore
 from .slots import guarded
+from .state import Job, Link, Notice, Outcome
 from .turns import Turns, in_turn
 
 KEPT_RESULTS = 12
@@ -50,58 +50,6 @@ KEPT_BYTES = 1 << 30
 more."""
 LOOK_AGAIN = 20
 """Milliseconds between two looks whether the artist has finished a stroke."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """An edit on its way. `document` None: it was started in an earlier run of Krita."""
-
-    id: str
-    document: KritaDocument | None
-    request: EditRequest | None = None
-    stage: str = "sending"
-    step: int = 0
-    steps: int = 0
-    seconds_left: float | None = None
-    position: int = 0
-    preview: Buffer | None = field(default=None, repr=False)
-    again: Callable[[], object] | None = field(default=None, repr=False)
-    cancelling: bool = False
-
-
-@dataclass
-class Outcome:
-    """A finished job. `shown` is the image that is on the canvas and not applied yet. `bytes`: of its pixels."""
-
-    job: str
-    document: KritaDocument | None
-    request: EditRequest
-    count: int
-    bytes: int
-    shown: int | None = None
-    applied: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something that the artist should know, and one button that helps ("": none). `result`: a job's, where it asks what to
-    do with that."""
-
-    message: str
-    hint: str
-    button: str = ""
-    act: Callable[[], object] = lambda: None
-    about_connection: bool = False
-    result: str = ""
-
-
-@dataclass(frozen=True)
-class Link:
-    """The connection in words. `state`: off, starting, ready, lost (it mends itself) or refused (it does not)."""
-
-    state: str
-    words: str
-    detail: str = ""
 
 
 class Workshop:
@@ -289,17 +237,20 @@ class Workshop:
                 yield from self._show(outcome.job, index)
 
     @in_turn
-    def apply(self, job: str) -> None:
+    def apply(self, job: str) -> Iterator[int | None] | None:
         """Keeps the image that is shown. Raises ScumbleError."""
         outcome = self.outcome(job)
         if outcome.shown is None or outcome.document is None:
             raise BadRequest("No image is chosen.", "Click the one that you want.")
+        if not outcome.document.is_open:
+            return self._show(job, outcome.shown)  # asks where to
         outcome.document.apply_layer(job, outcome.shown, sorted(outcome.applied))
         outcome.applied.add(outcome.shown)
         outcome.shown = None
         if len(outcome.applied) == outcome.count:
             self._forget(outcome)
         self._tell()
+        return None
 
     @in_turn
     def discard(self, job: str) -> None:
@@ -321,8 +272,11 @@ class Workshop:
         return self._show(job, index)
 
     def bring_back(self, job: str) -> None:
-        """Asks for a result of the history."""
-        if not any(outcome.job == job for outcome in self.outcomes):
+        """Asks for a result of the history, or takes it in hand where it is still here."""
+        if any(outcome.job == job for outcome in self.outcomes):
+            self._in_hand = job
+            self._tell()
+        else:
             self._client.resume(job)
 
     def dismiss(self) -> None:

@@ -311,6 +311,27 @@ def test_a_closed_document_offers_a_new_one(desk: Desk, krita: fakes.Krita) -> N
     assert [node.name() for node in opened.root.children] == ["cat (7)"]
 
 
+def test_a_closed_document_offers_a_new_one_for_what_was_shown_on_it(desk: Desk, krita: fakes.Krita) -> None:
+    job = desk.start()
+    desk.finish(job)
+    desk.handle.close()
+    desk.workshop.apply(job)
+    assert desk.workshop.notice.button == "Open as document"
+    desk.workshop.notice.act()
+    (opened,) = krita.open
+    assert [node.name() for node in opened.root.children] == ["cat (7)"]
+
+
+def test_what_is_brought_back_while_it_is_here_is_in_hand(desk: Desk) -> None:
+    first, second = desk.start(), desk.start()
+    desk.finish(first)
+    desk.finish(second)
+    assert desk.workshop.latest(desk.document).job == second
+    desk.workshop.bring_back(first)
+    assert desk.workshop.latest(desk.document).job == first
+    assert not any(asked[0] == "resume" for asked in desk.client.asked)
+
+
 def test_a_changed_canvas_asks(desk: Desk) -> None:
     job = desk.start()
     desk.handle.size = (128, 96)
