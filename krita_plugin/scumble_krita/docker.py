@@ -319,7 +319,8 @@ class ScumbleDocker(DockWidget):
             self._progress.idle()
             return
         job = mine[0]
-        stage = "cancelling" if job.cancelling else job.stage
+        away = backstage.workshop.link.state != "ready"
+        stage = "cancelling" if job.cancelling else "waiting" if away else job.stage
         text = words.progress(stage, job.step, job.steps, job.seconds_left, job.position)
         if len(jobs) > 1:
             text += f" \u00b7 {len(jobs) - 1} more in the queue"

@@ -50,7 +50,9 @@ def duration(seconds: float) -> str:
 
 
 def progress(stage: str, step: int, steps: int, seconds_left: float | None, position: int = 0) -> str:
-    """One line under the bar."""
+    """One line under the bar. `stage`: of the job, or "sending", "waiting" (for the backend) or "cancelling"."""
+    if stage == "waiting":
+        return "Waiting for the backend"
     if stage in ("sending", "cancelling"):
         return stage.capitalize()
     if stage == "queued" and position > 0:

@@ -92,7 +92,7 @@ class Workshop:
 
     def connect(self) -> None:
         """Connects, or tries again at once."""
-        if self.link.state in ("off", "lost", "refused"):
+        if self.link.state in ("off", "lost", "refused") or (self.link.detail and self.link.state == "starting"):
             self.link = Link("starting", "Connecting" if self.remote else "Starting the backend")
         self._client.connect()
         self._tell()
@@ -326,7 +326,10 @@ class Workshop:
             self.link = Link("lost", "Connection lost, trying again", error.message)
             return  # it mends itself
         else:
-            self.link = Link("starting", self.link.words, error.message)
+            told = error.message == self.link.detail  # at each try; the artist may have dismissed it
+            self.link = Link("starting", "Not connected, trying again", error.message)
+            if told:
+                return
         if error.code == "not_authorised":
             self._notify(error, "Connection\u2026", lambda: self.ask_connection(), about_connection=True)
         else:

@@ -115,6 +115,7 @@ def test_progress_in_words() -> None:
     assert words.progress("queued", 0, 0, None, 2) == "Waiting: 2 before it"
     assert words.progress("loading", 0, 0, None) == "Loading the model"
     assert words.progress("cancelling", 3, 20, 41.6) == "Cancelling"
+    assert words.progress("waiting", 3, 20, 41.6) == "Waiting for the backend"
     assert [words.duration(seconds) for seconds in (0.2, 89, 150, 7300)] == ["0 s", "89 s", "2 min", "2 h"]
 
 

@@ -407,6 +407,14 @@ def test_the_connection_in_words(desk: Desk) -> None:
     assert (shop.link.state, shop.link.words) == ("starting", "Starting the backend")
     desk.hear(Lost(Unreachable("Not installed."), 0.5))
     assert (shop.link.state, shop.notice.button) == ("starting", "Try again")
+    assert shop.link.words == "Not connected, trying again"
+    shop.dismiss()
+    desk.hear(Lost(Unreachable("Not installed."), 1.0))
+    assert shop.notice is None  # it is the same at each try
+    shop.connect()
+    assert shop.link.words == "Starting the backend"
+    desk.hear(Lost(Unreachable("Not installed."), 0.5))
+    assert shop.notice.button == "Try again"
     desk.hear(Received(Looking(0, 0)))
     assert (shop.link.words, shop.notice) == ("Looking through the models", None)
     desk.hear(Received(Looking(1234, 3000)))

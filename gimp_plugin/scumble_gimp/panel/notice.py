@@ -14,7 +14,8 @@ class Notice:
     """`bar` shows one message at a time; hidden where all is well."""
 
     def __init__(self) -> None:
-        self.bar = Gtk.InfoBar(no_show_all=True)
+        self.bar = Gtk.InfoBar(no_show_all=True, show_close_button=True)
+        self.bar.connect("response", lambda bar, response: self.hide())  # the only response is to close it
         self.bar.set_name("notice")
         self._words = Gtk.Label(xalign=0, wrap=True, max_width_chars=40, selectable=False)
         self._words.set_name("notice-words")

@@ -62,6 +62,8 @@ class Panel:
         """By how much each job's canvas is to grow."""
         self._anew = False
         """The menu asked for a new picture, not one that fits in: until Generate, or until the selection changes."""
+        self._lost = ""
+        """What was said of a connection that is not there."""
         self._ended = False
         self._client: Client = make_client(home, "keep", free_session(home), self._wake)
         self._editor = Editor(self._client)
@@ -191,12 +193,15 @@ class Panel:
             return
         self._recall.keep(always=True)
         self._last, self._anew = asked, False
-        if self._client.welcome is not None:
+        away = self._client.welcome is None
+        if away:
+            self._try_again()
+        else:
             self.notice.hide()
         self._edges[job] = asked.edges
         self._running.append(job)
         if len(self._running) == 1:
-            self.progress.begin("Sending...")
+            self.progress.begin("Waiting for the backend..." if away else "Sending...")
         self._changed()
 
     def cancel(self) -> None:
@@ -282,17 +287,26 @@ class Panel:
         if isinstance(event, Connected):
             self._welcome(event.welcome)
         elif isinstance(event, Lost):
-            words = error_words(event.error)
             if self._running:
                 self.progress.begin("Waiting for the backend...")
-            if command_in(words):
-                self.notice.say(words)
-            else:
-                self.notice.say(words, "Try Again", self._client.connect)
+            self._say_lost(error_words(event.error))
         elif isinstance(event, Finished):
             self._finished(event)
         else:
             self._received(event)
+
+    def _say_lost(self, words: str) -> None:
+        """Once, though it comes with each try: the artist may have closed it."""
+        if words != self._lost:
+            self._lost = words
+            if command_in(words):
+                self.notice.say(words)
+            else:
+                self.notice.say(words, "Try Again", self._try_again)
+
+    def _try_again(self) -> None:
+        self._lost = ""
+        self._client.connect()
 
     def _received(self, event: Received) -> None:
         message = event.message
@@ -315,11 +329,13 @@ class Panel:
         elif isinstance(message, ModelList) and self._client.welcome is not None:
             self._offer(self._client.welcome)
         elif isinstance(message, Looking):
+            self._lost = ""
             self.notice.say(looking_words(message) + "...", bad=False)
         elif isinstance(message, Queue):
             pass  # the progress of the first one says how many wait
 
     def _welcome(self, welcome: Welcome) -> None:
+        self._lost = ""
         store_session(self._home, welcome.session)
         self._offer(welcome, connected=True)
         self._changed()

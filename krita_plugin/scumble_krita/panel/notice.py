@@ -22,6 +22,8 @@ class NoticePanel(QtWidgets.QFrame):
         self._icon.setAlignment(QtCore.Qt.AlignmentFlag.AlignTop)
         self._message = widgets.label(name="scumble_notice_message")
         self._hint = widgets.label(name="scumble_notice_hint", faint=True)
+        for label in (self._message, self._hint):  # what a hint says to run can be copied
+            label.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
         self._help = widgets.button("scumble_notice_help", "")
         self._dismiss = widgets.button("scumble_notice_dismiss", "Dismiss")
         self._help.clicked.connect(lambda *_: self.helped.emit())
