@@ -14,7 +14,7 @@ from ..commands import PREPROCESSORS
 from .choice import Choice
 from .widgets import column_of, combo_box, cross, fill, row_of, spin_button
 
-CHOOSE, VISIBLE = "Choose\u2026", "Visible picture"
+VISIBLE = "Visible picture"
 Changed = Callable[[], None]
 Offers = Mapping[str, Mapping[str, str]]
 """Ids and names of what the lines let choose from: "adapters", the "others" that may have been chosen (missing: the backend
@@ -43,7 +43,7 @@ class LoraLine:
         return self.row if self.row.id else None
 
     def offer(self, offers: Offers) -> None:
-        _offer_adapters(self._adapter, offers)
+        _offer_adapters(self._adapter, "LoRA", offers)
 
 
 class ControlLine:
@@ -77,7 +77,7 @@ class ControlLine:
         return self.row if self.row.id else None
 
     def offer(self, offers: Offers) -> None:
-        _offer_adapters(self._adapter, offers)
+        _offer_adapters(self._adapter, "ControlNet", offers)
         _offer_layers(self._layer, VISIBLE, offers)
 
 
@@ -109,7 +109,7 @@ class ReferenceLine:
         return self.row if self.row.id else None
 
     def offer(self, offers: Offers) -> None:
-        _offer_adapters(self._adapter, offers)
+        _offer_adapters(self._adapter, "IP-Adapter", offers)
         _offer_layers(self._layer, VISIBLE, offers)
 
 
@@ -139,7 +139,7 @@ class RegionLine:
         return self.row if self.row.layer and self.row.prompt else None
 
     def offer(self, offers: Offers) -> None:
-        _offer_layers(self._layer, CHOOSE, offers)
+        _offer_layers(self._layer, "Layer\u2026", offers)
 
 
 class _Part:
@@ -164,8 +164,8 @@ class _Part:
             spin.set_value(round(100 * share))
 
 
-def _offer_adapters(choice: Choice, offers: Offers) -> None:
-    choice.offer({"": CHOOSE, **offers["adapters"]}, offers.get("others"))
+def _offer_adapters(choice: Choice, what: str, offers: Offers) -> None:
+    choice.offer({"": f"{what}\u2026", **offers["adapters"]}, offers.get("others"))
 
 
 def _offer_layers(choice: Choice, first: str, offers: Offers) -> None:

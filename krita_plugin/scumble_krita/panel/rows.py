@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..added import EMPTY, PREPROCESSORS, ControlRow, LoraRow, ReferenceRow, RegionRow
-from ..qt import QtWidgets, Signal
+from ..qt import QtCore, QtWidgets, Signal
 from . import widgets
 from .prompt import PromptEdit
 
-CHOOSE = "Choose\u2026"
 VISIBLE = "Visible picture"
 Offers = dict[str, Sequence[tuple[str, str]]]
 """What lines let choose from, "adapters" and "layers", and "others" that may have been chosen: ids and names."""
@@ -85,8 +84,19 @@ class Rows(QtWidgets.QWidget):
         self._lines.append(line)
         self._column.insertWidget(len(self._lines) - 1, line)
         self._allow(line)
+        self._in_order(line)
         if hasattr(line, "prompt"):
             self.prompted.emit(line.prompt)
+
+    def _in_order(self, line: Any) -> None:
+        """Tab comes to the line where it is; Qt would put it behind all else in Krita's window."""
+        before = self._button.previousInFocusChain()
+        while not _takes_focus(before):
+            before = before.previousInFocusChain()
+        for widget in filter(_takes_focus, line.findChildren(QtWidgets.QWidget)):
+            if widget.window() == self.window():  # not the list of a combo box, which is a window of its own
+                QtWidgets.QWidget.setTabOrder(before, widget)
+                before = widget
 
     def _remove(self, line: Any) -> None:
         self._take(line)
@@ -116,7 +126,7 @@ class LoraLine(QtWidgets.QWidget):
         widgets.vertical(self, widgets.row(self._adapter, self._weight, self.remove))
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._adapter, [("", CHOOSE), *items["adapters"]], items["others"])
+        widgets.fill(self._adapter, [("", "LoRA\u2026"), *items["adapters"]], items["others"])
 
     @property
     def row(self) -> LoraRow:
@@ -148,7 +158,7 @@ class ControlLine(QtWidgets.QWidget):
         )
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._adapter, [("", CHOOSE), *items["adapters"]], items["others"])
+        widgets.fill(self._adapter, [("", "ControlNet\u2026"), *items["adapters"]], items["others"])
         widgets.fill(self._layer, [("", VISIBLE), *items["layers"]])
 
     @property
@@ -181,7 +191,7 @@ class ReferenceLine(QtWidgets.QWidget):
         widgets.vertical(self, widgets.row(self._adapter, self.remove), self._layer, self._share)
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._adapter, [("", CHOOSE), *items["adapters"]], items["others"])
+        widgets.fill(self._adapter, [("", "IP-Adapter\u2026"), *items["adapters"]], items["others"])
         widgets.fill(self._layer, [("", VISIBLE), *items["layers"]])
 
     @property
@@ -208,7 +218,7 @@ class RegionLine(QtWidgets.QWidget):
         widgets.vertical(self, widgets.row(self._layer, self.remove), self.prompt)
 
     def offer(self, items: Offers) -> None:
-        widgets.fill(self._layer, [("", CHOOSE), *items["layers"]])
+        widgets.fill(self._layer, [("", "Layer\u2026"), *items["layers"]])
 
     @property
     def row(self) -> RegionRow:
@@ -228,6 +238,8 @@ class _Share(QtWidgets.QWidget):
         self._weight = _weight(f"{name}_weight", tip, 0.0)
         self._start = widgets.spin(f"{name}_start", "The part of the steps in which it counts: from here.", 0, 99, " %")
         self._end = widgets.spin(f"{name}_end", "The part of the steps in which it counts: to here.", 1, 100, " %")
+        self._start.setPrefix("from ")
+        self._end.setPrefix("to ")
         self.signals = tuple(box.valueChanged for box in (self._weight, self._start, self._end))
         widgets.vertical(self, widgets.row(self._weight, self._start, self._end))
 
@@ -239,6 +251,10 @@ class _Share(QtWidgets.QWidget):
     def values(self, values: tuple[float, int, int]) -> None:
         for box, value in zip((self._weight, self._start, self._end), values):
             box.setValue(value)
+
+
+def _takes_focus(widget: QtWidgets.QWidget) -> bool:
+    return widget.focusPolicy() != QtCore.Qt.FocusPolicy.NoFocus and widget.focusProxy() is None
 
 
 def _cross(name: str) -> QtWidgets.QPushButton:

@@ -180,7 +180,7 @@ def test_layers_reach_the_backend_as_they_show(gimp: GimpHost, backend: Backend,
 
         # A mask that is switched off hides nothing. What is not filled in does not count; the visible picture is all of it.
         gimp.run("barn.set_apply_mask(False)")
-        panel.run("pick('control', 'Choose\u2026'); pick('reference-layer', 'Visible picture')")
+        panel.run("pick('control', 'ControlNet\u2026'); pick('reference-layer', 'Visible picture')")
         click(gimp, panel, "named('generate')")
         request, pictures = backend.sent()
         assert request.controls == ()

@@ -116,7 +116,7 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert panel.get("tip('model')").startswith("Stable Diffusion 1, ")
         for kind in ("lora", "control"):
             add(gimp, panel, kind)
-        assert texts(panel, "lora") == ["Choose\u2026", "Any", "Hyper-SD15-8steps-lora (sd1)", "Ink (sd1)"]
+        assert texts(panel, "lora") == ["LoRA\u2026", "Any", "Hyper-SD15-8steps-lora (sd1)", "Ink (sd1)"]
         assert texts(panel, "embedding") == ["Textual inversion\u2026", "Oil (sd1)"]
         panel.run("pick('sampler', 'Euler a'); pick('control', 'edges (sd1)')")
         panel.run("pick('lora', 'Hyper-SD15-8steps-lora (sd1)')")
@@ -141,7 +141,7 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         assert panel.get("[named(name).is_sensitive() for name in ('negative', 'region-add', 'steps')]") == [True] * 3
         removes = "[[named(name).is_sensitive(), tip(name)] for name in ('lora-remove', 'control-remove')]"
         assert panel.get(removes) == [[True, "Take it away"]] * 2
-        assert texts(panel, "lora") == ["Choose\u2026", "Ink (sd1)", "Any", "Pastel (flux2)"]
+        assert texts(panel, "lora") == ["LoRA\u2026", "Ink (sd1)", "Any", "Pastel (flux2)"]
         panel.run("pick('lora', 'Pastel (flux2)')")
         gimp.screenshot("panel-flow-model")
         click(gimp, panel, "named('generate')")
@@ -177,7 +177,7 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         panel.run("pick('model', 'Automatic')")
         assert texts(panel, "sampler") == every
         assert chosen(panel, "sampler") == ["Euler a"]
-        assert texts(panel, "control") == ["Choose\u2026", "edges (sd1)"]
+        assert texts(panel, "control") == ["ControlNet\u2026", "edges (sd1)"]
 
         # By keys a line goes too while the model takes nothing of it.
         panel.run("pick('model', 'MI-GAN'); named('control-remove').grab_focus()")

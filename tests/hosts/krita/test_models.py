@@ -137,7 +137,7 @@ def test_the_model_says_what_there_is_to_choose(docker: Docker) -> None:
         assert state == [False, f"This model takes no {what}."], name
     for name in ("negative", "region_add", "steps", "sampler"):
         assert krita.get(f"part('scumble_{name}').isEnabled()"), name
-    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", "Pastel (flux2)", "Ink (sd1)"]
+    assert listed(docker, "scumble_lora") == ["LoRA\u2026", "Any", "Pastel (flux2)", "Ink (sd1)"]
     krita.run("pick('scumble_lora', 'Pastel (flux2)')")
     docker.generate()
     docker.wait_layers(2)
@@ -202,12 +202,12 @@ def test_a_model_is_described_where_it_is_chosen(docker: Docker) -> None:
 def test_adapters_are_those_that_fit_the_model(docker: Docker) -> None:
     krita = docker.krita
     add_lora(docker, "Gloss (sdxl)")
-    every = ["Choose\u2026", "Any", "Gloss (sdxl)", f"{HYPER} (sd1)", "Ink (sd1)", "Pastel (flux2)"]
+    every = ["LoRA\u2026", "Any", "Gloss (sdxl)", f"{HYPER} (sd1)", "Ink (sd1)", "Pastel (flux2)"]
     assert listed(docker, "scumble_lora") == every
     krita.run("pick('scumble_model', 'tiny')")
     offered = listed(docker, "scumble_lora")
     assert offered == [
-        "Choose\u2026",
+        "LoRA\u2026",
         "Any",
         f"{HYPER} (sd1)",
         "Ink (sd1)",
@@ -221,10 +221,10 @@ def test_adapters_are_those_that_fit_the_model(docker: Docker) -> None:
     assert krita.get("part('scumble_lora').currentText()") == "Gloss (sdxl)"
     krita.run("part('scumble_lora_remove').click()")
     docker.press("scumble_lora_add")
-    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", f"{HYPER} (sd1)", "Ink (sd1)"]
+    assert listed(docker, "scumble_lora") == ["LoRA\u2026", "Any", f"{HYPER} (sd1)", "Ink (sd1)"]
     assert listed(docker, "scumble_embedding")[1:] == ["Oil (sd1)"]
     krita.run("pick('scumble_model', 'klein')")
-    assert listed(docker, "scumble_lora") == ["Choose\u2026", "Any", "Pastel (flux2)"]
+    assert listed(docker, "scumble_lora") == ["LoRA\u2026", "Any", "Pastel (flux2)"]
     assert listed(docker, "scumble_embedding")[1:] == []
     assert krita.get("shows('scumble_embedding')")
 
