@@ -43,6 +43,7 @@ class ScumbleDocker(DockWidget):
         self._unkept = False
         self._preview: Any = (None, None)
         self._seen_models: Any = None
+        self._told = ""
         self._progress = ProgressPanel()
         self._notice = NoticePanel()
         self._results = ResultsPanel(self._thumbnail)
@@ -155,6 +156,7 @@ class ScumbleDocker(DockWidget):
         # Before the start: from there on the client's threads want the interpreter too.
         self._keep(document)
         backstage.workshop.start(document, form, Edges(*edges) if edges else None)
+        widgets.reach(self._progress)  # it may have been asked for further down
         if edges:
             self._extend.clear()
 
@@ -305,6 +307,9 @@ class ScumbleDocker(DockWidget):
             self._notice.hide()
         else:
             self._notice.show_notice(workshop.notice.message, workshop.notice.hint, workshop.notice.button)
+            if workshop.notice.message != self._told:
+                widgets.reach(self._notice)
+        self._told = workshop.notice.message if workshop.notice is not None else ""
         self._show_jobs()
         self._show_outcomes()
         self._history.show_history(

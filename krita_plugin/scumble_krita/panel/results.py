@@ -68,6 +68,7 @@ class ResultsPanel(QtWidgets.QWidget):
         self.setVisible(bool(entries))
         if (entries, in_hand) == (self._entries, self._in_hand):
             return
+        another = in_hand != self._in_hand
         self._entries, self._in_hand = entries, in_hand
         keys = {(entry.job, entry.index) for entry in entries}
         self._thumbnails = {key: image for key, image in self._thumbnails.items() if key in keys}
@@ -79,7 +80,11 @@ class ResultsPanel(QtWidgets.QWidget):
             item.setData(_IDENTITY, (entry.job, entry.index))
             item.setToolTip(entry.tip)
             self._strip.addItem(item)
-        self._apply.setEnabled(any(entry.state == "shown" and entry.job == in_hand for entry in entries))
+        mine = [entry for entry in entries if entry.job == in_hand]
+        shown = [entry for entry in mine if entry.state == "shown"]
+        self._apply.setEnabled(bool(shown))
+        for entry in (shown or (mine if another else []))[:1]:
+            self._strip.scrollToItem(self._strip.item(entries.index(entry)))
 
     def _thumbnail(self, entry: Entry) -> QtGui.QImage:
         key = entry.job, entry.index

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..added import NOT_FOUND
-from ..qt import QtCore, QtGui, QtWidgets
+from ..qt import QtCore, QtGui, QtWidgets, is_deleted
+from ..slots import guarded
 
 SPACING = 4
 THUMBNAIL = 72
@@ -23,15 +24,36 @@ class Fold(QtWidgets.QWidget):
         self._button.setText(title)
         self._button.setAutoRaise(True)
         self._button.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._button.clicked.connect(lambda *_: self._open(self._content.isHidden()))
+        self._button.clicked.connect(lambda *_: self._turn())
         column = vertical(self, self._button, content)
         column.setSpacing(2)
         self._open(False)
+
+    def _turn(self) -> None:
+        self._open(self._content.isHidden())
+        if not self._content.isHidden():
+            reach(self)
 
     def _open(self, value: bool) -> None:
         arrow = QtCore.Qt.ArrowType
         self._button.setArrowType(arrow.DownArrow if value else arrow.RightArrow)
         self._content.setVisible(value)
+
+
+def reach(widget: QtWidgets.QWidget) -> None:
+    """Scrolls to it, once it has its place; where it is higher than there is room, to its top."""
+
+    def scroll() -> None:
+        if is_deleted(widget) or not widget.isVisible():
+            return
+        area = widget.parent()
+        while not isinstance(area, QtWidgets.QScrollArea):
+            area = area.parent()
+        top = widget.mapTo(area.widget(), QtCore.QPoint(0, 0)).y()
+        for y in (top + widget.height(), top):
+            area.ensureVisible(0, y, 0, 0)
+
+    QtCore.QTimer.singleShot(0, guarded(scroll))
 
 
 def vertical(parent: QtWidgets.QWidget, *widgets: QtWidgets.QWidget) -> QtWidgets.QVBoxLayout:

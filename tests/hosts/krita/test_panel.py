@@ -225,6 +225,88 @@ def test_a_long_name_is_read_in_its_tooltip(slow: Docker) -> None:
     krita.run("part('scumble_region_remove').click(); part('scumble_added').click()")
 
 
+IN_SIGHT = """
+scroll, = [area for area in dock.findChildren(QtWidgets.QScrollArea) if type(area) is QtWidgets.QScrollArea]
+def in_sight(name, within=scroll.viewport()):
+    # The top of a part of the docker, and if it is not higher than the docker, its end.
+    top = part(name).mapTo(within, QtCore.QPoint(0, 0)).y()
+    return top >= 0 and top + min(part(name).height(), 20) <= within.height()
+strip = part("scumble_results")
+def thumbnail_in_sight(row):
+    return strip.viewport().rect().contains(strip.visualItemRect(strip.item(row)).center())
+"""
+
+
+def test_what_an_edit_says_is_in_sight_wherever_it_was_begun(slow: Docker) -> None:
+    krita = slow.krita
+    slow.new_document(picture())
+    krita.run(IN_SIGHT)
+    folds = ("advanced", "extend_fold", "upscale_fold")
+    krita.run("for fold in folds: part('scumble_' + fold).click()", folds=folds)
+    slow.set("slow boat", steps=50)
+    krita.run("arrange('scumble_upscale'); assert not in_sight('scumble_generate')")
+    slow.press("scumble_upscale")
+    krita.wait_until("shows('scumble_progress') and in_sight('scumble_progress') and in_sight('scumble_cancel')", 20)
+    slow.press("scumble_cancel")
+    krita.wait_until("not shows('scumble_cancel')", 20)
+    slow.set("oom")
+    krita.run("arrange('scumble_upscale')")
+    slow.press("scumble_upscale")
+    slow.wait_notice("memory")
+    krita.wait_until("in_sight('scumble_notice_message') and in_sight('scumble_notice_help')", 10)
+    slow.press("scumble_notice_dismiss")
+    # So is what a fold has, however far down it is.
+    krita.run("arrange('scumble_history_fold'); part('scumble_history_fold').click()")
+    krita.wait_until("in_sight('scumble_history') and in_sight('scumble_use_again')", 10)
+    krita.run("for fold in folds: part('scumble_' + fold).click()", folds=(*folds, "history_fold"))
+
+
+def test_the_image_that_is_shown_is_in_sight(slow: Docker) -> None:
+    krita = slow.krita
+    slow.new_document(picture())
+    krita.run(IN_SIGHT)
+    slow.set("boat", count=8, steps=1)
+    slow.says("Generate")
+    slow.generate()
+    slow.wait_layers(2)
+    for _ in range(6):
+        krita.run("app.action('scumble_next').trigger()")
+    krita.wait_until("thumbnail_in_sight(6) and not thumbnail_in_sight(0)", 10)
+    slow.set("lake", count=2, steps=1)
+    slow.generate()
+    slow.wait_layers(3)
+    krita.wait_until("thumbnail_in_sight(0)", 10)
+    krita.wait_until("part('scumble_history').count() > 1", 10)
+    enabled = "[part('scumble_' + name).isEnabled() for name in ('use_again', 'bring_back')]"
+    krita.run("part('scumble_history').setCurrentRow(-1)")
+    assert krita.get(enabled) == [False, False]
+    krita.run("part('scumble_history').setCurrentRow(1)")  # the boats, of which the seventh is shown
+    assert krita.get(enabled) == [True, True]
+    slow.press("scumble_bring_back")
+    krita.wait_until("thumbnail_in_sight(8) and not thumbnail_in_sight(0)", 10)
+
+
+def test_tab_comes_to_a_line_where_it_is(slow: Docker) -> None:
+    krita = slow.krita
+    krita.run("part('scumble_added').click()")
+    krita.run("for name in ('lora', 'lora', 'region'): part(f'scumble_{name}_add').click()")
+    order = krita.run(
+        "at, result = part('scumble_added'), []\n"
+        "while at is not part('scumble_advanced'):\n"
+        "    at = at.nextInFocusChain()\n"
+        "    names = ('scumble_lora', 'scumble_region', 'scumble_control')\n"
+        "    result += [at.objectName()] if at.objectName().startswith(names) else []"
+    )
+    lora, region = (["scumble_lora", "scumble_lora_weight", "scumble_lora_remove"],
+                    ["scumble_region_layer", "scumble_region_remove", "scumble_region_prompt"])  # fmt: skip
+    assert order == [*lora, *lora, "scumble_lora_add", "scumble_control_add", *region, "scumble_region_add"]
+    krita.run(
+        "for name in ('lora', 'region'):\n"
+        "    for button in dock.findChildren(QtWidgets.QPushButton, f'scumble_{name}_remove'): button.click()\n"
+        "part('scumble_added').click()"
+    )
+
+
 def test_thumbnails_have_every_pixel_of_a_fine_screen(slow: Docker) -> None:
     sizes = slow.krita.run(
         "from scumble_krita.panel import widgets\n"
