@@ -94,7 +94,7 @@ def test_regions_are_for_models_that_follow_a_prompt() -> None:
 
 @pytest.mark.parametrize("mode", ["refine", "img2img", "txt2img"])
 def test_only_the_fill_model_cannot_do_this_mode(mode: str) -> None:
-    with pytest.raises(ModelMissing, match=mode) as missing:
+    with pytest.raises(ModelMissing, match="This needs a Stable Diffusion model") as missing:
         complete(edit("", mode), (FILL,))
     assert "scumble models add" in missing.value.hint
 

@@ -139,11 +139,11 @@ def _named(request: EditRequest, name: str, models: Sequence[ModelFile]) -> Mode
         raise ModelMissing("The chosen model is not here any more.")
     if model.info.kind == "fill":
         if request.mode not in FILL_MODES:
-            raise BadRequest(f"This model cannot do {request.mode}.", "Choose a Stable Diffusion model.")
+            raise BadRequest("This model only fills, extends and removes.", "Choose a Stable Diffusion model.")
         if request.prompt.strip() and request.mode != "remove":
             raise BadRequest("This model follows no prompt.", "Clear the prompt, or choose a Stable Diffusion model.")
     if model.info.kind == "upscaler" and request.mode != "upscale":
-        raise BadRequest(f"An upscaler cannot do {request.mode}.", "Choose a Stable Diffusion model.")
+        raise BadRequest("An upscaler only upscales.", "Choose a Stable Diffusion model.")
     return model
 
 
@@ -161,7 +161,7 @@ def _choose(request: EditRequest, models: Sequence[ModelFile]) -> ModelFile:
         return next((model for model in diffusion if not model.info.inpaint), diffusion[0])
     if fill is not None:
         if request.mode not in FILL_MODES:
-            what, instead = f"The mode {request.mode} needs", ""
+            what, instead = "This needs", ""
         elif request.prompt.strip() and request.mode != "remove":
             what, instead = "A prompt needs", ", or clear the prompt to fill without one."
         else:
