@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import gi
@@ -9,6 +11,7 @@ from gi.repository import Gimp, GLib, GObject
 from scumble.home import Home
 
 FORWARD = "scumble-panel-forward"
+NAMED = "scumble-panel-insert"
 NONE = 0
 """Id of no image."""
 
@@ -33,7 +36,7 @@ def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None
     GimpUi.init("scumble")
     from .window import Panel
 
-    panel = Panel(home, image)
+    panel = Panel(home, image, functools.partial(perform, plugin))
     _offer(plugin, panel)
     loop = GLib.MainLoop()
     panel.window.connect("destroy", lambda window: loop.quit())
@@ -41,6 +44,30 @@ def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None
     panel.forwarded(command, image)
     loop.run()
     plugin.remove_temp_procedure(FORWARD)
+
+
+def perform(plugin: Any, name: str, call: Callable[[], object]) -> None:
+    """Does it so that GIMP's undo history says `name`: there stands the menu label of the procedure at work, which is
+    "Open Panel" as long as the panel is open. Raises what the call raises."""
+    errors: list[Exception] = []
+
+    def act(procedure: Any, config: Any, data: Any) -> Any:
+        try:
+            call()
+        except Exception as error:
+            errors.append(error)
+        return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
+
+    procedure = Gimp.Procedure.new(plugin, NAMED, Gimp.PDBProcType.TEMPORARY, act, None)
+    procedure.set_menu_label(name)
+    plugin.add_temp_procedure(procedure)
+    try:
+        known = Gimp.get_pdb().lookup_procedure(NAMED)
+        known.run(known.create_config())
+    finally:
+        plugin.remove_temp_procedure(NAMED)
+    if errors:
+        raise errors[0]
 
 
 def _offer(plugin: Any, panel: Any) -> None:

@@ -5,6 +5,7 @@ Everything here runs in the main loop of the panel's own process; the client's t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gi.repository import Gdk, GimpUi, GLib, Gtk
@@ -26,6 +27,7 @@ from scumble.protocol.messages import (
     ModelList,
     Progress,
     Queue,
+    Result,
     Welcome,
 )
 
@@ -35,7 +37,7 @@ from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REFINED, REMOVE, 
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
 from ..models import suited
-from ..words import DEEDS, command_in, deed_of, error_words
+from ..words import DEEDS, UNDO, command_in, deed_of, error_words
 from .form import Form
 from .history import History
 from .images import Images
@@ -53,8 +55,10 @@ WIDTH, HEIGHT = 340, 760
 
 
 class Panel:
-    def __init__(self, home: Home, image: Any | None) -> None:
-        self._home = home
+    """`perform` does something under a name that GIMP's undo history then has."""
+
+    def __init__(self, home: Home, image: Any | None, perform: Callable[[str, Callable[[], object]], None]) -> None:
+        self._home, self._perform = home, perform
         self._images = Images(image)
         self._running: list[str] = []
         self._last: Asked | None = None
@@ -213,8 +217,9 @@ class Panel:
         job, index = variant
         try:
             if document is None and self._editor.document(job) is None:
-                document = self._images.document or self._on_view(self._canvas_of(job))
-            self._editor.insert(job, index, document, anyway)
+                document = self._images.document or self._on_view(self._result(job).request.canvas)
+            name = UNDO[self._result(job).request.mode]
+            self._perform(name, lambda: self._editor.insert(job, index, document, anyway))
         except CanvasChanged as error:
             self.notice.say(error_words(error), "Insert Anyway", lambda: self.apply(variant, document, True))
             return
@@ -370,14 +375,14 @@ class Panel:
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
-    def _canvas_of(self, job: str) -> Size:
+    def _result(self, job: str) -> Result:
         result = self._editor.result(job)
         if result is None:
             raise BadRequest("This result has been discarded.", "Bring it back from the history.")
-        return result.request.canvas
+        return result
 
     def _apply_elsewhere(self, variant: Variant) -> None:
-        self.apply(variant, self._on_view(self._canvas_of(variant[0])), anyway=True)
+        self.apply(variant, self._on_view(self._result(variant[0]).request.canvas), anyway=True)
 
     def _on_view(self, size: Size) -> GimpDocument:
         """A new image."""

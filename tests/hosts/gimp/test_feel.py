@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ..gimp_host import GimpHost
+from ..driver import wait_for
+from ..gimp_host import IMAGE_WINDOW, GimpHost
 from .window import click, layers, open_panel, prepare, settle, write
 
 STATE = """
@@ -74,6 +75,8 @@ def test_history_by_hand(gimp: GimpHost, picture: np.ndarray) -> None:
         panel.wait_until(f"len({variants}) > {len(ids)} and not named('cancel').get_mapped()", 60)
         assert panel.get(variants)[-len(ids) :] == ids
         assert len(layers(gimp)) == 2
+        # Edit says what would be undone, not "Open Panel".
+        wait_for(lambda: "Undo Scumble: Fill" in [name for _, _, name in gimp.tree(IMAGE_WINDOW)], 10, "a name to undo")
         # What is chosen stays so when another edit joins the list.
         panel.wait_until(f"{row}.entry.request.prompt == 'a wall'", 30)
         chosen = "named('history-list').get_selected_row()"
