@@ -150,6 +150,11 @@ class Form:
             spin.set_value(value)
         self._extend.set_expanded(any(edges) or self._extend.get_expanded())
 
+    def show_seed(self, seed: int) -> None:
+        """Of a picture that has come back, ready to be kept."""
+        if not self._keep.get_active():
+            self._seed.set_value(seed)
+
     def unfold_edges(self) -> None:
         self._extend.set_expanded(True)
         self._edges[0].grab_focus()

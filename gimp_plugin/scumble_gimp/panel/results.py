@@ -16,9 +16,13 @@ Variant = tuple[str, int]
 
 
 class Results:
-    """`box` is hidden as long as there is nothing; newest first. `apply` and `discard` are called with what is chosen."""
+    """`box` is hidden as long as there is nothing; newest first. `apply` and `discard` are called with what is chosen,
+    `chosen` with its seed when that is another one."""
 
-    def __init__(self, apply: Callable[[Variant], None], discard: Callable[[Variant], None]) -> None:
+    def __init__(
+        self, apply: Callable[[Variant], None], discard: Callable[[Variant], None], chosen: Callable[[int], None]
+    ) -> None:
+        self._tell = chosen
         self._variants: dict[Variant, Any] = {}
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6, margin=12, no_show_all=True)
         self.box.set_margin_bottom(0)
@@ -60,7 +64,7 @@ class Results:
                 self._flow.select_child(self._variants[variant])
             return
         child = Gtk.FlowBoxChild()
-        child.variant = variant
+        child.variant, child.seed = variant, seed
         column = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=2, margin=3)
         image = Gtk.Image.new_from_pixbuf(picture(size, rgba, SIDE))
         image.set_size_request(SIDE, SIDE)
@@ -103,3 +107,5 @@ class Results:
     def _update(self) -> None:
         for button in (self._apply, self._discard):
             button.set_sensitive(self.chosen is not None)
+        for child in self._flow.get_selected_children():
+            self._tell(child.seed)

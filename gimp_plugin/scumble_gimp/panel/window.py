@@ -93,7 +93,7 @@ class Panel:
         self.notice = Notice()
         self.form = Form()
         self.progress = ProgressView(self.cancel)
-        self.results = Results(self.apply, self.discard)
+        self.results = Results(self.apply, self.discard, self.form.show_seed)
         self.history = History(lambda: self._client.history(), self.reuse, self.bring_back)
         self.upscaling = UpscaleFold(self.upscale)
         self._situation = Situation(self.generate)

@@ -58,6 +58,11 @@ def test_history_by_hand(gimp: GimpHost, picture: np.ndarray) -> None:
         variants = "[child.variant for child in named('variants').get_children()]"
         panel.wait_until(f"len({variants}) >= 2 and not named('cancel').get_mapped()", 60)
         ids = panel.get(variants)
+        # The seed of the one that is chosen can be kept.
+        seed = panel.get("named('seed').get_value()")
+        assert panel.get("[child.label.get_text() for child in named('variants').get_children()][0]") == f"{seed:.0f}"
+        panel.run("named('variants').select_child(named('variants').get_child_at_index(1))")
+        assert panel.get("named('seed').get_value()") == seed + 1
         # What is unfolded comes into sight.
         panel.run("window = page.get_toplevel(); window.resize(400, 600); named('extend').set_expanded(True)")
         settle(panel, "named('generate')")
