@@ -134,6 +134,7 @@ def write(panel: Driver, prompt: str, **numbers: float) -> None:
 
 def click(gimp: GimpHost, plugin: Driver, widget: str) -> None:
     """A click once the widget has stopped moving."""
+    gimp.display.point(5, 990)  # a tool tip of what was clicked before may lie over it, and would take the click
     settle(plugin, widget)
     gimp.click(plugin, widget)
 
