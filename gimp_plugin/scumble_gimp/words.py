@@ -41,9 +41,6 @@ DEEDS = {
 }
 """By what is done (`deed_of`)."""
 
-UNDO = {mode: f"Scumble: {words.replace('_', '')}" for mode, words in {**BUTTONS, "upscale": "Upscale"}.items()}
-"""What GIMP's undo history says, by mode."""
-
 AUTOMATIC = "Automatic"
 READY = "Ready."
 INDEXED = "Indexed image: results take the nearest colours of its palette."

@@ -31,6 +31,7 @@ from scumble.protocol.messages import (
     Layer,
     Limits,
     LoraUse,
+    Mode,
     ModelInfo,
     Reference,
     Region,
@@ -521,9 +522,14 @@ def test_discard_forgets_a_result_and_cancels_what_runs(editor: Editor, client: 
 
 
 @pytest.mark.parametrize(
-    ("prompt", "name"),
-    [("", "Fill (3)"), ("a\n red  cat", "a red cat (3)"), ("x" * 100, "x" * 39 + "\u2026 (3)")],
+    ("mode", "prompt", "name"),
+    [
+        ("fill", "", "Fill (3)"),
+        ("outpaint", "", "Extend (3)"),
+        ("fill", "a\n red  cat", "a red cat (3)"),
+        ("fill", "x" * 100, "x" * 39 + "\u2026 (3)"),
+    ],
 )
-def test_layer_names(prompt: str, name: str) -> None:
-    request = EditRequest("fill", Size(8, 8), Bounds(0, 0, 8, 8), Bounds(0, 0, 1, 1), prompt=prompt)
+def test_layer_names(mode: Mode, prompt: str, name: str) -> None:
+    request = EditRequest(mode, Size(8, 8), Bounds(0, 0, 8, 8), Bounds(0, 0, 1, 1), prompt=prompt)
     assert layer_name(request, 3) == name

@@ -1,18 +1,25 @@
-"""What artists call samplers and models."""
+"""What artists call samplers, models and modes."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
-from scumble.client.names import describe, family_name, sampler_name
+from scumble.client.names import describe, family_name, mode_name, sampler_name
 from scumble.diffusion.families import FAMILIES
 from scumble.diffusion.samplers import SAMPLERS
-from scumble.protocol.messages import ModelInfo
+from scumble.protocol.messages import Mode, ModelInfo
 
 
 def test_every_sampler_is_called_by_its_proper_name() -> None:
     names = ["DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC", "LCM"]
     assert [sampler_name(sampler) for sampler in SAMPLERS] == names
     assert sampler_name("heun_of_tomorrow") == "heun_of_tomorrow"
+
+
+def test_every_mode_is_called_as_on_the_panels_buttons() -> None:
+    names = {"Fill", "Refine", "Generate", "Extend", "Remove", "Upscale"}
+    assert {mode_name(mode) for mode in get_args(Mode)} == names
 
 
 def test_every_family_has_a_name_for_artists() -> None:

@@ -11,7 +11,6 @@ from scumble.protocol.messages import Mode, ModelInfo, Progress
 from scumble_gimp.words import (
     BUTTONS,
     DEEDS,
-    UNDO,
     apart,
     automatic,
     command_in,
@@ -55,7 +54,6 @@ def test_situation() -> None:
 def test_every_deed_has_its_words() -> None:
     assert set(DEEDS) == {*get_args(Mode), "add"}
     assert set(BUTTONS) == set(DEEDS) - {"upscale"}
-    assert set(UNDO) == set(DEEDS)
     assert DEEDS["upscale"] == "Upscale the picture"
     assert deed_of("fill", "add") == "add"
     # Where what is there is the start, or nothing is selected, there is nothing to start from grey.

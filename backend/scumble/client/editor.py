@@ -32,6 +32,7 @@ from .document import Document, Edges, Mark, NewLayer, Pixels
 from .events import Finished
 from .mirroring import mirrored
 from .modes import INTENTS, Intent, choose_mode
+from .names import mode_name
 from .placement import Number, Placement, scaling
 
 
@@ -196,7 +197,7 @@ def layer_name(request: EditRequest, seed: int) -> str:
     words = " ".join(request.prompt.split())
     if len(words) > 40:
         words = words[:39].rstrip() + "\u2026"
-    return f"{words or request.mode.capitalize()} ({seed})"
+    return f"{words or mode_name(request.mode)} ({seed})"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What artists read in every program: the names of samplers and models."""
+"""What artists read in every program: the names of samplers, models and modes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ _FAMILIES = {
     "z_image": "Z-Image",
     "migan": "MI-GAN",
 }
+
+_MODES = {
+    "fill": "Fill",
+    "refine": "Refine",
+    "img2img": "Refine",
+    "txt2img": "Generate",
+    "outpaint": "Extend",
+    "remove": "Remove",
+    "upscale": "Upscale",
+}
+"""As on the panels' buttons."""
+
+
+def mode_name(mode: str) -> str:
+    """What is done in a mode as requests name it."""
+    return _MODES[mode]
 
 
 def sampler_name(sampler: str) -> str:

@@ -13,7 +13,7 @@ from scumble.client.client import Client
 from scumble.client.document import Edges
 from scumble.client.editor import CanvasChanged, Editor
 from scumble.client.events import Connected, Event, Finished, Lost, Received
-from scumble.client.names import looking_words
+from scumble.client.names import looking_words, mode_name
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, ScumbleError
 from scumble.protocol.geometry import Size
@@ -37,7 +37,7 @@ from ..commands import EXTEND_CANVAS, GENERATE, PANEL, REFINE, REFINED, REMOVE, 
 from ..document import GimpDocument, new_image, put_on_view
 from ..log import log
 from ..models import suited
-from ..words import DEEDS, UNDO, command_in, deed_of, error_words
+from ..words import DEEDS, command_in, deed_of, error_words
 from .form import Form
 from .history import History
 from .images import Images
@@ -218,8 +218,8 @@ class Panel:
         try:
             if document is None and self._editor.document(job) is None:
                 document = self._images.document or self._on_view(self._result(job).request.canvas)
-            name = UNDO[self._result(job).request.mode]
-            self._perform(name, lambda: self._editor.insert(job, index, document, anyway))
+            deed = mode_name(self._result(job).request.mode)
+            self._perform(f"Scumble: {deed}", lambda: self._editor.insert(job, index, document, anyway))
         except CanvasChanged as error:
             self.notice.say(error_words(error), "Insert Anyway", lambda: self.apply(variant, document, True))
             return

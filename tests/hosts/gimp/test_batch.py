@@ -186,7 +186,7 @@ def test_selection_over_transparent_canvas(console: GimpConsole, picture: np.nda
     console.select(np.full((HEIGHT, 56), 255, np.uint8))
     before = merged(console)
     done = console.get("call('scumble-fill-selection', image)", timeout=120)
-    assert done.get("name", "").startswith("Outpaint"), done
+    assert done.get("name", "").startswith("Extend"), done
     after = merged(console)
     np.testing.assert_array_equal(after[:, 56:], before[:, 56:])
     assert (after[:, :48, 3] == 1).all()
