@@ -88,7 +88,10 @@ class ClipText:
         place = self._tokenizer.bos_token_id  # never the end: there the whole is read off
         for words, name in split_words(fragment.text, embeddings):
             if name is None:
-                for token in self._tokenizer(words, add_special_tokens=False).input_ids:
+                # Special tokens are words like others: of OpenCLIP's encoders the padding is called "!", which in training
+                # a prompt's exclamation marks were not.
+                ids = self._tokenizer(words, add_special_tokens=False, split_special_tokens=True).input_ids
+                for token in ids:
                     yield [Token(token, fragment.weight)]
             else:
                 yield [Token(place, fragment.weight, vector) for vector in embeddings[name]]
