@@ -93,19 +93,20 @@ def test_from_words_alone(models: Any, family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "inpaint", "strength"),
+    ("family", "inpaint", "strength", "steps"),
     [
-        ("sd1", False, 0.7),
-        ("sd1", True, 0.7),
-        pytest.param("sd2", True, 0.9, marks=pytest.mark.slow),
-        ("sdxl", True, 0.9),
+        ("sd1", False, 0.7, 3),
+        ("sd1", True, 0.7, 3),
+        pytest.param("sd2", True, 0.7, 3, marks=pytest.mark.slow),
+        ("sdxl", True, 0.84, 5),
     ],
 )
-def test_into_a_selection(models: Any, family: str, inpaint: bool, strength: float) -> None:
+def test_into_a_selection(models: Any, family: str, inpaint: bool, strength: float, steps: int) -> None:
     folder, engine = models(family, inpaint)
     _, visible = inpaint_condition(picture(), block())
     theirs = painted(
         pipeline(INPAINT[family], folder),
+        steps,
         negative_prompt="a red car",
         # The pipeline draws the latents of the picture from around their mean; both are to have the mean.
         image=engine.encode(picture()),
@@ -113,7 +114,7 @@ def test_into_a_selection(models: Any, family: str, inpaint: bool, strength: flo
         masked_image_latents=engine.encode(visible),
         strength=strength,
     )
-    assert_same_picture(run(engine, mask=block(), strength=strength, negative="a red car")[0], theirs)
+    assert_same_picture(run(engine, mask=block(), strength=strength, steps=steps, negative="a red car")[0], theirs)
 
 
 @pytest.mark.parametrize(

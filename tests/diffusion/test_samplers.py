@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
 import pytest
 import torch
-from scumble.diffusion.samplers import SAMPLERS, executed_steps, make_schedule, make_scheduler
+from scumble.diffusion.samplers import SAMPLERS, divided, make_schedule, make_scheduler
 from scumble.protocol.errors import BadRequest
 
 from .tiny import SCHEDULER
@@ -39,11 +40,33 @@ def test_an_unknown_sampler_is_a_bad_request():
 
 
 @pytest.mark.parametrize(
-    ("steps", "strength", "executed"),
-    [(20, 1.0, 20), (20, 0.5, 10), (20, 0.99, 19), (7, 0.5, 3), (10, 0.05, 1), (10, 0.0, 1), (1, 1.0, 1), (1, 0.3, 1)],
+    ("steps", "strength", "last"),
+    [
+        *[(20, 1.0, (20, 20)), (20, 0.5, (10, 20)), (20, 0.99, (19, 20)), (10, 0.05, (1, 10)), (10, 0.0, (1, 100))],
+        *[(1, 1.0, (1, 1)), (1, 0.3, (1, 3)), (4, 0.5, (2, 4)), (4, 0.6, (3, 5)), (4, 0.1, (1, 10)), (4, 0.9, (5, 6))],
+    ],
 )
-def test_strength_selects_the_last_steps(steps: int, strength: float, executed: int):
-    assert executed_steps(steps, strength) == executed
+def test_strength_selects_the_last_steps(steps: int, strength: float, last: tuple[int, int]):
+    assert divided(steps, strength) == last
+
+
+@pytest.mark.parametrize("steps", range(1, 21))
+def test_few_steps_follow_the_strength_too(steps: int):
+    """Distilled models paint in one to eight: their strength must not come in as many grades."""
+    strengths = [percent / 100 for percent in range(1, 101)]
+    shares = [run / whole for run, whole in (divided(steps, strength) for strength in strengths)]
+    missed = max(abs(share - strength) for share, strength in zip(shares, strengths, strict=True))
+    assert missed <= (0.06 if steps > 6 else 0.121)
+    assert all(later >= share - 0.09 for share, later in itertools.pairwise(shares))
+    assert max(run for run, _ in (divided(steps, strength) for strength in strengths)) <= steps + 2
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_few_step_schedule_begins_where_the_strength_says(name: str):
+    config = {**SCHEDULER, "timestep_spacing": "trailing"}
+    begins = [float(make_schedule(name, config, 4, strength).timesteps[0]) for strength in (0.1, 0.25, 0.6, 0.75, 1.0)]
+    assert begins == sorted(begins)
+    assert len(set(begins)) >= 4  # Karras' last step is the same in all schedules
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 20, 50, 51, 60, 200])
@@ -54,5 +77,6 @@ def test_every_step_is_run_once_from_noisy_to_clean(name: str, steps: int):
     assert bool((timesteps.diff() <= 0).all())
     assert timesteps.min() >= 0
     assert timesteps.max() <= 999
-    partial = make_schedule(name, SCHEDULER, steps, 0.4).timesteps
-    assert torch.equal(partial, timesteps[-len(partial) :])
+    executed, whole = divided(steps, 0.4)
+    finer = timesteps if whole == steps else make_schedule(name, SCHEDULER, whole).timesteps
+    assert torch.equal(make_schedule(name, SCHEDULER, steps, 0.4).timesteps, finer[-executed:])

@@ -84,10 +84,10 @@ def together(*offs: Off) -> Off:
 def steps(executed: Callable[[int], int]) -> Off:
     """As many of all steps, whatever the strength is."""
 
-    def count(steps: int, strength: float) -> int:
-        return executed(steps)
+    def count(steps: int, strength: float) -> tuple[int, int]:
+        return executed(steps), steps
 
-    return together(instead(picture, "executed_steps", count), instead(samplers, "executed_steps", count))
+    return together(instead(picture, "divided", count), instead(samplers, "divided", count))
 
 
 def in_windows_only(patch: pytest.MonkeyPatch) -> None:

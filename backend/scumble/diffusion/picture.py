@@ -23,7 +23,7 @@ from .denoise import Held, Predict, denoise, guided, noised, pure_noise
 from .latents import inpaint_condition, latent_mask, pixels
 from .prompts import Prompt
 from .references import Glance
-from .samplers import executed_steps, make_schedule
+from .samplers import divided, make_schedule
 
 if TYPE_CHECKING:
     from .engine import DiffusionEngine
@@ -80,7 +80,7 @@ class Pictures:
         self.done, self.total = indices.start * calls, request.count * calls
 
     def _calls(self, work: Pass | Refinement) -> int:
-        return executed_steps(self.steps, work.strength) * len(self._shares(work))
+        return divided(self.steps, work.strength)[0] * len(self._shares(work))
 
     def paint(self) -> list[Pixels]:
         """(H, W, 3) each, of the size of the plan's last pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,10 @@ _SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "lcm": ("LCMScheduler", {}),
 }
 
+_NEAR = 0.0501
+"""So much strength may be lost where steps are counted: one of twenty."""
+_FINEST = 100
+"""Steps of a schedule at most, where more are made for a strength."""
 
 FLOW = "FlowMatchEulerDiscreteScheduler"
 """The scheduler that models of flow matching are published with."""
@@ -58,13 +63,14 @@ def make_scheduler(name: str, scheduler_config: Mapping[str, Any]) -> Any:
 def make_schedule(
     name: str, scheduler_config: Mapping[str, Any], steps: int, strength: float = 1.0, time_shift: float | None = None
 ) -> Schedule:
-    """The last `executed_steps(steps, strength)` of `steps` steps. `time_shift`: see base.Model.
+    """As many steps as `strength` leaves of `steps` (`divided`). `time_shift`: see base.Model.
 
     The timesteps stay on the CPU: a scheduler looks its tables up by them, and each look-up from a GPU would wait for it.
     """
     scheduler = make_scheduler(name, scheduler_config)
-    scheduler.set_timesteps(**_spacing(scheduler.config, steps, time_shift))
-    start = steps - executed_steps(steps, strength)
+    executed, whole = divided(steps, strength)
+    scheduler.set_timesteps(**_spacing(scheduler.config, whole, time_shift))
+    start = whole - executed
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)
     return Schedule(scheduler, scheduler.timesteps[start:])
@@ -80,6 +86,24 @@ def _spacing(config: Mapping[str, Any], steps: int, time_shift: float | None) ->
     return {"num_inference_steps": steps, **finer}
 
 
-def executed_steps(steps: int, strength: float) -> int:
-    """How many of `steps` (>= 1) run at `strength` (0..1): as in the pipelines of diffusers, but at least one."""
-    return max(1, min(int(steps * strength), steps))
+def divided(steps: int, strength: float) -> tuple[int, int]:
+    """How many steps run at `strength` (0..1) where `steps` (>= 1) would at 1, and of how many they are the last ones.
+
+    As in the pipelines of diffusers, but at least one; and where so few steps come nowhere near the strength (one step is
+    all or nothing, of four a half run at 74 % too) of a schedule with more steps, of which at most two more run.
+    """
+    usual = max(1, min(int(steps * strength), steps))
+    if abs(usual / steps - strength) <= _NEAR:
+        return usual, steps
+    ideal = {run: run / max(strength, 1 / _FINEST) for run in range(usual, usual + 3)}
+    choices = {
+        (run, min(max(round_(whole), run, steps), _FINEST))
+        for run, whole in ideal.items()
+        for round_ in (math.floor, math.ceil)
+    }
+
+    def cost(choice: tuple[int, int]) -> tuple[float, int, float]:
+        miss = abs(choice[0] / choice[1] - strength)
+        return max(miss - _NEAR, 0), choice[0], miss
+
+    return min(choices, key=cost)
