@@ -92,6 +92,25 @@ def single(shapes: Shapes, **metadata: str) -> Contents:
         pytest.param({"lora_te2_text_model_a.lora_down.weight": (4, 1280)}, Kind("LoRA", "SDXL"), id="second encoder"),
         pytest.param({f"{KOHYA}.hada_w1_a": (640, 8)}, Kind("LyCORIS"), id="LoHa whose base nobody tells"),
         pytest.param(
+            {f"{KOHYA}.hada_w1_a": (640, 8), f"{KOHYA}.hada_w1_b": (8, 2048)}, Kind("LyCORIS", "SDXL"), id="LoHa"
+        ),
+        pytest.param(
+            {f"{KOHYA}.lokr_w1": (8, 8), f"{KOHYA}.lokr_w2_a": (40, 4), f"{KOHYA}.lokr_w2_b": (4, 96)},
+            Kind("LyCORIS", "Stable Diffusion 1.x"),
+            id="LoKr",
+        ),
+        pytest.param(
+            {f"{KOHYA}.lokr_w1_a": (8, 2), f"{KOHYA}.lokr_w1_b": (2, 8), f"{KOHYA}.lokr_w2": (40, 256)},
+            Kind("LyCORIS", "SDXL"),
+            id="LoKr in other pieces",
+        ),
+        pytest.param({f"{KOHYA}.diff": (640, 768)}, Kind("LyCORIS", "Stable Diffusion 1.x"), id="difference"),
+        pytest.param(
+            {f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.oft_blocks": (4, 8, 8)},
+            Kind("OFT", "Stable Diffusion 1.x"),
+            id="OFT",
+        ),
+        pytest.param(
             {f"{KOHYA}.lora_down.weight": (4, 768), f"{KOHYA}.dora_scale": (320, 1)},
             Kind("DoRA", "Stable Diffusion 1.x"),
             id="DoRA",
@@ -200,7 +219,10 @@ def test_claims_count_where_shapes_are_silent(claim: dict[str, str], base: str) 
         ({"lora_unet_mid_block_x.lora_down.weight": (4, 640)}, ("lora", "")),
         ({"lora_te_text_model_x.lora_down.weight": (4, 768)}, ("lora", "")),
         ({"diffusion_model.blocks.0.cross_attn.k.lora_A.weight": (16, 5120)}, None),
-        ({f"{KOHYA}.hada_w1_a": (4, 768)}, None),
+        ({f"{KOHYA}.hada_w1_b": (4, 768), f"{KOHYA}.hada_w1_a": (640, 4)}, ("lora", "sd1")),
+        ({f"{KOHYA}.lora_down.weight": (4, 2048), f"{KOHYA}.dora_scale": (640, 1)}, ("lora", "sdxl")),
+        ({f"{KOHYA}.oft_blocks": (4, 8, 8)}, None),
+        ({"diffusion_model.double_blocks.0.img_attn.qkv.lokr_w1": (16, 16)}, None),
         ({"transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight": (16, 3072)}, None),
         ({"transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj.lora_A.weight": (16, 3072)}, ("lora", "flux2")),
         ({"diffusion_model.layers.0.attention.to_q.lora_A.weight": (16, 3840)}, ("lora", "z_image")),

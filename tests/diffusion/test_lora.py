@@ -223,11 +223,11 @@ def test_the_scale_may_stand_in_the_header_or_beside(
     config = {"unet.r": RANK, "unet.lora_alpha": 8, "unet.alpha_pattern": alphas}
     inside = write_adapter(tmp_path / "a.safetensors", tensors, metadata={"lora_adapter_metadata": config})
     found = read_lora(inside.path, "a")
-    assert {low_rank.scale for name, low_rank in found.items() if name.endswith("attn1.to_q")} == {scale}
-    assert {low_rank.scale for name, low_rank in found.items() if name.endswith("attn2.to_k")} == {2.0}
+    assert {low_rank.scale for name, low_rank in found if name.endswith("attn1.to_q")} == {scale}
+    assert {low_rank.scale for name, low_rank in found if name.endswith("attn2.to_k")} == {2.0}
     beside = write_adapter(tmp_path / "adapter_model.safetensors", lora_tensors({"unet": parts["unet"]}, "peft"))
     (tmp_path / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8, "use_rslora": true}')
-    assert {low_rank.scale for low_rank in read_lora(beside.path, "a").values()} == {4.0}
+    assert {low_rank.scale for _, low_rank in read_lora(beside.path, "a")} == {4.0}
 
 
 # ---- weights, several, none ------------------------------------------------------------------------------------------
@@ -335,16 +335,16 @@ def of_two_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: t[:, :2] if "up" in key else t for key, t in tensors.items()}
 
 
-def dora(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {**tensors, "lora_unet_mid_block_attentions_0_proj_in.dora_scale": torch.ones(4)}
+def oft(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**tensors, "lora_unet_mid_block_attentions_0_proj_in.oft_blocks": torch.ones(4)}
 
 
-def loha(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def half_loha(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.replace("lora_down.weight", "hada_w1_a"): t for key, t in tensors.items()}
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(without_up, "damaged"), (of_two_ranks, "damaged"), (dora, "kind"), (loha, "kind")]
+    ("change", "words"), [(without_up, "damaged"), (of_two_ranks, "damaged"), (oft, "kind"), (half_loha, "damaged")]
 )
 def test_files_that_cannot_be_used_are_named(
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]],

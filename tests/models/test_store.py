@@ -261,10 +261,10 @@ def test_a_folder_of_models_and_loras(store: ModelStore, mine: Path) -> None:
 
 
 def test_what_is_added_to_models_that_scumble_does_not_run_is_named(store: ModelStore, mine: Path) -> None:
-    loha = mine / "loha.safetensors"
-    save_file({"lora_unet_a_attn2_to_k.hada_w1_a": np.zeros((4, 768), np.float16)}, loha)
-    with pytest.raises(ModelUnreadable, match="LyCORIS"):
-        store.add(loha)
+    oft = mine / "oft.safetensors"
+    save_file({"lora_unet_a_attn2_to_k.oft_blocks": np.zeros((4, 8, 8), np.float16)}, oft)
+    with pytest.raises(ModelUnreadable, match="OFT"):
+        store.add(oft)
     assert store.adapters() == ()
 
 

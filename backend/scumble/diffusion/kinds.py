@@ -18,7 +18,7 @@ from .families.base import Contents
 from .upscaler_names import upscaler
 
 What = Literal[
-    "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "ControlNet", "Control-LoRA", "autoencoder", "embedding",
+    "model", "upscaler", "LoRA", "DoRA", "LyCORIS", "OFT", "ControlNet", "Control-LoRA", "autoencoder", "embedding",
     "IP-Adapter", "IP-Adapter FaceID", "image encoder", "depth model",
 ]  # fmt: skip
 Shapes = Mapping[str, tuple[int, ...]]
@@ -47,7 +47,12 @@ _LORA = (
 )  # fmt: skip
 _DOWN, _UP = (".lora_down.weight", ".lora_A.weight"), (".lora_up.weight", ".lora_B.weight")
 DORA = (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight")
-LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag", ".w_norm")
+_OFT = (".oft_blocks", ".oft_diag")
+LYCORIS = (".hada_w1_a", ".lokr_w1", ".lokr_w1_a", *_OFT, ".w_norm")
+_DIFFERENCE = ".diff"
+_LEFT = ("lokr_w1", "lokr_w1_b")
+_OF_UNETS = (SD1, SD2, SDXL, "")
+"""What more than plain LoRAs can be put onto."""
 _CONTROL_UNET = ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")
 _CONTROL = (*_CONTROL_UNET, "controlnet_x_embedder.")
 _PROJECTIONS = ("image_proj.proj.weight", "image_proj.proj.3.weight", "image_proj.latents")
@@ -149,7 +154,7 @@ def adapter(contents: Contents) -> tuple[AdapterKind, str] | None:
     if kind is None or (kind.base and kind.base not in FAMILY_OF):
         return None
     family = FAMILY_OF.get(kind.base, "")
-    if kind.what == "LoRA":
+    if kind.what == "LoRA" or (kind.what in ("DoRA", "LyCORIS") and kind.base in _OF_UNETS):
         return "lora", family
     named: dict[What, AdapterKind] = {
         "embedding": "embedding", "IP-Adapter": "reference", "image encoder": "vision", "depth model": "depth",
@@ -193,14 +198,18 @@ def _recognise_folder(contents: Contents) -> Kind | None:
     return Kind("model", base)
 
 
-def _low_rank(shapes: Shapes) -> Literal["LoRA", "DoRA", "LyCORIS"] | None:
+def _low_rank(shapes: Shapes) -> Literal["LoRA", "DoRA", "LyCORIS", "OFT"] | None:
     """Which way of changing a model by small matrices this is. Of LyCORIS' ways, LoCon is a LoRA like others."""
     names = tuple(shapes)
+    if any(name.endswith(_OFT) for name in names):
+        return "OFT"
     if any(name.endswith(LYCORIS) for name in names):
         return "LyCORIS"
     if any(name.endswith(DORA) for name in names):
         return "DoRA"
-    return "LoRA" if any(name.endswith(_LORA) for name in names) else None
+    if any(name.endswith(_LORA) for name in names):
+        return "LoRA"
+    return "LyCORIS" if any(name.endswith(_DIFFERENCE) for name in names) else None
 
 
 def _denoiser(shapes: Shapes) -> str:
@@ -219,15 +228,26 @@ def _base(shapes: Shapes) -> str:
         return SDXL
     for name, shape in shapes.items():
         # (out, in) of a matrix, or (rank, in) of a LoRA's first one; some write it as a 1x1 convolution.
-        if _is_cross_attention(name) and len(shape) in (2, 4) and shape[1] in BY_WIDTH:
-            return BY_WIDTH[shape[1]]
+        if _is_cross_attention(name) and len(shape) in (2, 4):
+            width = shape[1] * _factor(name, shapes)
+            if width in BY_WIDTH:
+                return BY_WIDTH[width]
     return ""
+
+
+def _factor(name: str, shapes: Shapes) -> int:
+    """Of a Kronecker product's left matrix: how many times as much its product takes in."""
+    stem, _, part = name.rpartition(".")
+    if part not in _LEFT:
+        return 1
+    right = shapes.get(f"{stem}.lokr_w2") or shapes.get(f"{stem}.lokr_w2_b") or (0, 0)
+    return right[1] if len(right) > 1 else 0
 
 
 def _is_cross_attention(name: str) -> bool:
     """Whether this matrix is what takes a prompt's tokens in."""
     takes = "attn2.to_k." in name or "attn2_to_k." in name or "attn2.processor.to_k_lora." in name
-    return takes and name.endswith(("to_k.weight", "down.weight", "lora_A.weight"))
+    return takes and name.endswith(("to_k.weight", "down.weight", "lora_A.weight", ".hada_w1_b", ".diff", *_LEFT))
 
 
 def _transformer(shapes: Shapes) -> str:

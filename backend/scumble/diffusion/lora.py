@@ -1,15 +1,15 @@
-"""Files of LoRAs (Hu et al., 2021, LoRA: Low-Rank Adaptation of Large Language Models; for convolutions LoCon, Yeh et al.,
-2023): what they add to which layer. Imports torch."""
+"""Files of LoRAs (Hu et al., 2021, LoRA: Low-Rank Adaptation of Large Language Models) and of their relatives in LyCORIS
+(Yeh et al., 2023): what they change in which layer. Imports torch."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,35 +17,28 @@ from torch import Tensor
 from ..protocol.errors import ModelUnreadable
 from .contents import read_header, read_json
 from .embeddings import BUNDLED
+from .lora_changes import Change, Directed, Kronecker, LowRank, Undirected, Whole
 from .lora_names import Part, split_key
 
 _METADATA = "lora_adapter_metadata"
 """Where diffusers (since 0.34) writes PEFT's configuration of each part into the header."""
+_CORES: tuple[Part, Part] = ("hada_t1", "hada_t2")
 
-
-@dataclass(frozen=True)
-class LowRank:
-    """What one layer gets: its input goes through `down` and `up`, times `scale`, and is added to its output.
-
-    down  (rank, in) of a matrix; (rank, in, h, w) of a convolution, which keeps its layer's stride and padding
-    up    (out, rank); (out, rank, 1, 1)
-    """
-
-    down: Tensor
-    up: Tensor
-    scale: float
-
-
+Parts = dict[Part, Tensor]
+"""Those of one layer."""
+Scale = Callable[[int], float]
+"""From a layer's rank to the factor of what is added to it."""
 Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
-def read_lora(path: Path, name: str, rename: Rename = lambda tensors: tensors) -> dict[str, LowRank]:
-    """What the file adds, by its own names of the layers, or by those that `rename` gives to its tensors.
+def read_lora(path: Path, name: str, rename: Rename = lambda tensors: tensors) -> list[tuple[str, Change]]:
+    """What the file changes in which layer (in one it may be several things), by its own names of the layers, or by those
+    that `rename` gives to its tensors.
 
-    Raises ModelUnreadable: damaged, or of a kind that is more than two matrices for a layer (DoRA, LoHa, LoKr, ...).
+    Raises ModelUnreadable: damaged, or of another kind (OFT, GLoRA, ...).
     """
     header = read_header(path)
-    layers: dict[str, dict[Part, Tensor]] = {}
+    layers: dict[str, Parts] = {}
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -53,27 +46,85 @@ def read_lora(path: Path, name: str, rename: Rename = lambda tensors: tensors) -
     tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(BUNDLED)}
     if not all(map(split_key, tensors)):
         raise ModelUnreadable(
-            f"The LoRA {name} is of a kind that Scumble cannot use (DoRA, LoHa, LoKr, ...).", "Choose a plain LoRA."
+            f"The LoRA {name} is of a kind that Scumble cannot use (OFT, GLoRA, ...).", "Choose a plain LoRA."
         )
     for key, tensor in rename(tensors).items():
         if found := split_key(key):
             layers.setdefault(found[0], {})[found[1]] = tensor
     alphas = _Alphas(path, header.metadata)
-    return {layer: _low_rank(name, layer, parts, alphas) for layer, parts in layers.items()}
-
-
-def _low_rank(name: str, layer: str, parts: Mapping[Part, Tensor], alphas: _Alphas) -> LowRank:
     try:
-        down, up = parts["down"], parts["up"]
-        rank = down.shape[0]
-        if "mid" in parts:  # a Tucker decomposition (LoCon): the kernel lies between two matrices
-            down = _composed(down, parts["mid"])
-        alpha = float(parts["alpha"]) if "alpha" in parts else None
-        if up.shape[1] != rank or up.shape[2:].numel() != 1:
-            raise ValueError("the matrices do not fit together")
+        return [(layer, each) for layer, parts in layers.items() for each in _changes(layer, parts, alphas)]
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise ModelUnreadable(f"The LoRA {name} is damaged.") from error
-    return LowRank(down, up, alphas.scale(layer, rank) if alpha is None else alpha / rank)
+
+
+def _changes(layer: str, parts: Parts, alphas: _Alphas) -> Iterator[Change]:
+    """Of one layer. Raises KeyError, IndexError, ValueError, RuntimeError where they do not go together."""
+    if "diff" in parts or "diff_b" in parts:
+        yield Whole(parts.get("diff"), parts.get("diff_b"))
+    if not parts.keys() - {"diff", "diff_b", "alpha"}:
+        return
+
+    def scale(rank: int) -> float:
+        return float(parts["alpha"]) / rank if "alpha" in parts else alphas.scale(layer, rank)
+
+    make: Callable[[Parts, Scale], Undirected] = _low_rank
+    if any(part.startswith("lokr_") for part in parts):
+        make = _kronecker
+    elif any(part.startswith("hada_") for part in parts):
+        make = _hadamard
+    change, lengths = make(parts, scale), parts.get("dora_scale")
+    if "lora_magnitude_vector" in parts:  # PEFT's are those of outputs, in whichever shape
+        lengths = parts["lora_magnitude_vector"].flatten()
+    yield change if lengths is None else Directed(change, lengths)
+
+
+def _low_rank(parts: Parts, scale: Scale) -> LowRank:
+    down, up = parts["down"], parts["up"]
+    rank = down.shape[0]
+    if "mid" in parts:  # a Tucker decomposition (LoCon): the kernel lies between two matrices
+        down = _composed(down, parts["mid"])
+    if up.shape[1] != rank or up.shape[2:].numel() != 1:
+        raise ValueError("the matrices do not fit together")
+    return LowRank(down, up, scale(rank))
+
+
+def _hadamard(parts: Parts, scale: Scale) -> LowRank | Whole:
+    """The product, element by element, of two of low rank: itself of the product of their ranks. In the file's format, as
+    it may be as large as the layer."""
+    dtype = parts["hada_w1_a"].dtype
+    ups = [parts["hada_w1_a"].float(), parts["hada_w2_a"].float()]
+    downs = [parts["hada_w1_b"].float(), parts["hada_w2_b"].float()]
+    ranks = [len(down) for down in downs]
+    if "hada_t1" in parts:
+        first, second = (_cored(parts[core], down, up) for core, down, up in zip(_CORES, downs, ups, strict=True))
+    elif math.prod(ranks) >= min(len(ups[0]), downs[0].shape[1]):
+        first, second = (up @ down for up, down in zip(ups, downs, strict=True))
+    else:
+        up = (ups[0][:, :, None] * ups[1][:, None]).flatten(1)
+        down = (downs[0][:, None] * downs[1]).flatten(0, 1)
+        return LowRank(down.to(dtype), up.to(dtype), scale(ranks[0]))
+    return Whole((first * second * scale(ranks[0])).to(dtype))
+
+
+def _kronecker(parts: Parts, scale: Scale) -> Kronecker:
+    rank = None
+    if "lokr_w1" in parts:
+        left = parts["lokr_w1"]
+    else:
+        left, rank = parts["lokr_w1_a"].float() @ parts["lokr_w1_b"].float(), len(parts["lokr_w1_b"])
+    if "lokr_w2" in parts:
+        right = parts["lokr_w2"]
+    else:
+        up, down = parts["lokr_w2_a"].float(), parts["lokr_w2_b"].float()
+        right, rank = _cored(parts["lokr_t2"], down, up) if "lokr_t2" in parts else up @ down, len(down)
+    # Where both are whole nothing has a rank, and what the file says of its scale is not meant.
+    return Kronecker(left, right, 1.0 if rank is None else scale(rank))
+
+
+def _cored(core: Tensor, down: Tensor, up: Tensor) -> Tensor:
+    """(out, in, h, w): a Tucker decomposition as LyCORIS writes it, `core` (r, r, h, w), `down` (r, in), `up` (r, out)."""
+    return torch.einsum("ijhw,jd,io->odhw", core.float(), down, up)
 
 
 def _composed(down: Tensor, mid: Tensor) -> Tensor:

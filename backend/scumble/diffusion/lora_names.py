@@ -5,7 +5,10 @@ Every trainer writes the dotted name of the layer, with underscores or with dots
     kohya's scripts     lora_unet_down_blocks_0_..._to_q.lora_down.weight, .lora_up.weight, .lora_mid.weight, .alpha
                         lora_te_text_model_..., lora_te1_... and lora_te2_... with two text encoders; blocks of SDXL and
                         of LyCORIS also by their names in the original layout (input_blocks_4_1_...)
-    LyCORIS by itself   lycoris_down_blocks_0_..._to_q.lora_down.weight
+    LyCORIS             lycoris_down_blocks_0_..._to_q.lora_down.weight, or after kohya's prefixes; instead of a pair
+                        .hada_w1_a, .hada_w1_b, .hada_w2_a, .hada_w2_b (LoHa), .lokr_w1, .lokr_w2_a, .lokr_w2_b, ... (LoKr),
+                        .diff, .diff_b; .w_norm, .b_norm of norms; beside one .dora_scale
+    ComfyUI             diffusion_model.input_blocks.4.1....lora_down.weight; text_encoders.clip_l.transformer....
     diffusers, PEFT     unet.down_blocks.0...to_q.lora_A.weight, .lora_B.weight; text_encoder...., text_encoder_2....
     earlier diffusers   ...to_q.lora.down.weight, ...processor.to_q_lora.down.weight, ...q_proj.lora_linear_layer.up.weight
     PEFT by itself      base_model.model.down_blocks.0...to_q.lora_A.weight
@@ -15,13 +18,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-Part = Literal["down", "up", "mid", "alpha"]
+Part = Literal[
+    "down", "up", "mid", "alpha", "diff", "diff_b", "dora_scale", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",
+    "hada_t1", "hada_t2", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+    "lora_magnitude_vector",
+]  # fmt: skip
 
-_PARTS: dict[str, Part] = {"A": "down", "B": "up", "down": "down", "up": "up", "mid": "mid"}
+_PARTS: dict[str, Part] = {
+    **{part: part for part in get_args(Part)},
+    "A": "down", "B": "up", "w_norm": "diff", "b_norm": "diff_b",
+}  # fmt: skip
 _KEY = re.compile(
-    r"(?P<layer>.+?)(?:\.alpha"
+    r"(?P<layer>.+?)(?:\.(?P<plain>alpha|diff|diff_b|[wb]_norm|dora_scale|hada_(?:w[12]_[ab]|t[12])"
+    r"|lokr_(?:w[12](?:_[ab])?|t2)|lora_magnitude_vector)(?:\.default)?(?:\.weight)?"
     r"|(?:\.lora_(?P<kohya>down|up|mid|A|B)(?:\.default)?|[._]lora\.(?P<early>down|up)|\.lora_linear_layer\.(?P<text>down|up))"
     r"\.weight)"
 )
@@ -34,6 +45,10 @@ _PREFIXES = (
     ("lora_te1_", "text_encoder"),
     ("lora_te2_", "text_encoder_2"),
     ("lora_te_", "text_encoder"),
+    ("diffusion_model_", "unet"),
+    ("text_encoders_clip_l_transformer_", "text_encoder"),
+    ("text_encoders_clip_h_transformer_", "text_encoder"),
+    ("text_encoders_clip_g_transformer_", "text_encoder_2"),
     ("text_encoder_2_", "text_encoder_2"),
     ("text_encoder_", "text_encoder"),
 )
@@ -44,9 +59,12 @@ _ENDS = {
     "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
+    "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
 _RESNET = {
+    "norm1": "in_layers.0",
+    "norm2": "out_layers.0",
     "conv1": "in_layers.2",
     "time_emb_proj": "emb_layers.1",
     "conv2": "out_layers.3",
@@ -62,12 +80,12 @@ class Place(NamedTuple):
 
 
 def split_key(key: str) -> tuple[str, Part] | None:
-    """The file's own name of a layer, and which tensor of it this is; None for what belongs to no plain LoRA."""
+    """The file's own name of a layer, and which tensor of it this is; None for what belongs to no LoRA that is known."""
     match = _KEY.fullmatch(key)
     if match is None:
         return None
-    part = match["kohya"] or match["early"] or match["text"]
-    return match["layer"], _PARTS[part] if part else "alpha"
+    part = match["plain"] or match["kohya"] or match["early"] or match["text"]
+    return match["layer"], _PARTS[part]
 
 
 def find_place(name: str, places: Mapping[tuple[str, str], Place]) -> Place | None:

@@ -23,7 +23,7 @@ from .folders import Fingerprint
 Outcome = ModelFile | Adapter | OtherFile | ModelUnreadable
 Seen = dict[Path, tuple[Fingerprint, Outcome]]
 
-_RULES = 5  # counted up whenever a file may turn out to be something else than before
+_RULES = 6  # counted up whenever a file may turn out to be something else than before
 _KNOWLEDGE = [
     __version__,
     _RULES,

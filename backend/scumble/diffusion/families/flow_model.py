@@ -19,6 +19,7 @@ from ...protocol.errors import ModelUnreadable
 from ..conditioning import Conditioning, Residuals
 from ..contents import read_contents, read_header, weight_files
 from ..device import Device
+from ..lora_names import split_key
 from ..memory import TRANSFORMER, autoencoder_bytes, denoiser_bytes, memory_errors
 from ..prompts import Prompt
 from ..residents import Residents
@@ -97,6 +98,12 @@ class FlowModel:
         raise NotImplementedError
 
     def lora_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        # All that the library knows other names for.
+        if any(found is None or found[1] not in ("down", "up", "alpha") for found in map(split_key, tensors)):
+            raise ModelUnreadable(
+                "This LoRA is of a kind that Scumble cannot use with this model (DoRA, LoKr, ...).",
+                "Choose a plain LoRA.",
+            )
         renamed: Mapping[str, Tensor] = self.loras.lora_state_dict(dict(tensors))
         return renamed
 
