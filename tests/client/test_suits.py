@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from scumble.client.suits import suits
 from scumble.protocol.messages import AdapterInfo, LoraUse, ModelInfo
 
@@ -38,8 +39,26 @@ def test_a_lora_for_other_models_counts_for_nothing() -> None:
     assert of(LoraUse("other"), LoraUse("lcm")) == (4, 1.0, "lcm")
 
 
-def test_what_the_prompt_names_is_known_to_the_backend_alone() -> None:
-    named = "a cat <lora:lcm-lora:1>"
-    assert of(prompt=named) == of(LoraUse("ink"), prompt=named) == (0, 0.0, "")
-    assert of(prompt=named.replace("lora:", "lyco:", 1)) == (0, 0.0, "")
-    assert of(LoraUse("hyper"), prompt=named) == (8, 1.0, "euler"), "chosen ones come first"
+def test_one_that_the_prompt_names_brings_its_own_too() -> None:
+    assert of(prompt="a cat <lora:lcm-LoRA:1>") == of(prompt="<lyco: lcm-lora >") == (4, 1.0, "lcm")
+    assert of(LoraUse("ink"), prompt="<lora:Ink:1><lora:lcm-lora:.8>") == (4, 1.0, "lcm")
+    assert of(LoraUse("hyper"), prompt="<lora:lcm-lora:1>") == (8, 1.0, "euler"), "chosen ones come first"
+    plain = (20, 7.0, "dpmpp_2m_karras")
+    assert (
+        of(prompt="<lora:ink:0.8>") == of(prompt="<lora:lcm-lora:0.3>") == of(prompt="<lora:lcm-lora:1:0.2>") == plain
+    )
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<lora:unknown:1>",
+        "# <lora:lcm-lora:1>",
+        "<lora:lcm-lora:unet=1>",
+        r"\<lora:lcm-lora:1>",
+        "<lora:lcm-lora",
+        "<lora:>",
+    ],
+)
+def test_what_only_the_backend_can_read_says_nothing(prompt: str) -> None:
+    assert of(prompt=prompt) == (0, 0.0, "")

@@ -215,6 +215,18 @@ def test_long_names_that_differ_at_their_ends_stay_apart(store: ModelStore, home
         assert by_name(store.adapters(), "lora", stem, "sd1").path.stem == stem
 
 
+def test_a_lora_has_the_name_of_its_training_too(store: ModelStore, home: Home) -> None:
+    """By which the web UI writes it into prompts; a file's own name comes before."""
+    home.models.mkdir()
+    for layers, (name, trained) in enumerate({"v2": 'my "best" style', "ink": "v2", "my": ""}.items(), start=1):
+        write_lora(home.models / f"{name}.safetensors", layers=layers, metadata={"ss_output_name": trained})
+    for each in (store, ModelStore(home)):
+        for name, stem in {'My "Best" Style': "v2", "V2": "v2", "styles/v2.safetensors": "v2", r"a\my": "my"}.items():
+            assert by_name(each.adapters(), "lora", name, "sd1").path.stem == stem
+        with pytest.raises(ModelMissing):
+            by_name(each.adapters(), "lora", "styles/", "sd1")
+
+
 def test_textual_inversions_are_listed_by_their_words(store: ModelStore, home: Home, mine: Path) -> None:
     write_embedding(home.embeddings / "sub" / "Bad-Hands.safetensors", emb_params=768)
     write_embedding(mine / "xl" / "oil.safetensors", clip_l=768, clip_g=1280)

@@ -239,11 +239,12 @@ def test_open_settings_come_from_the_model() -> None:
 
 
 def test_a_lora_of_few_steps_decides_about_open_settings() -> None:
-    fast = replace(LORA, info=replace(LORA.info, id="fast", name="Hyper-SD15-8steps-lora"))
+    fast = replace(LORA, info=replace(LORA.info, id="fast", name="Hyper-SD15-8steps-lora"), alias="Quick")
     adapters = (LORA, fast)
     for asked in (
         edit("a cat", loras=(LoraUse("lora-1"), LoraUse("fast"))),
         edit("a cat <lora:Hyper-SD15-8steps-lora:0.8>", loras=(LoraUse("lora-1"),)),
+        edit("a cat <lora:fast/quick:0.8>", loras=(LoraUse("lora-1"),)),
     ):
         request, _ = complete(asked, ALL, adapters)
         assert (request.steps, request.guidance, request.sampler) == (8, 1.0, "euler")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ WORDS: dict[AdapterKind, str] = {
 @dataclass(frozen=True)
 class Adapter:
     """What is added to a model and where it is: one .safetensors file, that of a folder of diffusers or transformers lies
-    beside its config.json."""
+    beside its config.json. `alias`: what whoever trained a LoRA called it, by which prompts of other programs may name it;
+    "" where the file does not say."""
 
     info: AdapterInfo
     path: Path
+    alias: str = ""
 
 
 def by_id(adapters: Iterable[Adapter], kind: AdapterKind, id: str, family: str) -> Adapter:
@@ -37,15 +40,23 @@ def by_id(adapters: Iterable[Adapter], kind: AdapterKind, id: str, family: str) 
 
 
 def by_name(adapters: Iterable[Adapter], kind: AdapterKind, name: str, family: str) -> Adapter:
-    """The one that is called so, in capitals or not; among several one for this family of models. Raises as `by_id`."""
-    wanted = name.removesuffix(".safetensors").casefold()
-    found = [each for each in adapters if each.info.kind == kind and each.info.name.casefold() == wanted]
+    """The one that is called so (`named`); among several one for this family of models. Raises as `by_id`."""
+    found = named(adapters, kind, name)
     if not found:
         raise ModelMissing(
             f"There is no {WORDS[kind]} with the name {name}.",
             "Add its file with: scumble models add, or take it out of the prompt.",
         )
     return _fitting(found, family)
+
+
+def named(adapters: Iterable[Adapter], kind: AdapterKind, name: str) -> list[Adapter]:
+    """Those that are called so, in capitals or not; where none is, those that were so when they were trained. Folders that
+    other programs write before a name do not count."""
+    wanted = re.split(r"[/\\]", name.removesuffix(".safetensors"))[-1].casefold()
+    mine = [each for each in adapters if each.info.kind == kind]
+    called = [each for each in mine if each.info.name.casefold() == wanted]
+    return called or [each for each in mine if each.alias.casefold() == wanted != ""]
 
 
 def _fitting(found: Sequence[Adapter], family: str) -> Adapter:

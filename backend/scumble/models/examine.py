@@ -37,6 +37,9 @@ _LONGEST = 255
 _CARD_HEAD = 1 << 12
 ANY_NAME = re.compile(r"(diffusion_pytorch_model|model|pytorch_lora_weights|adapter_model)(\.|$)")
 """Stems that say nothing of the model."""
+ALIAS = "ss_output_name"
+"""In the metadata of kohya's scripts: what the file was called when they wrote it."""
+_ALIAS = re.compile(rf'"{ALIAS}"\s*:\s*("(?:[^"\\]|\\.)*")'.encode())
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FILL_NATIVE = 512
 """Side in px of what MI-GAN looks at (fill.migan.VIEW; not imported, it would bring onnxruntime into the server)."""
@@ -73,9 +76,11 @@ def examine(path: Path) -> ModelFile | Adapter | OtherFile:
         return _examine_fill(path)
     if suffix == ".gguf":
         return _other(path, recognise_gguf(path), {})
-    if suffix == ".safetensors" and (plain := glance(*read_raw_header(path))):
-        family = FAMILY_OF.get(plain.base)
-        return _adapter(path, "lora", family, {}) if family else _other(path, plain, {})
+    if suffix == ".safetensors":
+        header, size = read_raw_header(path)
+        if plain := glance(header, size):
+            family = FAMILY_OF.get(plain.base)
+            return _adapter(path, "lora", family, _alias(header)) if family else _other(path, plain, {})
     contents = replace(read_contents(path), name=_told_name(path))
     identity = identify(contents)
     if identity is not None:
@@ -136,7 +141,17 @@ def _adapter(path: Path, kind: AdapterKind, family: str, metadata: Mapping[str, 
     name = readable_name(path, f"{WORDS[kind]} {family}".strip())
     suits = hastened(name, 1.0, 0.0, family) if kind == "lora" else None
     brings = (suits.steps, suits.guidance, suits.sampler) if suits else ()
-    return Adapter(AdapterInfo(id, name, kind, family, _size(path), _licence(path, metadata), *brings), path)
+    info = AdapterInfo(id, name, kind, family, _size(path), _licence(path, metadata), *brings)
+    return Adapter(info, path, printable(metadata.get(ALIAS, "")) if kind == "lora" else "")
+
+
+def _alias(header: bytes) -> Mapping[str, str]:
+    """What of the metadata counts for a plain LoRA, without reading all of it."""
+    said = _ALIAS.search(header)
+    try:
+        return {ALIAS: json.loads(said[1])} if said else {}
+    except ValueError:
+        return {}
 
 
 def _other(path: Path, kind: Kind, metadata: Mapping[str, str]) -> OtherFile:

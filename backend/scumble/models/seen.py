@@ -78,7 +78,7 @@ def _outcome(path: Path, told: dict[str, Any]) -> Outcome:
     if "kind" in told:
         return OtherFile(**{**told, "path": path, "kind": Kind(*told["kind"])})
     if "identity" not in told:
-        return Adapter(AdapterInfo(**told["info"]), path)
+        return Adapter(AdapterInfo(**told["info"]), path, told["alias"])
     return ModelFile(from_json(ModelInfo, told["info"]), path, told["identity"] and _identity(told["identity"]))
 
 

@@ -11,7 +11,7 @@ from ..diffusion.families.base import Defaults
 from ..diffusion.families.variants import hastened
 from ..diffusion.prompts import parse
 from ..diffusion.samplers import SAMPLERS
-from ..editing.adapters import Adapter, by_id
+from ..editing.adapters import Adapter, by_id, named
 from ..protocol.errors import BadRequest, ModelMissing
 from ..protocol.frames import MAX_HEADER
 from ..protocol.messages import AdapterInfo, EditRequest, ModelInfo, ModelList, replace
@@ -109,8 +109,13 @@ def _suits(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -
     infos = {adapter.info.id: adapter.info for adapter in adapters if adapter.info.kind == "lora"}
     # By the family that a chosen one says itself: clients have been told the same.
     chosen = [(infos[use.id].name, use.weight, infos[use.id].family) for use in request.loras]
-    named = [(lora.name, lora.weight, info.family) for lora in parse(request.prompt).loras]
-    found = (hastened(name, weight, info.guidance, family) for name, weight, family in (*chosen, *named))
+    called = [
+        (each.info.name, lora.weight, info.family)
+        for lora in parse(request.prompt).loras
+        for each in named(adapters, "lora", lora.name)
+        if each.info.family in ("", info.family)
+    ]
+    found = (hastened(name, weight, info.guidance, family) for name, weight, family in (*chosen, *called))
     return next(filter(None, found), Defaults(info.steps, info.guidance, info.sampler))
 
 
@@ -178,11 +183,7 @@ def _suited(request: EditRequest, models: Sequence[ModelFile], adapters: Sequenc
     ids = {use.id for use in request.loras} | {use.id for use in request.controls}
     ids |= {reference.id for reference in request.references}
     needs = [{each.info.family} for each in adapters if each.info.id in ids]
-    names = {lora.name.removesuffix(".safetensors").casefold() for lora in parse(request.prompt).loras}
-    needs += [
-        {each.info.family for each in adapters if each.info.kind == "lora" and each.info.name.casefold() == name}
-        for name in names
-    ]
+    needs += [{each.info.family for each in named(adapters, "lora", lora.name)} for lora in parse(request.prompt).loras]
 
     def can(info: ModelInfo) -> bool:
         has_sampler = request.sampler is None or not info.samplers or request.sampler in info.samplers
