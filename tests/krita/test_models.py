@@ -44,7 +44,8 @@ def test_what_will_be_chosen_is_said_of_the_edit_as_the_model_takes_it(flow: Any
     with_lora = Form(loras=(LoraRow(), LoraRow("l")))
     assert settings_of(able, with_lora, hasty) == (8, 1.0, "euler_a")
     assert settings_of(flow, with_lora, hasty) == (4, 1.0, "euler")  # to which it is not sent
-    assert settings_of(able, Form(prompt="a cat <lora:Hyper-SD15-8steps:1>"), hasty) == (0, 0.0, "")
+    assert settings_of(able, Form(prompt="a cat <lora:Hyper-SD15-8steps:1>"), hasty) == (8, 1.0, "euler_a")
+    assert settings_of(able, Form(prompt="a cat <lora:another:1>"), hasty) == (0, 0.0, "")
     assert settings_of(None, with_lora, hasty) == (0, 0.0, "")
 
 

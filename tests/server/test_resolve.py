@@ -280,6 +280,10 @@ def test_clients_and_backend_agree_which_lora_of_few_steps_counts() -> None:
             own = (model.info.steps, model.info.guidance, model.info.sampler)
             told = suits(model.info, uses, "", [info])
             asked = edit("a cat", model="sd-1", loras=uses)
+            named = f"a cat <lora:{name}:1>"
+            if made_for in ("", family):
+                request, _ = complete(edit(named, model="sd-1"), [model], [Adapter(info, Path("/fast"))])
+                assert suits(model.info, (), named, [info]) == (request.steps, request.guidance, request.sampler)
             if made_for not in ("", family):
                 with pytest.raises(BadRequest, match="another kind of model"):
                     complete(asked, [model], [Adapter(info, Path("/fast"))])

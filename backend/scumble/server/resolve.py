@@ -107,10 +107,10 @@ def complete(
 def _suits(request: EditRequest, info: ModelInfo, adapters: Sequence[Adapter]) -> Defaults:
     """The model's settings, or those of a LoRA in use that makes it paint in few steps."""
     infos = {adapter.info.id: adapter.info for adapter in adapters if adapter.info.kind == "lora"}
-    # By the family that a chosen one says itself: clients have been told the same.
+    # By the family that one says itself: clients have been told the same.
     chosen = [(infos[use.id].name, use.weight, infos[use.id].family) for use in request.loras]
     called = [
-        (each.info.name, lora.weight, info.family)
+        (each.info.name, lora.weight, each.info.family)
         for lora in parse(request.prompt).loras
         for each in named(adapters, "lora", lora.name)
         if each.info.family in ("", info.family)
