@@ -37,6 +37,17 @@ def test_every_option_is_drawn_about_as_often() -> None:
     assert min(counts.values()) > 90
 
 
+def test_some_options_are_drawn_more_often() -> None:
+    """As the web UI's extension "Dynamic Prompts" has it, in lists too."""
+    counts = drawn("{2::red|blue|0::green|0.5:: grey}", 700)
+    assert set(counts) == {"red", "blue", " grey"}
+    assert counts["red"] > 1.5 * counts["blue"] > 2 * counts[" grey"]
+    assert set(drawn("{0::a|0::b}")) == {"a", "b"}
+    assert set(drawn(f"{{{'9' * 999}::a|b}}")) == {"a"}
+    assert draw("__often__", Random(0), lambda name: ["9::a", "0::b"]) == "a"
+    assert set(drawn("2::a {x::a|b::1|c} {3::a}")) == {f"2::a {x} {{3::a}}" for x in ("x::a", "b::1", "c")}
+
+
 @pytest.mark.parametrize(
     ("text", "results"),
     [

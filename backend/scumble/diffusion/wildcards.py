@@ -1,5 +1,5 @@
 """Wildcards in prompts: `{red|green|blue}` stands for one of its options, `__name__` for one line of the file NAME.txt,
-`__folder/name__` for one of a file in a folder.
+`__folder/name__` for one of a file in a folder. `3::red` comes three times as often as one without a number.
 
 Options and lines may hold wildcards again. Pure but for `read_lists`; imports no torch.
 """
@@ -7,7 +7,9 @@ Options and lines may hold wildcards again. Pure but for `read_lists`; imports n
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
@@ -17,6 +19,8 @@ Lists = Callable[[str], Sequence[str]]
 """The lines that a name stands for; none for an unknown name."""
 
 _MARK = re.compile(rf"{ESCAPE}|[{{|}}]|__((?:[\w-]+/)*[\w-]+?)__")
+_OFTEN = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)::")
+_MOST = 1e9  # so that no number leaves the range
 _DEPTH = 16  # of lists that name lists: more is a mistake, or meant to fill the memory
 
 
@@ -76,4 +80,12 @@ def _line(mark: re.Match[str], random: Random, lists: Lists, inside: tuple[str, 
 
 def _choose(options: Sequence[str], random: Random) -> str:
     # Python promises that random() stays the same from version to version; it does not for choice().
-    return options[int(random.random() * len(options))]
+    drawn = random.random()
+    marks = [_OFTEN.match(option) for option in options]
+    if not any(marks):
+        return options[int(drawn * len(options))]
+    shares = [min(float(mark[1]), _MOST) if mark else 1.0 for mark in marks]
+    ends = list(accumulate(shares if any(shares) else [1.0] * len(shares)))
+    chosen = min(bisect_right(ends, drawn * ends[-1]), len(options) - 1)
+    mark = marks[chosen]
+    return options[chosen][mark.end() :] if mark else options[chosen]
