@@ -234,6 +234,10 @@ def test_files_of_all_layouts_are_read(tmp_path: Path, name: str, shape: tuple[i
         ("category wildcat cat-like cat_x", [("category wildcat cat-like cat_x", None)]),
         ("bad cat-2 bad", [("bad cat-2", "bad cat-2"), (" bad", None)]),
         ("a embedding:cat, Embedding:dog", [("a ", None), ("embedding:cat", "cat"), (", Embedding:dog", None)]),
+        ("embedding:sd1/Cat.pt x", [("embedding:sd1/Cat.pt", "cat"), (" x", None)]),
+        ("embedding:a b/cat", [("embedding:a b/", None), ("cat", "cat")]),
+        (r"embedding:a\b\bad cat-2.safetensors", [(r"embedding:a\b\bad cat-2.safetensors", "bad cat-2")]),
+        ("cat.safetensors cat.", [("cat.safetensors", "cat"), (" ", None), ("cat", "cat"), (".", None)]),
         ("", []),
     ],
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".safetensors", ".pt", ".bin")
 """The last two are pickles: known by name, so that whoever uses one is told why it cannot be."""
+_ENDINGS = "|".join(map(re.escape, _SUFFIXES))
 
 MAX_BYTES = 1 << 24
 BUNDLED = "bundle_emb."
@@ -103,12 +104,13 @@ def split_words(text: str, names: Collection[str]) -> Iterator[tuple[str, str | 
     """The text in pieces, in order: (the piece, which of the lower-case `names` it is, else None).
 
     Only whole words are names: "cat" is neither in "category" nor in "cat-like". Of two names the longer one counts.
-    Prompts of ComfyUI say "embedding:cat".
+    Prompts of ComfyUI say "embedding:cat", also with the file's folder and ending: "embedding:animals/cat.pt".
     """
     end = 0
     if names:
         longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-        for match in re.finditer(rf"(?<![\w-])(?:embedding:)?({longest_first})(?![\w-])", text, re.IGNORECASE):
+        word = rf"(?:embedding:(?:[^\s,:]*[\\/])?)?({longest_first})(?:{_ENDINGS})?"
+        for match in re.finditer(rf"(?<![\w-]){word}(?![\w-])", text, re.IGNORECASE):
             name = match[1].lower()
             if name not in names:  # letters that are equal but for capitals, and have no lower case
                 continue
