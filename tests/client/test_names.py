@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import get_args
 
 import pytest
-from scumble.client.names import describe, family_name, mode_name, sampler_name
+from scumble.client.names import describe, family_name, in_prompt, mode_name, sampler_name
 from scumble.diffusion.families import FAMILIES
+from scumble.diffusion.prompts import Fragment, parse
 from scumble.diffusion.samplers import SAMPLERS
+from scumble.diffusion.wildcards import draw
 from scumble.protocol.messages import Mode, ModelInfo
 
 
@@ -20,6 +23,14 @@ def test_every_sampler_is_called_by_its_proper_name() -> None:
 def test_every_mode_is_called_as_on_the_panels_buttons() -> None:
     names = {"Fill", "Refine", "Generate", "Extend", "Remove", "Upscale"}
     assert {mode_name(mode) for mode in get_args(Mode)} == names
+
+
+@pytest.mark.parametrize(
+    "name", ["EasyNegative (1)", "bad[v2]", "{a|b}", "by #1", "__ink__", r"a\(b", "<x>", "bad-hands_v1.5"]
+)
+def test_a_name_can_be_put_into_a_prompt(name: str) -> None:
+    written = draw(f"a ({in_prompt(name)}:1.2)", Random(0), lambda list_: ["drawn"])
+    assert parse(written).sections == ((Fragment("a "), Fragment(name, 1.2)),)
 
 
 def test_every_family_has_a_name_for_artists() -> None:

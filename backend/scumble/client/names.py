@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..protocol.messages import Looking, ModelInfo
 
 _SAMPLERS = {
@@ -47,6 +49,11 @@ def sampler_name(sampler: str) -> str:
 def family_name(family: str) -> str:
     """Of a family as `ModelInfo` names it; itself where it is a newer backend's, or a network's (an upscaler's)."""
     return _FAMILIES.get(family, family)
+
+
+def in_prompt(name: str) -> str:
+    """The name of a textual inversion as a prompt has to write it: what its grammar has a meaning for stands for itself."""
+    return re.sub(r"[\\()\[\]{}|<>#]|_(?=_)", r"\\\g<0>", name)
 
 
 def size_name(count: int) -> str:

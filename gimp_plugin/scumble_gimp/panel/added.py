@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from scumble.client.names import in_prompt
 from scumble.protocol.messages import AdapterInfo, AdapterKind, Capability, ModelInfo
 
 from ..models import fits, why_not
@@ -85,7 +86,7 @@ class AddedFold:
     def _pick(self, picked: Callable[[str], None]) -> None:
         word = self._embeddings.get_active_id()
         if word:
-            picked(word)
+            picked(in_prompt(word))
             self._embeddings.set_active_id("")
 
 

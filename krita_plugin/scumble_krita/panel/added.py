@@ -73,7 +73,9 @@ class AddedPanel(QtWidgets.QWidget):
 
     def _pick(self, index: int) -> None:
         if index > 0:
-            self.picked.emit(self._embeddings.currentData())
+            from ..lib.scumble.client.names import in_prompt
+
+            self.picked.emit(in_prompt(self._embeddings.currentData()))
             self._embeddings.setCurrentIndex(0)
 
     def set_layers(self, layers: Sequence[tuple[str, str]]) -> None:
