@@ -3,7 +3,7 @@
 Each changed layer gets one branch: output + up(down(input)), the matrices of all LoRAs in use laid side by side, and what
 there is of other changes (`lora_changes`). So the model's own bytes stay what they are whatever was put on, LoRAs change
 from picture to picture without anything being read anew, and nothing is rounded into half-precision weights. A branch costs
-a few per cent of its layer; where a whole matrix changes (DoRA, `diff`, a LoHa of high rank), as much as it.
+a few per cent of its layer; where a whole matrix changes (`diff`, a LoHa of high rank), as much as it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Weight-Decomposed Low-Rank Adaptation. Imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,23 +124,40 @@ class Branch:
     def __init__(self, layer: nn.Module, changes: Sequence[tuple[Change, float]], device: torch.device | str) -> None:
         """`changes` as `fitted` gives them, and how strong each is."""
         weight: Any = layer.weight
-        low: list[tuple[Tensor, Tensor]] = []
-        whole: list[Tensor] = []
-        bias: list[Tensor] = []
-        self._products: list[tuple[Tensor, Tensor]] = []
 
         def here(tensor: Tensor) -> Tensor:
-            return tensor.to(device, weight.dtype)
+            return tensor.detach().to(device, weight.dtype)
 
+        self._sum = _Sum([(change, factor) for change, factor in changes if not isinstance(change, Directed)], here)
+        self._directed = [
+            _Turned(layer, change, factor, here) for change, factor in changes if isinstance(change, Directed)
+        ]
+
+    @property
+    def bytes(self) -> int:
+        tensors = [*self._sum.tensors, *(tensor for each in self._directed for tensor in each.tensors)]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        given = inputs[0]
+        changed = self._sum.added_to(output, layer, given)
+        for each in self._directed:
+            changed = each.added_to(changed, layer, given, output)
+        return changed
+
+
+class _Sum:
+    """What several changes add to a layer's output."""
+
+    def __init__(self, changes: Sequence[tuple[Undirected, float]], here: Callable[[Tensor], Tensor]) -> None:
+        low, whole, bias = [], [], []
+        self._products = []
         # In float32, so that nothing is lost before the sum: files are of all formats.
         for change, factor in changes:
             if isinstance(change, LowRank):
                 low.append((change.down.float(), change.up.float() * (change.scale * factor)))
             elif isinstance(change, Kronecker):
-                left = change.left.float() * (change.scale * factor)
-                self._products.append((here(left), here(change.right)))
-            elif isinstance(change, Directed):
-                whole.append(_turned(weight, change) * factor)
+                self._products.append((here(change.left.float() * (change.scale * factor)), here(change.right)))
             else:
                 whole += [] if change.weight is None else [change.weight.float() * factor]
                 bias += [] if change.bias is None else [change.bias.float() * factor]
@@ -152,55 +169,81 @@ class Branch:
         self._bias = here(torch.stack(bias).sum(0)) if bias else None
 
     @property
-    def bytes(self) -> int:
-        tensors = [*self._low, *(each for pair in self._products for each in pair), self._whole, self._bias]
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    def tensors(self) -> list[Tensor]:
+        others = [each for each in (self._whole, self._bias) if each is not None]
+        return [*self._low, *(each for pair in self._products for each in pair), *others]
 
-    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        (given,) = inputs
-        if isinstance(layer, nn.LayerNorm):
-            return output + F.layer_norm(given, layer.normalized_shape, self._gain(output), self._bias, layer.eps)
-        if isinstance(layer, nn.GroupNorm):
-            return output + F.group_norm(given, layer.num_groups, self._gain(output), self._bias, layer.eps)
+    def added_to(self, output: Tensor, layer: Any, given: Tensor) -> Tensor:
+        if isinstance(layer, (nn.LayerNorm, nn.GroupNorm)):
+            return output + self._of_norm(layer, given)
         is_matrix = isinstance(layer, nn.Linear)
-
-        def through(weight: Tensor, given: Tensor) -> Tensor:
-            if is_matrix:
-                return F.linear(given, weight)
-            return F.conv2d(given, weight, None, layer.stride, layer.padding, layer.dilation)
-
         if self._low:
             down, up = self._low
-            narrow = through(down, given)
+            narrow = _through(layer, down, given)
             output = output + (F.linear(narrow, up) if is_matrix else F.conv2d(narrow, up))
         for left, right in self._products:
             if is_matrix:
-                inner = through(right, given.reshape(*given.shape[:-1], left.shape[1], -1))
+                inner = _through(layer, right, given.reshape(*given.shape[:-1], left.shape[1], -1))
                 output = output + (left @ inner).flatten(-2)
             else:
                 count, _, *size = given.shape
-                inner = through(right, given.reshape(count * left.shape[1], -1, *size))
+                inner = _through(layer, right, given.reshape(count * left.shape[1], -1, *size))
                 inner = inner.reshape(count, left.shape[1], -1, *inner.shape[2:])
                 output = output + torch.einsum("ab,nbchw->nachw", left, inner).flatten(1, 2)
         if self._whole is not None:
-            output = output + through(self._whole, given)
+            output = output + _through(layer, self._whole, given)
         if self._bias is not None:
-            output = output + (self._bias if is_matrix else self._bias[:, None, None])
+            output = output + _by_channel(layer, self._bias)
         return output
 
-    def _gain(self, output: Tensor) -> Tensor:
-        """Of a norm; where only its bias changes, of nothing."""
-        if self._whole is not None:
-            return self._whole
-        return torch.zeros_like(self._bias)  # type: ignore[arg-type]
+    def _of_norm(self, layer: Any, given: Tensor) -> Tensor:
+        gain = self._whole
+        if gain is None:
+            if self._bias is None:
+                return torch.zeros_like(given)
+            gain = torch.zeros_like(self._bias)
+        if isinstance(layer, nn.LayerNorm):
+            return F.layer_norm(given, layer.normalized_shape, gain, self._bias, layer.eps)
+        return F.group_norm(given, layer.num_groups, gain, self._bias, layer.eps)
 
 
-def _turned(weight: Tensor, directed: Directed) -> Tensor:
-    """What a DoRA changes a layer's weight by."""
-    change, before = directed.change, weight.detach().to("cpu", torch.float32)
-    added = change.weight if isinstance(change, Whole) else change.whole
-    changed = before if added is None else before + added.float()
-    others = [dim for dim in range(before.ndim) if dim != int(len(directed.lengths) == 1)]
-    lengths = torch.linalg.vector_norm(changed, dim=others, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    turned: Tensor = changed * (directed.lengths.float() / lengths) - before
-    return turned
+class _Turned:
+    """What a DoRA adds to a layer's output: no second matrix is kept, only how much longer or shorter each row (or column)
+    of the layer's becomes."""
+
+    def __init__(self, layer: Any, directed: Directed, factor: float, here: Callable[[Tensor], Tensor]) -> None:
+        change, before = directed.change, layer.weight.detach().to("cpu", torch.float32)
+        added = change.weight if isinstance(change, Whole) else change.whole
+        changed = before if added is None else before + added.float()
+        self._by_input = len(directed.lengths) == 1
+        others = [dim for dim in range(before.ndim) if dim != int(self._by_input)]
+        lengths = torch.linalg.vector_norm(changed, dim=others).clamp(min=torch.finfo(torch.float32).tiny)
+        gain = directed.lengths.float().flatten() / lengths
+        self._gain, self._more = here(gain * factor), here((gain - 1) * factor)
+        self._sum = _Sum([(change, 1.0)], here)
+        self._bias = None if layer.bias is None else here(layer.bias)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [self._gain, self._more, *([] if self._bias is None else [self._bias]), *self._sum.tensors]
+
+    def added_to(self, changed: Tensor, layer: Any, given: Tensor, output: Tensor) -> Tensor:
+        """`output` is what the layer made of `given` by itself."""
+        more, gain = _by_channel(layer, self._more), _by_channel(layer, self._gain)
+        if self._by_input:
+            # Its weight may rest elsewhere, where a model comes layer by layer.
+            added = _through(layer, layer.weight.to(given.device), given * more)
+            return self._sum.added_to(changed + added, layer, given * gain)
+        plain = output if self._bias is None else output - _by_channel(layer, self._bias)
+        return changed + more * plain + gain * self._sum.added_to(torch.zeros_like(output), layer, given)
+
+
+def _through(layer: Any, weight: Tensor, given: Tensor) -> Tensor:
+    """A matrix or a convolution in the layer's place."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(given, weight)
+    return F.conv2d(given, weight, None, layer.stride, layer.padding, layer.dilation)
+
+
+def _by_channel(layer: Any, values: Tensor) -> Tensor:
+    return values if isinstance(layer, nn.Linear) else values[:, None, None]
