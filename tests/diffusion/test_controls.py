@@ -161,6 +161,47 @@ def test_the_same_picture_as_the_pipelines_of_diffusers(
     assert min(np.abs(ours.astype(int) - other).max() for other in others) > 2
 
 
+@pytest.mark.parametrize("layout", ["folder", "single file"])
+def test_a_network_that_sees_a_picture_as_a_whole(layout: str, engine: DiffusionEngine, tmp_path: Path) -> None:
+    """Content shuffle: what it sees is added everywhere alike, and only where there is the prompt."""
+    network = make_control(engine.model.parts["unet"])
+    network.register_to_config(global_pool_conditions=layout == "folder")
+    adapter = write_control(tmp_path / "whole", network)
+    if layout == "single file":
+        shuffle = tmp_path / "control_v11e_sd15_Shuffle.safetensors"
+        adapter = write_adapter(shuffle, original_control(network), "control")
+    network.register_to_config(global_pool_conditions=True)
+    ours = paint(engine, (adapter, control(adapter), hint()))
+    model: Any = engine.model
+    pipe = StableDiffusionControlNetPipeline(
+        vae=model._vae,
+        text_encoder=model._text_encoder,
+        tokenizer=model._tokenizer,
+        unet=model._unet,
+        controlnet=network,
+        scheduler=EulerAncestralDiscreteScheduler.from_config(model.scheduler_config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        prompt_embeds=model.encode_prompt(parse("a boat")).tokens,
+        negative_prompt_embeds=model.encode_prompt(Prompt()).tokens,
+        image=Image.fromarray(hint()[..., :3]),
+        height=64,
+        width=64,
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images[0]
+    assert np.abs(ours.astype(int) - (theirs * 255).round().astype(int)).max() <= 1
+    plain = write_control(tmp_path / "plain", make_control(engine.model.parts["unet"]))
+    assert np.abs(ours.astype(int) - paint(engine, (plain, control(plain), hint()))).max() > 2
+    assert np.abs(ours.astype(int) - paint(engine)).max() > 2
+
+
 @pytest.mark.slow
 def test_the_same_picture_as_the_pipeline_of_sdxl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_sdxl_folder(tmp_path / "tiny")

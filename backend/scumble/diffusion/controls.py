@@ -37,8 +37,12 @@ _KEPT = 3
 _SAME = ("block_out_channels", "cross_attention_dim", "addition_embed_type")
 """In what a network and its UNet must agree, or its residuals have nowhere to go."""
 
-Controlled = Callable[[Tensor, Tensor, Conditioning], Residuals | None]
-"""(latents (n, c, h, w), timestep (), conditioning of n) -> what the networks add in this step; None in steps without."""
+Controlled = Callable[[Tensor, Tensor, Conditioning, Sequence[bool]], Residuals | None]
+"""(latents (n, c, h, w), timestep (), conditioning of n, for which of the n it is the prompt) -> what the networks add in
+this step; None in steps without."""
+_POOLED = "shuffle"
+"""In the names of networks that see a picture as a whole, wherever what is in it lies (ControlNet 1.1's "shuffle"). Their
+configuration says it, and no tensor; they add what they see to the side with the prompt only."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,16 @@ def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Cont
     the `timesteps` (1-d), as in the pipelines of diffusers."""
     step_of = numbered(timesteps)
 
-    def answer(latents: Tensor, timestep: Tensor, conditioning: Conditioning) -> Residuals | None:
+    def answer(
+        latents: Tensor, timestep: Tensor, conditioning: Conditioning, prompted: Sequence[bool]
+    ) -> Residuals | None:
         step = step_of[float(timestep)]
         counting = [guide for guide in guides if counts(guide.control, step, len(timesteps))]
         # References, and a guidance that a denoiser is told, are none of its control network's: those were trained without.
         told = dict(model.told(latents, replace(conditioning, references=(), guidance=None)))
         total: Residuals | None = None
         on_device = scalar(timestep, model.device)
+        side = torch.tensor(prompted).to(latents)[:, None, None, None] if not all(prompted) else None
         for guide in counting:
             model.residents.bring(guide.network, model.denoising(latents.shape))
             down, mid = guide.network(
@@ -110,6 +117,8 @@ def controlled(model: Model, guides: Sequence[Guide], timesteps: Tensor) -> Cont
                 **guide.shown(len(latents)),
                 **told,
             )
+            if side is not None and guide.network.config.get("global_pool_conditions"):
+                down, mid = [each * side for each in down], mid * side
             total = Residuals(tuple(down), mid) if total is None else _sum(total, down, mid)
         return total
 
@@ -173,7 +182,10 @@ def _config(path: Path, unet: Any, shapes: Collection[str]) -> Mapping[str, Any]
     with torch.device("meta"):
         network = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
     # An inpaint denoiser sees nine channels, its control networks see the four of the latents.
-    return {**network.config, "in_channels": unet.config.out_channels, **_attention(shapes, network.config)}
+    told = {"in_channels": unet.config.out_channels, "global_pool_conditions": _POOLED in path.stem.lower()}
+    config = {**network.config, **told, **_attention(shapes, network.config)}
+    config.pop("_use_default_values", None)  # which would undo what is told here
+    return config
 
 
 def _attention(names: Collection[str], config: Mapping[str, Any]) -> dict[str, Any]:

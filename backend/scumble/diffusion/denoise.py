@@ -111,7 +111,8 @@ def guided(
     def answer(latents: Tensor, timestep: Tensor, sides: Sequence[Conditioning]) -> tuple[Tensor, ...]:
         conditioning = batch([side for side in sides for _ in latents])
         inputs = latents.to(model.dtype).repeat(len(sides), 1, 1, 1)
-        residuals = control(inputs, timestep, conditioning) if control else None
+        prompted = [side is positive for side in sides for _ in latents]
+        residuals = control(inputs, timestep, conditioning, prompted) if control else None
         if condition is not None:
             inputs = torch.cat([inputs, condition.to(model.dtype).expand(len(inputs), -1, -1, -1)], dim=1)
         output = model.predict(inputs, scalar(timestep, model.device), conditioning, residuals).float()
