@@ -86,7 +86,7 @@ class ControlNets:
         except OSError as error:
             raise ModelMissing(f"The ControlNet {adapter.info.name} is not here any more.") from error
         network = self._loaded.get((adapter.path, modified), lambda: _load(adapter, self._model))
-        values = torch.from_numpy(np.ascontiguousarray(image)).to(self._model.device).permute(2, 0, 1)[None]
+        values = torch.from_numpy(np.array(image)).to(self._model.device).permute(2, 0, 1)[None]
         kinds = network.config.get("num_control_type")
         kind = kind_shown(control.preprocessor, image, kinds) if kinds else None
         return Guide(control, network, (values.float() / 255).to(self._model.dtype), kind)
