@@ -339,12 +339,24 @@ def oft(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, "lora_unet_mid_block_attentions_0_proj_in.oft_blocks": torch.ones(4)}
 
 
+def without_a_rank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    alphas = {key.replace("lora_down.weight", "alpha"): torch.ones(()) for key in tensors if "lora_down" in key}
+    return {**{key: t[:0] if "down.w" in key else t[:, :0] for key, t in tensors.items()}, **alphas}
+
+
 def half_loha(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.replace("lora_down.weight", "hada_w1_a"): t for key, t in tensors.items()}
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(without_up, "damaged"), (of_two_ranks, "damaged"), (oft, "kind"), (half_loha, "damaged")]
+    ("change", "words"),
+    [
+        (without_up, "damaged"),
+        (of_two_ranks, "damaged"),
+        (oft, "kind"),
+        (half_loha, "damaged"),
+        (without_a_rank, "damaged"),
+    ],
 )
 def test_files_that_cannot_be_used_are_named(
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]],

@@ -54,12 +54,13 @@ def read_lora(path: Path, name: str, rename: Rename = lambda tensors: tensors) -
     alphas = _Alphas(path, header.metadata)
     try:
         return [(layer, each) for layer, parts in layers.items() for each in _changes(layer, parts, alphas)]
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ModelUnreadable(f"The LoRA {name} is damaged.") from error
 
 
 def _changes(layer: str, parts: Parts, alphas: _Alphas) -> Iterator[Change]:
-    """Of one layer. Raises KeyError, IndexError, ValueError, RuntimeError where they do not go together."""
+    """Of one layer. Raises LookupError, TypeError, ValueError, ArithmeticError, RuntimeError where they do not go
+    together."""
     if "diff" in parts or "diff_b" in parts:
         yield Whole(parts.get("diff"), parts.get("diff_b"))
     if not parts.keys() - {"diff", "diff_b", "alpha"}:

@@ -80,7 +80,7 @@ def fitted(change: Change, layer: Any) -> Change | None:
     fit."""
     try:
         return _fitted(change, tuple(layer.weight.shape))
-    except (RuntimeError, ZeroDivisionError):  # numbers that cannot be laid out so
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):  # numbers that cannot be laid out so
         return None
 
 
