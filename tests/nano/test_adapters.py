@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.editing.plan import Pixels
+from scumble.protocol.messages import LoraUse
+from torch import Tensor
 
 from .drawing import STYLES
 from .painting import paint
@@ -58,6 +66,45 @@ def test_loras_are_switched_without_loading_the_model(nano: DiffusionEngine) -> 
         assert np.array_equal(painted.setdefault(repr(weights), picture), picture)
     assert len({picture.tobytes() for picture in painted.values()}) == len(painted) == 6
     assert tensors(nano) == loaded
+
+
+def as_difference(down: Tensor, up: Tensor, before: Tensor) -> dict[str, Tensor]:
+    return {"diff": up @ down}
+
+
+def as_lokr(down: Tensor, up: Tensor, before: Tensor) -> dict[str, Tensor]:
+    return {"lokr_w1": torch.ones(1, 1), "lokr_w2_a": up, "lokr_w2_b": down}
+
+
+def as_loha(down: Tensor, up: Tensor, before: Tensor) -> dict[str, Tensor]:
+    rank = len(down)
+    ones = {"hada_w2_a": torch.ones(len(up), rank) / rank, "hada_w2_b": torch.ones(rank, down.shape[1])}
+    return {"hada_w1_a": up, "hada_w1_b": down, **ones}
+
+
+def as_dora(down: Tensor, up: Tensor, before: Tensor) -> dict[str, Tensor]:
+    lengths = torch.linalg.vector_norm(before + up @ down, dim=1, keepdim=True)
+    return {"lora_down.weight": down, "lora_up.weight": up, "dora_scale": lengths}
+
+
+@pytest.mark.parametrize("written", [as_difference, as_lokr, as_loha, as_dora])
+def test_a_style_shows_in_whichever_way_it_is_written(
+    written: Callable[..., dict[str, Tensor]], nano: DiffusionEngine, tmp_path: Path
+) -> None:
+    lora = next(lora for lora in LORAS if lora.info.id == "monochrome")
+    numbers = {name: tensor.float() for name, tensor in load_file(lora.path).items()}
+    layers = {name.removesuffix(".lora_A.weight") for name in numbers if name.endswith(".lora_A.weight")}
+    weights, file = nano.model.parts["unet"].state_dict(), dict[str, Tensor]()
+    for layer in layers:
+        down, up = numbers[f"{layer}.lora_A.weight"], numbers[f"{layer}.lora_B.weight"]
+        changed = written(down, up, weights[f"{layer.removeprefix('unet.')}.weight"].float())
+        file |= {f"{layer}.{name}": tensor for name, tensor in changed.items()}
+    save_file(file, tmp_path / "grey.safetensors")
+    grey = replace(lora, path=tmp_path / "grey.safetensors")
+    picture = paint(nano, PROMPT, adapters=(grey,), loras=(LoraUse(lora.info.id, 1.0),))[0]
+    assert colourfulness(picture) < 0.5 * colourfulness(paint(nano, PROMPT)[0])
+    # Numbers in another order of the same sums: 1 of 255 measured.
+    assert np.abs(picture.astype(int) - styled(nano, PROMPT, monochrome=1.0)).max() <= 3
 
 
 def test_a_prompt_names_loras(nano: DiffusionEngine) -> None:

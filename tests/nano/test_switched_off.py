@@ -307,6 +307,12 @@ CASES = (
         test_adapters.test_a_style_lora_changes_the_style_as_much_as_it_weighs_and_leaves_no_trace,
     ),
     case(
+        "LoRA: written in another way",
+        instead(DiffusionEngine, "use_loras", lambda *_: None),
+        test_adapters.test_a_style_shows_in_whichever_way_it_is_written,
+        written=test_adapters.as_lokr,
+    ),
+    case(
         "LoRA: from the prompt",
         instead(DiffusionEngine, "use_loras", lambda *_: None),
         test_adapters.test_a_prompt_names_loras,
