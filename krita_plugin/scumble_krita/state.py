@@ -28,13 +28,12 @@ class Job:
 
 @dataclass
 class Outcome:
-    """A finished job. `shown` is the image that is on the canvas and not applied yet. `bytes`: of its pixels."""
+    """A finished job. `shown` is the image that is on the canvas and not applied yet."""
 
     job: str
     document: KritaDocument | None
     request: EditRequest
     count: int
-    bytes: int
     shown: int | None = None
     applied: set[int] = field(default_factory=set)
 

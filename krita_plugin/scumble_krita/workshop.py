@@ -44,10 +44,6 @@ from .slots import guarded
 from .state import Job, Link, Notice, Outcome
 from .turns import Turns, in_turn
 
-KEPT_RESULTS = 12
-KEPT_BYTES = 1 << 30
-"""Results whose pixels stay in memory, and how much of it they may take but for the newest; the backend's history has
-more."""
 LOOK_AGAIN = 20
 """Milliseconds between two looks whether the artist has finished a stroke."""
 
@@ -387,11 +383,11 @@ class Workshop:
         document = self._editor.document(result.job)
         home = document if isinstance(document, KritaDocument) else None
         if not known:
-            size = sum(len(buffer.data) for buffer in event.layers)
-            self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers), size))
+            self.outcomes.append(Outcome(result.job, home, result.request, len(result.layers)))
             self._in_hand = result.job
         self._client.history()
-        self._forget_old()
+        for job in self._editor.surplus():
+            self._forget(self.outcome(job))
         if home is not None and not known:
             self._show_in_peace(result.job, home)
         elif not known:
@@ -406,13 +402,6 @@ class Workshop:
             QtCore.QTimer.singleShot(LOOK_AGAIN, guarded(lambda: self._show_in_peace(job, document)))
         elif new:
             self.show(job, 0)
-
-    def _forget_old(self) -> None:
-        room = KEPT_BYTES
-        for age, outcome in enumerate(reversed(self.outcomes.copy())):
-            room -= outcome.bytes
-            if age and (room < 0 or age >= KEPT_RESULTS):
-                self._forget(outcome)
 
     def _forget(self, outcome: Outcome) -> None:
         self.outcomes.remove(outcome)

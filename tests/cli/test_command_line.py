@@ -349,6 +349,8 @@ def start_edit(home: Home, folder: Path, prompt: str, steps: int) -> subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Shells have what they start in the background ignore it, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 20
     while not list(home.root.glob("pending/*")):

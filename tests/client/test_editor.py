@@ -508,6 +508,22 @@ def test_an_upscale_of_an_earlier_run_goes_into_the_picture_before_and_after(
         later.insert(job, 0, MemoryDocument(Size(65, 48)))
 
 
+def test_old_and_large_results_are_for_the_history(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = MemoryDocument(Size(64, 48), selected=SELECTED)
+    request = prepare(document, EditSettings()).request
+    jobs = [f"{number:032x}" for number in range(15)]
+    for job in jobs:
+        finish(editor, job, request, Bounds(0, 0, 10, 10))
+    assert sorted(editor.surplus()) == jobs[:3]
+    monkeypatch.setattr("scumble.client.editor.KEPT_BYTES", 850)  # of 400 each
+    assert sorted(editor.surplus()) == jobs[:13]
+    finish(editor, "f" * 32, request, Bounds(0, 0, 20, 20))
+    assert sorted(editor.surplus()) == jobs  # but for the newest, whatever it takes
+    for job in editor.surplus():
+        editor.discard(job)
+    assert editor.surplus() == []
+
+
 def test_discard_forgets_a_result_and_cancels_what_runs(editor: Editor, client: QuietClient) -> None:
     document = MemoryDocument(Size(64, 48), selected=SELECTED)
     job, request = start(editor, client, document)

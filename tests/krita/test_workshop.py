@@ -449,21 +449,7 @@ def test_another_backend_begins_anew(desk: Desk) -> None:
 
 
 def test_old_results_leave_the_memory(desk: Desk) -> None:
-    from scumble_krita.workshop import KEPT_RESULTS
-
-    for _ in range(KEPT_RESULTS + 3):
-        desk.finish(desk.start())
-    assert len(desk.workshop.outcomes) == KEPT_RESULTS
-
-
-def test_large_results_leave_the_memory_sooner(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scumble_krita import workshop
-
-    monkeypatch.setattr(workshop, "KEPT_BYTES", 150)  # of 60 each
-    kept = []
-    for _ in range(4):
-        desk.finish(desk.start())
-        kept.append(len(desk.workshop.outcomes))
-    assert kept == [1, 2, 2, 2]
-    desk.finish(desk.start(), 3)
-    assert [outcome.count for outcome in desk.workshop.outcomes] == [3]  # the newest, whatever it takes
+    jobs = [desk.start() for _ in range(15)]
+    for job in jobs:
+        desk.finish(job)
+    assert [outcome.job for outcome in desk.workshop.outcomes] == jobs[-12:]

@@ -35,6 +35,11 @@ from .modes import INTENTS, Intent, choose_mode
 from .names import mode_name
 from .placement import Number, Placement, scaling
 
+KEPT_RESULTS = 12
+KEPT_BYTES = 1 << 30
+"""Results whose pixels stay in memory, and how much of it they may take but for the newest; the backend's history has
+more."""
+
 
 class CanvasChanged(ScumbleError):
     """The canvas is not what it was when the edit began, so nobody can tell where the result belongs. Never crosses the
@@ -353,6 +358,16 @@ class Editor:
         pixels = mirrored(buffer.data, size, *moved.mirrored) if any(moved.mirrored) else buffer.data
         new = NewLayer(bounds, pixels, layer_name(single, layer.seed), job, index, single, size)
         return _Insertion(new, edges, factor)
+
+    def surplus(self) -> List[str]:
+        """The jobs whose results are more than KEPT_RESULTS and KEPT_BYTES allow, for the program to discard: the oldest
+        ones, and never the newest."""
+        jobs, room = list(reversed(self._results)), KEPT_BYTES
+        for age, job in enumerate(jobs):
+            room -= sum(len(buffer.data) for buffer in self._results[job].layers)
+            if age and (room < 0 or age >= KEPT_RESULTS):
+                return jobs[age:]
+        return []
 
     def discard(self, job: str) -> None:
         """Forgets a job: a result need not come again, an unfinished job is cancelled."""

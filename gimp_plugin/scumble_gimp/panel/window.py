@@ -240,8 +240,7 @@ class Panel:
             self.notice.hide()
 
     def discard(self, variant: Variant) -> None:
-        self._editor.discard(variant[0])
-        self.results.remove(variant[0])
+        self._forget(variant[0])
 
     def reuse(self, entry: HistoryEntry) -> None:
         values, upscaling = shown_again(entry.request, self.form.settings)
@@ -357,10 +356,16 @@ class Panel:
         for index, layer in enumerate(event.result.layers):
             size, pixels = self._editor.pixels(job, index)
             self.results.show((job, index), size, pixels, layer.seed)
+        for old in self._editor.surplus():
+            self._forget(old)
         if self.form.placing.at_once and len(event.result.layers) == 1 and self._editor.document(job) is not None:
             self.apply((job, 0))
         if self.history.is_open:
             self._client.history()
+
+    def _forget(self, job: str) -> None:
+        self._editor.discard(job)
+        self.results.remove(job)
 
     def _over(self, job: str | None) -> None:
         if job in self._running:

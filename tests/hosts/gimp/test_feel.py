@@ -86,3 +86,11 @@ def test_history_by_hand(gimp: GimpHost, picture: np.ndarray) -> None:
         panel.wait_until(f"{row}.entry.request.prompt == 'a wall'", 30)
         chosen = "named('history-list').get_selected_row()"
         panel.wait_until(f"{chosen} is not None and {chosen}.entry.request.prompt.startswith('a gate')", 10)
+        # Old results leave the memory; the history has them.
+        panel.run("import scumble.client.editor; scumble.client.editor.KEPT_RESULTS = 1")
+        write(panel, "a bridge", count=1)
+        click(gimp, panel, "named('generate')")
+        panel.wait_until(f"len({variants}) == 1 and not named('cancel').get_mapped()", 60)
+        panel.wait_until(
+            "[row.entry.request.prompt for row in named('history-list').get_children()][1] == 'a wall'", 30
+        )
