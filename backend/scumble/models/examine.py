@@ -166,7 +166,7 @@ def read_ahead(path: Path) -> None:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for its other end
         with os.fdopen(file, "rb", buffering=0):
             size = os.fstat(file).st_size
-            for start, length in ((0, _HEAD), (size // 2, _SAMPLE), (size - _SAMPLE, _SAMPLE)):
+            for start, length in ((0, _HEAD), (size // 2, _SMALL_SAMPLE), (size - _SMALL_SAMPLE, _SMALL_SAMPLE)):
                 os.posix_fadvise(file, max(start, 0), length, os.POSIX_FADV_WILLNEED)
 
 

@@ -53,7 +53,8 @@ def write_seen(record: Path, seen: Seen) -> None:
     files = [(str(path), touched, _told(outcome)) for path, (touched, outcome) in seen.items()]
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"knowledge": _KNOWLEDGE, "files": files}), encoding="utf-8")
+        # By `vars` what is nested too: dataclasses.asdict takes a tenth of the time of a first list.
+        part.write_text(json.dumps({"knowledge": _KNOWLEDGE, "files": files}, default=vars), encoding="utf-8")
         os.replace(part, record)
     except OSError:
         with contextlib.suppress(OSError):  # what keeps us from writing may keep us from this too
@@ -67,9 +68,7 @@ def _fingerprint(values: Any) -> Fingerprint:
 def _told(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, ModelUnreadable):
         return {"message": outcome.message, "hint": outcome.hint}
-    values = dataclasses.asdict(outcome)
-    del values["path"]
-    return values
+    return {name: value for name, value in vars(outcome).items() if name != "path"}
 
 
 def _outcome(path: Path, told: dict[str, Any]) -> Outcome:
