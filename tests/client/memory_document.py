@@ -7,6 +7,7 @@ from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 
 OPAQUE = b"\x0a\x14\x1e\xff"
+SELECTED = (Bounds(30, 20, 4, 3), b"\xff\x80\x00\x01" * 3)
 
 
 class MemoryDocument(Document):

@@ -33,7 +33,7 @@ _MODES = {
     "remove": "Remove",
     "upscale": "Upscale",
 }
-"""As on the panels' buttons."""
+"""What layers without a prompt and steps of the undo history are called: as the panels' buttons, in short."""
 
 
 def mode_name(mode: str) -> str:
