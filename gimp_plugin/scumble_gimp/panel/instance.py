@@ -14,6 +14,7 @@ FORWARD = "scumble-panel-forward"
 NAMED = "scumble-panel-insert"
 NONE = 0
 """Id of no image."""
+HEAR_MILLISECONDS = 50
 
 
 def forward(command: str, image: Any | None) -> bool:
@@ -86,4 +87,6 @@ def _offer(plugin: Any, panel: Any) -> None:
     # answer, and would take that for its own.
     procedure.add_int_argument("image", "Image", "The image's id; 0: none", NONE, 2**31 - 1, NONE, flags)
     plugin.add_temp_procedure(procedure)
-    plugin.persistent_enable()
+    # Not persistent_enable(): what it has the main loop call reads without looking, and waits for ever where the panel, in
+    # the same turn of the loop, asked GIMP something and was told of the menu item before the answer (GIMP 3.0, 3.2).
+    GLib.timeout_add(HEAR_MILLISECONDS, lambda: plugin.persistent_process(1) or GLib.SOURCE_CONTINUE)
