@@ -1,31 +1,40 @@
-"""One panel in one GIMP: the open one offers a temporary procedure, through which the menu items reach it."""
+"""One panel in one GIMP: menu items leave word for the one that is open, as parasites of GIMP's.
+
+Not by a temporary procedure, as other plug-ins do it: libgimp (3.0, 3.2) takes a call for the answer to something else, or
+waits for ever for one that has already come, where the panel and GIMP ask each other at the same moment.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gi
-from gi.repository import Gimp, GLib, GObject
+from gi.repository import Gimp, GLib
 from scumble.home import Home
 
-FORWARD = "scumble-panel-forward"
+from ..log import log
+
+OPEN = "scumble-panel-open"
+"""A temporary procedure, for GIMP forgets it when the process ends: it only shows that there is a panel."""
+WORD = "scumble-panel-word-"
+"""Begins the name of a parasite that says which menu item was chosen."""
+HEAR_MILLISECONDS = 200
 NAMED = "scumble-panel-insert"
 NONE = 0
 """Id of no image."""
-HEAR_MILLISECONDS = 50
 
 
 def forward(command: str, image: Any | None) -> bool:
     """Has the open panel do what a menu item says; False where none is open."""
-    procedure = Gimp.get_pdb().lookup_procedure(FORWARD)
-    if procedure is None:
+    if not Gimp.get_pdb().procedure_exists(OPEN):
         return False
-    config = procedure.create_config()
-    config.set_property("command", command)
-    config.set_property("image", NONE if image is None else image.get_id())
-    return bool(procedure.run(config).index(0) == Gimp.PDBStatusType.SUCCESS)
+    word = list(json.dumps([command, NONE if image is None else image.get_id()]).encode())
+    Gimp.attach_parasite(Gimp.Parasite.new(f"{WORD}{time.time_ns()}", 0, word))
+    return True
 
 
 def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None:
@@ -37,14 +46,17 @@ def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None
     GimpUi.init("scumble")
     from .window import Panel
 
+    for _ in _words():
+        pass  # left for a panel that was closed at that moment
     panel = Panel(home, image, functools.partial(perform, plugin))
-    _offer(plugin, panel)
+    _add(plugin, OPEN, "", lambda: None)
     loop = GLib.MainLoop()
     panel.window.connect("destroy", lambda window: loop.quit())
     panel.window.show()
     panel.forwarded(command, image)
+    GLib.timeout_add(HEAR_MILLISECONDS, _hear, panel)
     loop.run()
-    plugin.remove_temp_procedure(FORWARD)
+    plugin.remove_temp_procedure(OPEN)
 
 
 def perform(plugin: Any, name: str, call: Callable[[], object]) -> None:
@@ -52,16 +64,13 @@ def perform(plugin: Any, name: str, call: Callable[[], object]) -> None:
     "Open Panel" as long as the panel is open. Raises what the call raises."""
     errors: list[Exception] = []
 
-    def act(procedure: Any, config: Any, data: Any) -> Any:
+    def act() -> None:
         try:
             call()
         except Exception as error:
             errors.append(error)
-        return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
 
-    procedure = Gimp.Procedure.new(plugin, NAMED, Gimp.PDBProcType.TEMPORARY, act, None)
-    procedure.set_menu_label(name)
-    plugin.add_temp_procedure(procedure)
+    _add(plugin, NAMED, name, act)
     try:
         known = Gimp.get_pdb().lookup_procedure(NAMED)
         known.run(known.create_config())
@@ -71,22 +80,32 @@ def perform(plugin: Any, name: str, call: Callable[[], object]) -> None:
         raise errors[0]
 
 
-def _offer(plugin: Any, panel: Any) -> None:
-    def receive(procedure: Any, config: Any, data: Any) -> Any:
-        command, number = config.get_property("command"), config.get_property("image")
-        # Not at once: GIMP waits for the answer, and what the panel does asks GIMP in turn.
-        GLib.idle_add(lambda: panel.forwarded(command, Gimp.Image.get_by_id(number)) and False)
+def _add(plugin: Any, name: str, label: str, call: Callable[[], None]) -> None:
+    def run(procedure: Any, config: Any, data: Any) -> Any:
+        call()
         return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
 
-    procedure = Gimp.Procedure.new(plugin, FORWARD, Gimp.PDBProcType.TEMPORARY, receive, None)
-    procedure.set_documentation("Has Scumble's open panel do something", "Used by Scumble's own menu items.", None)
+    procedure = Gimp.Procedure.new(plugin, name, Gimp.PDBProcType.TEMPORARY, run, None)
+    procedure.set_documentation("Used by Scumble's own panel", "Not for scripts.", None)
     procedure.set_attribution("The Scumble maintainers", "The Scumble maintainers, Apache-2.0", "2026")
-    flags = GObject.ParamFlags.READWRITE
-    procedure.add_string_argument("command", "Command", "Name of one of Scumble's procedures", "", flags)
-    # Not the image itself, of which libgimp would ask GIMP whether it is valid: this may come while the panel waits for an
-    # answer, and would take that for its own.
-    procedure.add_int_argument("image", "Image", "The image's id; 0: none", NONE, 2**31 - 1, NONE, flags)
+    if label:
+        procedure.set_menu_label(label)
     plugin.add_temp_procedure(procedure)
-    # Not persistent_enable(): what it has the main loop call reads without looking, and waits for ever where the panel, in
-    # the same turn of the loop, asked GIMP something and was told of the menu item before the answer (GIMP 3.0, 3.2).
-    GLib.timeout_add(HEAR_MILLISECONDS, lambda: plugin.persistent_process(1) or GLib.SOURCE_CONTINUE)
+
+
+def _hear(panel: Any) -> bool:
+    try:
+        for command, number in _words():
+            panel.forwarded(command, None if number == NONE else Gimp.Image.get_by_id(number))
+    except Exception:
+        log.exception("a menu item did not reach the panel")  # a timer that raises would never come again
+    return GLib.SOURCE_CONTINUE
+
+
+def _words() -> Iterator[tuple[str, int]]:
+    """Takes what menu items have left, in their order: command and image."""
+    for name in sorted(name for name in Gimp.get_parasite_list() if name.startswith(WORD)):
+        word = bytes(Gimp.get_parasite(name).get_data())
+        Gimp.detach_parasite(name)
+        command, number = json.loads(word)
+        yield command, number

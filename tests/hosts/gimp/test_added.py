@@ -27,11 +27,8 @@ def masked(name, x, y, width, height, data, mask, parent=None):
 """
 TO_PANEL = """
 def to_panel(image):
-    procedure = Gimp.get_pdb().lookup_procedure('scumble-panel-forward')
-    config = procedure.create_config()
-    config.set_property('command', 'scumble-panel')
-    config.set_property('image', image.get_id())
-    procedure.run(config)
+    word = f'["scumble-panel", {image.get_id()}]'.encode()
+    Gimp.attach_parasite(Gimp.Parasite.new('scumble-panel-word-1', 0, list(word)))
 """
 SAVE_AND_LOAD = """
 file = Gio.File.new_for_path(place)
