@@ -284,6 +284,25 @@ def test_loras_controls_and_references_work_wherever_the_layers_rest(
         np.testing.assert_array_equal(paint(small, mask=block(), steps=2), plain)
 
 
+def test_loras_and_references_take_room_from_the_parts(tmp_path: Path, second_device: None) -> None:
+    whole = make("sd1", tmp_path)
+    style = write_adapter(tmp_path / "style.safetensors", lora_tensors(whole.model.parts, convolutions=True))
+    look = write_adapter(tmp_path / "look.safetensors", reference_tensors(denoiser(whole.model)), "reference")
+    hint = np.dstack([picture(20), np.full((64, 64), 255, np.uint8)])
+    edit = plan(mask=block(), steps=2)
+    used = {"loras": (LoraUse(style.info.id, 1.0),), "references": (Reference(look.info.id, Size(64, 64)),)}
+    adapters = (style, look, make_vision(tmp_path / "image_encoder"))
+    edit = replace(edit, request=replace(edit.request, **used), references=(hint,), adapters=adapters)
+    expected = paint(whole, edit)
+    decoding = autoencoder_bytes(64**2, 4)
+    engine = make("sd1", tmp_path, lambda sizes: sum(sizes.values()) + decoding + whole.beside // 2)
+    paint(engine, mask=block(), steps=2)
+    assert len(here(engine)) == 3
+    np.testing.assert_array_equal(paint(engine, edit), expected)
+    assert len(here(engine)) == 2
+    assert engine.bytes + decoding <= engine.model.residents._budget
+
+
 def test_nothing_moves_within_the_steps(tmp_path: Path, second_device: None, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make("sd1", tmp_path, lambda sizes: sizes["denoiser"] + sizes["text_encoder"] + (9 << 20))
     paint(engine, steps=2)

@@ -92,7 +92,12 @@ class DiffusionEngine:
     @property
     def bytes(self) -> int:
         held: int = self.model.residents.bytes
-        return held + self._loras.bytes + self.references.bytes
+        return held + self.beside
+
+    @property
+    def beside(self) -> int:
+        """What of it are LoRAs and references."""
+        return self._loras.bytes + self.references.bytes
 
     def free(self) -> int:
         with memory_errors():

@@ -87,6 +87,7 @@ class Pictures:
         self.report("encoding")
         self.engine.use_loras(self.plan, self.engine.read_prompt(*self.texts[0]))
         with self.engine.use_references(self.plan) as self.glances:
+            self.model.residents.beside = self.engine.beside
             composed = list(torch.split(self._denoised(self.first, self.generators), 1))
             if self.plan.refinement:
                 composed = [

@@ -59,6 +59,8 @@ class Residents:
         self._brief = WeakSet(brief)
         self.moves = moves(device)
         self._budget = self._settled = budget(read_memory(device))
+        self.beside = 0
+        """Bytes of what else the model has on the device, and keeps there: LoRAs, references."""
         self._alone = False
         self._rests: WeakKeyDictionary[nn.Module, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
         """Each part's tensors, and what they are in the machine's memory."""
@@ -112,7 +114,8 @@ class Residents:
         divided, here = part in self._divided, part in self._here
         size = 0 if divided else self._sizes[part]
         self._here.pop(part, None)
-        limit = 0 if self._alone else self._budget
+        room = self._budget - self.beside
+        limit = 0 if self._alone else room
         idle = [other for other in self._here if other in self._brief and part not in self._brief]
         held = {other: self._sizes[other] for other in self._here if other not in idle}
         gone = [*idle, *leaving(held, size + working, limit)]
@@ -120,7 +123,7 @@ class Residents:
             self._go(other)
         if gone and self._device.type != "cpu":
             torch.accelerator.empty_cache()  # what comes may not fit into the gaps
-        if layer_by_layer(size, working, self._budget):
+        if layer_by_layer(size, working, room):
             self._go(part)
             self._divide(part)
         elif here:
