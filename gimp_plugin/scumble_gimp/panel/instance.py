@@ -86,8 +86,6 @@ def _add(plugin: Any, name: str, label: str, call: Callable[[], None]) -> None:
         return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
 
     procedure = Gimp.Procedure.new(plugin, name, Gimp.PDBProcType.TEMPORARY, run, None)
-    procedure.set_documentation("Used by Scumble's own panel", "Not for scripts.", None)
-    procedure.set_attribution("The Scumble maintainers", "The Scumble maintainers, Apache-2.0", "2026")
     if label:
         procedure.set_menu_label(label)
     plugin.add_temp_procedure(procedure)
