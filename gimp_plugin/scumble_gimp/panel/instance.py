@@ -39,6 +39,9 @@ def forward(command: str, image: Any | None) -> bool:
 
 def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None:
     """Shows the panel and returns when it has been closed."""
+    for _ in _words():
+        pass  # left for a panel that was closed at that moment
+    _add(plugin, OPEN, "", lambda: None)  # before what takes long: whoever clicks twice gets one panel
     gi.require_version("GimpUi", "3.0")
     gi.require_version("Gtk", "3.0")
     from gi.repository import GimpUi
@@ -46,10 +49,7 @@ def open_panel(plugin: Any, home: Home, command: str, image: Any | None) -> None
     GimpUi.init("scumble")
     from .window import Panel
 
-    for _ in _words():
-        pass  # left for a panel that was closed at that moment
     panel = Panel(home, image, functools.partial(perform, plugin))
-    _add(plugin, OPEN, "", lambda: None)
     loop = GLib.MainLoop()
     panel.window.connect("destroy", lambda window: loop.quit())
     panel.window.show()
