@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from gi.repository import Gegl, Gimp
 from scumble.client.area import is_empty
 from scumble.client.document import Document, Edges, Mark, NewLayer
 from scumble.client.editor import CanvasChanged
-from scumble.client.placement import Looks, Placement
+from scumble.client.placement import Placement
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.schema import to_json
@@ -24,6 +25,7 @@ from .placement import Seen, placement_since
 PARASITE, PANEL_PARASITE = "scumble", "scumble-panel"
 """What made a layer, and what is kept of the panel with an image."""
 PERSISTENT, PERSISTENT_AND_UNDOABLE = 1, 3
+PATIENCE = 30.0
 ROWS = 16
 """Rows of a region that are remembered, so that it is found again."""
 
@@ -179,25 +181,52 @@ class GimpDocument(Document):
         """Whether an edit of ours wants to know what becomes of the canvas."""
         return self._seen is not None
 
-    def mark(self) -> Mark:
-        canvas, looks, seen = self.canvas, looks_of(self.image), self._seen
-        if seen is None:
-            self._see_all()
-        elif (canvas, looks) != (seen.canvas, seen.looks):
-            self._follow_what_was_done(seen, canvas, looks)
-        return super().mark()
+    @property
+    def is_changing(self) -> bool:
+        """Whether GIMP is in the middle of scaling the image. It takes a second for each megapixel or two, and plug-ins are
+        answered meanwhile: the canvas has its new size at once, the layers one after the other, and the selection, which
+        is as large as the canvas else, after them (3.0, 3.2)."""
+        canvas, selection = self._frame()
+        return canvas != selection
 
-    def _follow_what_was_done(self, seen: Seen, canvas: Size, looks: Looks) -> None:
+    def _frame(self) -> tuple[Size, Size]:
+        selection = self.image.get_selection()
+        return self.canvas, Size(selection.get_width(), selection.get_height())
+
+    def settle(self) -> None:
+        """Waits until GIMP has done with the canvas. Not for ever: GIMP may be waiting for this call."""
+        end = time.monotonic() + PATIENCE
+        while self.is_changing and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def mark(self) -> Mark:
+        """In the middle of a change, one from which nobody can tell where anything goes."""
+        seen = self._seen or self._see_all()
+        while not self._follow_what_was_done(seen):
+            if self.is_changing:
+                return Mark(self._mark.epoch + 1, Placement())
+        return self._mark
+
+    def _follow_what_was_done(self, seen: Seen) -> bool:
+        """False where the canvas is changing, or has changed between two looks at it."""
+        frame, looks = self._frame(), looks_of(self.image)
+        canvas, selection = frame
+        if (canvas, looks) == (seen.canvas, seen.looks):
+            return True
+        if canvas != selection:
+            return False
         with Picture(self.image) as picture:
             placement = placement_since(seen, canvas, _places(self.image), looks, picture.read)
-            if placement == Placement() and canvas == seen.canvas:  # somebody has painted, that is all
-                self._seen = seen._replace(looks=looks)
-                return
-            if placement is None:
-                self.lose_track()
-            else:
-                self.follow(placement)
-            self._seen = self._see((placement or Placement()).of(seen.region), picture.read)
+            has_stayed = placement == Placement() and canvas == seen.canvas  # somebody has painted, that is all
+            now = self._see((placement or Placement()).of(seen.region), picture.read)
+        if self._frame() != frame:
+            return False
+        self._seen = seen._replace(looks=looks) if has_stayed else now
+        if placement is None:
+            self.lose_track()
+        elif not has_stayed:
+            self.follow(placement)
+        return True
 
     def contains(self, job: str, index: int) -> bool:
         if not self.is_open:
@@ -217,9 +246,10 @@ class GimpDocument(Document):
         if not self.is_open:
             raise BadRequest("The image has been closed.", "Its result is kept: open the panel to use it elsewhere.")
 
-    def _see_all(self) -> None:
+    def _see_all(self) -> Seen:
         with Picture(self.image) as picture:
             self._seen = self._see(Bounds.of_size(self.canvas), picture.read)
+        return self._seen
 
     def _see(self, region: Bounds, read: Callable[[Bounds], bytes]) -> Seen:
         region = region.intersect(Bounds.of_size(self.canvas))

@@ -41,9 +41,11 @@ def edit(
     try:
         settings = with_ids(settings, welcomed(client))
         editor = Editor(client)
+        document.settle()
         finished = client.wait(editor.start(document, settings, edges), _show)
         editor.finish(finished)
         try:
+            document.settle()
             return _insert(editor, finished, document)
         except ScumbleError as error:
             if not on_view:

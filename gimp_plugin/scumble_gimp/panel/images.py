@@ -55,7 +55,10 @@ class Images:
             with contextlib.suppress(BadRequest):  # closed at this very moment
                 looks[number], names[number] = _look_at(document), str(image.get_name())
                 if document.is_watched and looks[number] != self._looks.get(number):
-                    document.mark()  # so that several changes of the canvas are seen one by one
+                    if document.is_changing:
+                        looks[number] = self._looks.get(number, looks[number])  # to be looked at again
+                    else:
+                        document.mark()  # so that several changes of the canvas are seen one by one
         self._current = followed(self._current, self._looks, looks)
         self._looks, self._names = looks, names
 

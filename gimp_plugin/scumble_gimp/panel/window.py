@@ -186,6 +186,9 @@ class Panel:
         try:
             self.look()
             document = self._images.document or self._on_view(NEW_IMAGE)
+            if document.is_changing:
+                self._later(lambda: self._start(asked))
+                return
             document.keeps_active = True  # the artist may be painting when the layer comes
             document.from_layer, document.as_mask = asked.from_layer, asked.as_mask
             if asked.settings.intent == "remove" and document.selection_bounds() is None:
@@ -218,6 +221,10 @@ class Panel:
         try:
             if document is None and self._editor.document(job) is None:
                 document = self._images.document or self._on_view(self._result(job).request.canvas)
+            home = document or self._editor.document(job)
+            if isinstance(home, GimpDocument) and home.is_open and home.is_changing:
+                self._later(lambda: self.apply(variant, document, anyway))
+                return
             deed = mode_name(self._result(job).request.mode)
             self._perform(f"Scumble: {deed}", lambda: self._editor.insert(job, index, document, anyway))
         except CanvasChanged as error:
@@ -388,6 +395,17 @@ class Panel:
 
     def _apply_elsewhere(self, variant: Variant) -> None:
         self.apply(variant, self._on_view(self._result(variant[0]).request.canvas), anyway=True)
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """When GIMP is through with the canvas: it would wait for what is done meanwhile, and tear it apart."""
+
+        def again() -> bool:
+            if not self._ended:
+                call()
+            return False
+
+        self.notice.say("GIMP is changing the canvas; it will be done after that.", bad=False)
+        GLib.timeout_add(LOOK_MILLISECONDS, again)
 
     def _on_view(self, size: Size) -> GimpDocument:
         """A new image."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -48,6 +49,28 @@ def test_layer_follows_the_canvas(gimp: GimpHost, picture: np.ndarray) -> None:
             gimp.undo()
             gimp.wait_until("len(image.get_layers()) == 1", 30)
             gimp.run(CLOSE_ALL)
+
+
+def test_the_panel_waits_until_gimp_has_scaled_the_picture(gimp: GimpHost, picture: np.ndarray) -> None:
+    """GIMP takes a while, and shows plug-ins a canvas that has its new size and layers that have not: C2."""
+    prepare(gimp, picture.repeat(8, 0).repeat(6, 1))
+    with open_panel(gimp) as panel, ThreadPoolExecutor(1) as pool:
+        panel.wait_until("named('mode').get_text().startswith('Fill')", 10)
+        write(panel, "slow gate", steps=6)
+        panel.run("named('generate').clicked()")
+        panel.wait_until("named('preview').get_visible()", 30)
+        scaling = pool.submit(gimp.run, "image.scale(960, 2048); Gimp.displays_flush()")
+        panel.wait_until("says('GIMP is changing the canvas')", 30)
+        scaling.result()
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+        new = "image.get_layers()[0]"
+        place = f"[*{new}.get_offsets()[1:], {new}.get_width(), {new}.get_height()]"
+        wait_for(lambda: gimp.get(place) == [50, 70, 40, 60], 10, "the layer in its place")
+        panel.wait_until("not named('notice').get_visible()", 10)
+        gimp.undo()
+        gimp.wait_until("len(image.get_layers()) == 1", 30)
+        gimp.undo()
+        gimp.wait_until("image.get_width() == 1920", 60)
 
 
 def test_layer_is_mirrored_with_the_picture(gimp: GimpHost, picture: np.ndarray) -> None:
