@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..editing.masks import Field
 from ..editing.passes import OVERLAP, windows
-from ..editing.pixels import as_bytes
+from ..editing.pixels import as_bytes, resize
 from ..editing.plan import Pixels, Plan, Report, Traits
 from ..protocol.errors import ModelUnreadable, OutOfMemory
 from ..protocol.geometry import Bounds, Size
@@ -75,37 +75,43 @@ class UpscaleEngine:
 
     def generate(self, plan: Plan, report: Report, thrifty: bool = False) -> list[Pixels]:
         """The same picture request.count times, at least request.factor times the plan's size: where the network enlarges
-        by less it runs again over its own result. Thrifty: in windows of a quarter of the size. Raises OutOfMemory,
-        Cancelled."""
+        by less it runs again over its own result, and where it enlarges by more each window is shrunk at once, as far as
+        that comes out even: whole, an enlarged photograph would take gigabytes. Thrifty: in windows of a quarter of the
+        size. Raises OutOfMemory, Cancelled."""
         traits = replace(self.traits, max_area=NATIVE**2) if thrifty else self.traits
         runs, scale = [windows(plan.work_mask, traits)], self._factor
         while scale < plan.request.factor:
             everything = np.ones((plan.size.height * scale, plan.size.width * scale), np.uint8)
             runs.append(windows(everything, traits))
             scale *= self._factor
-        picture, done, total = plan.work_image, 0, sum(map(len, runs))
+        picture, done, total, scale = plan.work_image, 0, sum(map(len, runs)), 1
         with torch.inference_mode(), memory_errors():
             for tiles in runs:
-                canvas = _Canvas(Size(picture.shape[1] * self._factor, picture.shape[0] * self._factor))
+                missing, uneven = divmod(plan.request.factor, scale)
+                times = self._factor if uneven else min(missing, self._factor)
+                canvas = _Canvas(Size(picture.shape[1] * times, picture.shape[0] * times))
                 for tile in tiles:
                     report("denoising", done, total)
-                    canvas.add(Bounds(*(value * self._factor for value in tile)), self._run(picture[tile.slices()]))
+                    place = Bounds(*(value * times for value in tile))
+                    canvas.add(place, self._run(picture[tile.slices()], place.size))
                     done += 1
-                picture = canvas.picture()
+                picture, scale = canvas.picture(), scale * times
         report("denoising", total, total)
         report("decoding")
         return [picture] * plan.request.count
 
-    def _run(self, image: Pixels) -> Field:
-        """(factor * h, factor * w, 3) in 0..1."""
+    def _run(self, image: Pixels, size: Size) -> Field:
+        """(H, W, 3) of `size`, which is at most what the network makes of the image, in 0..255."""
         tensor = torch.from_numpy(np.array(image)).to(self._device.torch_device)
         tensor = (tensor.permute(2, 0, 1)[None].float() / 255).to(self._dtype)
         # Some networks bring in numbers of their own in float32, such as masks of the attention (SwinIR, ATD, DRCT).
         kind, lower = torch.device(self._device.torch_device).type, self._dtype != torch.float32
         with torch.autocast(kind, self._dtype if lower else None, enabled=lower):
             output: Tensor = self._network(tensor)
-        enlarged: Field = output[0].permute(1, 2, 0).float().cpu().numpy()
-        return enlarged
+        enlarged: Field = output[0].permute(1, 2, 0).float().cpu().numpy() * 255
+        if enlarged.shape[:2] == (size.height, size.width):
+            return enlarged
+        return resize(as_bytes(enlarged), size).astype(np.float32)
 
 
 def _load(path: Path) -> ImageModelDescriptor:
@@ -152,17 +158,34 @@ def _without_torchvision() -> Iterator[None]:
 
 
 class _Canvas:
-    """What overlapping pieces add up to, each fading towards its edges."""
+    """What overlapping pieces (0..255) add up to, each fading towards its edges. They come from top to bottom: what lies
+    above one is done, and only the rows below are sums, of 16 bytes a pixel."""
 
     def __init__(self, size: Size) -> None:
-        self._size = size
-        self._sum = np.zeros((size.height, size.width, 3), np.float32)
-        self._weight = np.zeros((size.height, size.width, 1), np.float32)
+        self._size, self._done = size, 0
+        self._picture = np.zeros((size.height, size.width, 3), np.uint8)
+        self._sum = np.zeros((0, size.width, 3), np.float32)
+        self._weight = np.zeros((0, size.width, 1), np.float32)
 
     def add(self, place: Bounds, piece: Field) -> None:
+        self._finish(place.top)
+        missing = place.bottom - self._done - len(self._sum)
+        if missing > 0:
+            below = ((0, missing), (0, 0), (0, 0))
+            self._sum, self._weight = np.pad(self._sum, below), np.pad(self._weight, below)
         share = faded(place, self._size, min(place.size) // OVERLAP)[0, 0, ..., None].numpy()
-        self._sum[place.slices()] += piece * share
-        self._weight[place.slices()] += share
+        rows = place.translate(0, -self._done).slices()
+        self._sum[rows] += piece * share
+        self._weight[rows] += share
 
     def picture(self) -> Pixels:
-        return as_bytes(self._sum / np.where(self._weight > 0, self._weight, 1) * 255)
+        self._finish(self._size.height)
+        return self._picture
+
+    def _finish(self, rows: int) -> None:
+        """Nothing more comes above this row."""
+        count = rows - self._done
+        weight = self._weight[:count]
+        done = as_bytes(self._sum[:count] / np.where(weight > 0, weight, 1))
+        self._picture[self._done : self._done + len(done)] = done
+        self._sum, self._weight, self._done = self._sum[count:], self._weight[count:], rows

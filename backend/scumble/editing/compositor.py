@@ -66,6 +66,8 @@ def _cut_out(plan: Plan, image: Pixels, selected: Bounds) -> Pixels | None:
 
 
 def _fitted(plan: Plan, image: Pixels, selected: Bounds) -> Pixels:
+    if not (plan.request.color_match or plan.request.membrane):
+        return _tidy(np.dstack([_at_canvas_scale(plan, image, selected), _alpha(plan, selected)]))
     ring = max(RIM, min(sum(selected.size) // 8, WIDEST_RING))
     # All that a layer depends on: the selection and the ring around it, not the whole crop.
     part = selected.pad(ring).intersect(Bounds.of_size(plan.crop.size))
