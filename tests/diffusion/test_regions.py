@@ -14,7 +14,7 @@ from scumble.editing.plan import Pixels, Plan, Source
 from scumble.editing.planner import plan_edit
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest, Region
+from scumble.protocol.messages import EditRequest, Region, replace
 from torch import Tensor
 
 from tests.editing.pictures import opaque, photo
@@ -130,6 +130,29 @@ def test_a_selection_crops_its_regions(engine: DiffusionEngine):
     assert np.count_nonzero(cropped) == cropped[inside].size
 
 
+@pytest.mark.parametrize("canvas", [Size(61, 53), Size(40, 5)])
+def test_regions_go_on_where_the_model_sees_beyond_the_canvas(
+    engine: DiffusionEngine, canvas: Size, monkeypatch: pytest.MonkeyPatch
+):
+    """Else the picture's prompt would count there, at twice the time, with regions all over the canvas."""
+    whole = Bounds.of_size(canvas)
+    plan = planned(engine, ("a star", whole, full(whole)), canvas=canvas)
+    assert not whole.contains(plan.crop)
+    star = latents_of(engine, planned(engine, canvas=canvas, prompt="a star"), monkeypatch)
+    calls = count_calls(engine, "predict", monkeypatch)
+    region = latents_of(engine, plan, monkeypatch)
+    assert len(calls) == len(plan.tiles)
+    assert torch.equal(region, star)
+
+
+def test_regions_do_not_go_on_where_the_canvas_grows(engine: DiffusionEngine):
+    whole, new = Bounds.of_size(CANVAS), Bounds(64, 0, 32, 64)
+    request = EditRequest("outpaint", CANVAS, whole, new, prompt="a boat", regions=(Region("a star", whole),))
+    source = Source(opaque(photo(*CANVAS)), full(new), regions=(full(whole),))
+    plan = plan_edit(request, source, engine.traits)
+    assert not plan.regions[0][new.intersect(plan.crop).relative_to(plan.crop).slices()].any()
+
+
 def test_regions_that_do_not_fit_are_refused(engine: DiffusionEngine):
     with pytest.raises(BadRequest):
         planned(engine, ("a star", RIGHT, full(Bounds(0, 0, 3, 3))))
@@ -151,3 +174,13 @@ def test_what_is_to_stand_alone_is_asked_for_on_a_plain_background() -> None:
         assert texts_of(whole, 1)[0][0] == "a cat"
     plain = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), prompt="a cat")
     assert texts_of(plain, 1)[0][0] == "a cat"
+
+
+def test_regions_that_are_to_stand_alone_ask_for_the_plain_background_too() -> None:
+    """Where they cover the picture, its own prompt counts nowhere."""
+    regions = Region("a star", RIGHT), Region("a star on a blue background", RIGHT)
+    request = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), prompt="two", transparent=True, regions=regions)
+    (_, _, star, blue) = [text.replace("\n", " ") for text, _ in texts_of(request, 1)]
+    assert (star, blue) == ("a star on a plain white background", "a star on a blue background")
+    named = replace(request, prompt="two on a grey background")
+    assert texts_of(named, 1)[2][0] == "a star"

@@ -63,6 +63,17 @@ def test_a_large_crop_runs_in_two_passes(engine: DiffusionEngine, monkeypatch: p
     assert max(log.previews[-1].shape) <= 1.5 * 64
 
 
+def test_a_narrow_strip_has_a_preview(engine: DiffusionEngine):
+    """Scaled down to what a preview may be, nothing would be left of its height: a picture that no client can read."""
+    log = Log()
+    engine.generate(
+        plan_of(photo(600, 4), None, traits=engine.traits, mode="upscale", factor=2, strength=0.5, steps=2, seed=1,
+                sampler="euler", guidance=1.0),
+        log,
+    )  # fmt: skip
+    assert min(log.previews[-1].shape) > 0
+
+
 @pytest.mark.slow
 def test_same_plan_same_bytes_and_each_picture_is_that_of_its_seed(engine: DiffusionEngine):
     first, second = engine.generate(large(engine, count=2), Log())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .engine import DiffusionEngine
 
 PLAIN = "\non a plain white background"
-"""What a prompt that says nothing of its background goes on with, where that is to be cut away; after a comment too."""
+"""What prompts that say nothing of their background go on with, where that is to be cut away; after a comment too."""
 PREVIEW = 1.5
 """Times the native side: longer sides are shrunk before a preview is made of them, as decoding all would take too long."""
 
@@ -208,8 +208,11 @@ class Pictures:
 
     def _preview(self, estimate: Tensor) -> Pixels:
         most = int(PREVIEW * self.model.identity.native / self.model.scale)
-        if max(estimate.shape[2:]) > most:
-            estimate = F.interpolate(estimate, scale_factor=most / max(estimate.shape[2:]), mode="area")
+        longest = max(estimate.shape[2:])
+        if longest > most:
+            # A narrow strip keeps something to show.
+            smaller = [max(side * most // longest, 1) for side in estimate.shape[2:]]
+            estimate = F.interpolate(estimate, smaller, mode="area")
         show = self.engine.tiny or self.model.preview
         return pixels(show(estimate.to(self.model.dtype)).float())
 
@@ -232,11 +235,12 @@ def seed_of(request: EditRequest, index: int) -> int:
 def texts_of(request: EditRequest, seed: int) -> list[tuple[str, str]]:
     """The prompt, the negative one and those of the regions, each with what its wildcards are drawn by in the picture of a
     seed. Each has a draw of its own: what is drawn for one must not follow from the other's options."""
-    regions = [(region.prompt, f"{seed} {index}") for index, region in enumerate(request.regions, start=1)]
-    prompt = request.prompt
-    if cuts_out(request) and "background" not in prompt.lower():
-        prompt += PLAIN
-    return [(prompt, f"{seed}"), (request.negative, f"{seed} negative"), *regions]
+    prompts = [request.prompt, *(region.prompt for region in request.regions)]
+    if cuts_out(request) and "background" not in request.prompt.lower():
+        prompts = [prompt if "background" in prompt.lower() else prompt + PLAIN for prompt in prompts]
+    prompt, *regions = prompts
+    keyed = [(text, f"{seed} {index}") for index, text in enumerate(regions, start=1)]
+    return [(prompt, f"{seed}"), (request.negative, f"{seed} negative"), *keyed]
 
 
 def prompt_masks(regions: Sequence[Pixels], size: Size) -> list[Tensor]:

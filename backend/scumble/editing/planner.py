@@ -76,9 +76,7 @@ def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
         tiles=windows(work_mask, traits) if traits.prompt else order_tiles(work_mask, traits),
         refinement=refinement(image, known, painted, large, traits) if large else None,
         controls=source.controls,
-        regions=tuple(
-            window(sent, region.mask, crop) for region, sent in zip(request.regions, source.regions, strict=True)
-        ),
+        regions=_regions(request, source, lies_at, crop),
         adapters=source.adapters,
         references=source.references,
     )
@@ -101,6 +99,17 @@ def _check_sizes(request: EditRequest, source: Source) -> None:
     sent = [pixels.shape for pixels in source.references]
     if sent != [(reference.size.height, reference.size.width, 4) for reference in request.references]:
         raise BadRequest("The references that were sent are not those that the request names.")
+
+
+def _regions(request: EditRequest, source: Source, selected: Bounds, crop: Bounds) -> tuple[Pixels, ...]:
+    """The regions' masks in the crop. What the crop has beyond the canvas only to suit the model belongs to them as far as
+    they reach the edge: with the edit's prompt there, this would be predicted besides, and its tint come in."""
+    seen = crop.intersect(Bounds.of_size(request.canvas).intersect(request.image).union(selected))
+    beyond = ((seen.top - crop.top, crop.bottom - seen.bottom), (seen.left - crop.left, crop.right - seen.right))
+    return tuple(
+        np.pad(window(sent, region.mask, seen), beyond, mode="edge")
+        for region, sent in zip(request.regions, source.regions, strict=True)
+    )
 
 
 def _selection(request: EditRequest, mask: Pixels | None) -> tuple[Pixels, Bounds]:
