@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-from scumble.client.again import layers_again
+from scumble.client.again import edges_again, layers_again
 from scumble.client.document import Edges
 from scumble.client.editor import EditSettings
 from scumble.client.modes import INTENTS, Intent, choose_mode
@@ -30,6 +30,17 @@ class Upscaling(NamedTuple):
     factor: int = 2
     model: str = ""
     strength: float = UPSCALED
+
+
+class Again(NamedTuple):
+    """What the panel is to show of an edit that was done before: fields of EditSettings; by how much the canvas is to grow,
+    None: as it says now; what the upscaling does, None: as it says now; whether a new picture is painted, whatever is
+    selected."""
+
+    values: dict[str, Any]
+    edges: Edges | None = None
+    upscaling: Upscaling | None = None
+    anew: bool = False
 
 
 class Placing(NamedTuple):
@@ -73,15 +84,14 @@ def mode_of(asked: Asked, selected: bool, has_image: bool, model: ModelKind) -> 
     )
 
 
-def shown_again(request: EditRequest, shown: EditSettings) -> tuple[dict[str, Any], Upscaling | None]:
-    """What the form shows of an edit that was done before (fields of EditSettings) after what it has `shown`, and what the
-    upscaling does."""
+def shown_again(request: EditRequest, shown: EditSettings) -> Again:
+    """After what the form has `shown`."""
     layers = layers_again(request, shown.controls, shown.references, shown.regions, NOT_FOUND)
     values = {**vars(request), **layers}
     values["intent"] = _intent_of(request)
     if request.mode != "upscale":
-        return values, None
-    return values, Upscaling(request.factor, values.pop("model") or "", values.pop("strength"))
+        return Again(values, edges_again(request), anew=request.mode == "txt2img")
+    return Again(values, upscaling=Upscaling(request.factor, values.pop("model") or "", values.pop("strength")))
 
 
 def _intent_of(request: EditRequest) -> Intent:

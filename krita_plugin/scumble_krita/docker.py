@@ -11,6 +11,7 @@ from krita import DockWidget
 
 from . import words
 from .backstage import backstage
+from .extend import edges_of_request
 from .form import Form, form_of, form_of_request, split, without_layers
 from .panel import widgets
 from .panel.connection import ConnectionDialog, ConnectionLine
@@ -51,6 +52,7 @@ class ScumbleDocker(DockWidget):
         widgets.vertical(outcome, self._progress, self._notice, self._results)
         self._settings = SettingsPanel(outcome)
         self._extend = ExtendPanel()
+        self._extend_fold = widgets.Fold("scumble_extend_fold", "Extend the canvas", self._extend)
         self._history = HistoryPanel()
         self._connection = ConnectionLine()
         self._build()
@@ -65,7 +67,7 @@ class ScumbleDocker(DockWidget):
         column = widgets.vertical(
             page,
             self._settings,
-            widgets.Fold("scumble_extend_fold", "Extend the canvas", self._extend),
+            self._extend_fold,
             widgets.Fold("scumble_upscale_fold", "Upscale the picture", self._settings.upscale),
             widgets.Fold("scumble_history_fold", "History", self._history),
         )
@@ -214,6 +216,10 @@ class ScumbleDocker(DockWidget):
         for entry in backstage.workshop.history:
             if entry.job == job:
                 self._settings.form = form_of_request(entry.request, self._settings.form)
+                edges = edges_of_request(entry.request)
+                if any(edges):
+                    self._extend.edges = edges
+                    self._extend_fold.open()
                 self._unkept = True
                 self._look()
 

@@ -1,6 +1,11 @@
-"""By how much the canvas grows to reach a ratio. Pure."""
+"""By how much the canvas grows: to reach a ratio, or as it did before. Pure."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .lib.scumble.protocol.messages import EditRequest
 
 RATIOS = (("1:1", 1, 1), ("4:3", 4, 3), ("3:2", 3, 2), ("16:9", 16, 9), ("3:4", 3, 4), ("2:3", 2, 3), ("9:16", 9, 16))
 
@@ -13,3 +18,10 @@ def edges_for_ratio(width: int, height: int, across: int, down: int) -> tuple[in
         wanted_height = height
     dx, dy = wanted_width - width, wanted_height - height
     return dx // 2, dy // 2, dx - dx // 2, dy - dy // 2
+
+
+def edges_of_request(request: EditRequest) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) px by which an earlier edit's canvas was to grow."""
+    from .lib.scumble.client.again import edges_again
+
+    return tuple(edges_again(request))

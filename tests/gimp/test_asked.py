@@ -76,8 +76,8 @@ def test_an_edit_is_shown_again(how: dict[str, Any], intent: str) -> None:
     request = EditRequest(
         **{"mode": "fill", "canvas": Size(9, 9), "image": Bounds(0, 0, 9, 9), "mask": Bounds(0, 0, 9, 9), **how}
     )
-    values, upscaling = shown_again(replace(request, transparent=True), SETTINGS)
-    assert (values["intent"], values["transparent"], upscaling) == (intent, True, None)
+    again = shown_again(replace(request, transparent=True), SETTINGS)
+    assert (again.values["intent"], again.values["transparent"], again.upscaling) == (intent, True, None)
 
 
 def test_layers_of_an_edit_are_shown_again_where_they_are_known() -> None:
@@ -88,7 +88,7 @@ def test_layers_of_an_edit_are_shown_again_where_they_are_known() -> None:
         references=(Reference("look", area.size, 0.7),),
         regions=(Region("a fence", area), Region("a barn", area)),
     )
-    values, _ = shown_again(request, SETTINGS)
+    values = shown_again(request, SETTINGS).values
     assert values["controls"] == (
         ControlLayer("depth", NOT_FOUND),
         ControlLayer("edges", "7", "canny", 0.4, 0.1, 0.6),
@@ -99,6 +99,19 @@ def test_layers_of_an_edit_are_shown_again_where_they_are_known() -> None:
 
 def test_an_upscaling_is_shown_again() -> None:
     request = EditRequest("upscale", Size(9, 9), Bounds(0, 0, 9, 9), model="photo", strength=0.5, factor=3)
-    values, upscaling = shown_again(request, SETTINGS)
-    assert upscaling == Upscaling(3, "photo", 0.5)
-    assert not {"model", "strength"} & set(values)
+    again = shown_again(request, SETTINGS)
+    assert again.upscaling == Upscaling(3, "photo", 0.5)
+    assert not {"model", "strength"} & set(again.values)
+
+
+def test_what_is_shown_again_extends_as_it_did_and_nothing_else_does() -> None:
+    """With the edges of an earlier extension left in the panel a fill would extend, too."""
+    canvas = Bounds(0, 0, 9, 9)
+    extension = EditRequest("outpaint", canvas.size, canvas, Bounds(-4, 0, 13, 16))
+    assert shown_again(extension, SETTINGS).edges == Edges(4, 0, 0, 7)
+    fill = replace(extension, mode="fill", mask=Bounds(2, 2, 5, 5))
+    picture = replace(extension, mode="txt2img", mask=None)
+    for request, anew in ((fill, False), (picture, True)):
+        again = shown_again(request, SETTINGS)
+        assert (again.edges, again.anew) == (Edges(), anew)
+    assert shown_again(replace(picture, mode="upscale"), SETTINGS)[1:] == (None, Upscaling(2, "", 1.0), False)

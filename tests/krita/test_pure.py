@@ -268,6 +268,23 @@ def test_a_request_is_repeated_with_what_was_added_and_meant() -> None:
     )
 
 
+def test_an_extension_by_numbers_comes_back_as_numbers() -> None:
+    """As a mode it would ask for a selection."""
+    from scumble_krita.extend import edges_of_request
+    from scumble_krita.form import Form, form_of_request
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds, Size
+    from scumble_krita.lib.scumble.protocol.messages import EditRequest
+
+    canvas = Bounds(0, 0, 8, 8)
+    grown = EditRequest("outpaint", Size(8, 8), canvas, Bounds(-3, 0, 11, 9), strength=1.0)
+    assert edges_of_request(grown) == (3, 0, 0, 1)
+    assert form_of_request(grown, Form(mode="refine")).mode == ""
+    inside = EditRequest("outpaint", Size(8, 8), canvas, Bounds(2, 0, 6, 8))
+    assert edges_of_request(inside) == (0, 0, 0, 0)
+    assert form_of_request(inside, Form()).mode == "outpaint"
+    assert edges_of_request(EditRequest("img2img", Size(8, 8), canvas)) == (0, 0, 0, 0)
+
+
 def test_every_preprocessor_has_a_name_for_artists() -> None:
     from typing import get_args
 

@@ -135,3 +135,11 @@ def test_errors_keep_their_kind_and_hint_across_the_wire_and_the_pipe() -> None:
         assert kind.default_hint, "every error says one thing to do"
     assert isinstance(error_from_code("from_the_future", "?"), Internal)
     assert OutOfMemory("x").hint == OutOfMemory.default_hint
+
+
+@pytest.mark.parametrize("words", [{"prompt": "caf\udce9"}, {"negative": "\ud83d"}])
+def test_a_prompt_is_text(words: dict) -> None:
+    with pytest.raises(BadRequest, match="not valid text"):
+        EditRequest("txt2img", Size(8, 8), Bounds(0, 0, 1, 1), **words)
+    with pytest.raises(BadRequest, match="not valid text"):
+        Region("caf\udce9", Bounds(0, 0, 1, 1))

@@ -1,5 +1,8 @@
-"""The layers of an edit that is to be done again. A request has their pixels and not which layers these were: that is taken
-from the layers that are in use now, where one is for the same network or has the same words."""
+"""What of an edit that is to be done again its request does not name.
+
+Its layers: a request has their pixels and not which layers these were. That is taken from the layers that are in use now,
+where one is for the same network or has the same words. And by how much the canvas grew.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import dataclasses
 from typing import Any, Dict, Iterable, Sequence, Tuple, TypeVar
 
 from ..protocol.messages import EditRequest
+from .area import edges_around
+from .document import Edges
 from .editor import ControlLayer, ReferenceLayer, RegionLayer
 
 LayerUse = TypeVar("LayerUse", ControlLayer, ReferenceLayer, RegionLayer)
@@ -34,6 +39,11 @@ def layers_again(
         ),
         "regions": _on_their_layers((RegionLayer(region.prompt, unknown) for region in request.regions), regions),
     }
+
+
+def edges_again(request: EditRequest) -> Edges:
+    """By how much the edit's canvas was to grow."""
+    return edges_around(request.canvas, request.mask) if request.mask else Edges()
 
 
 def _on_their_layers(uses: Iterable[LayerUse], known: Sequence[LayerUse]) -> Tuple[LayerUse, ...]:

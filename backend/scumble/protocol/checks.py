@@ -15,6 +15,14 @@ def check_within(name: str, value: float, low: float, high: float) -> None:
         raise BadRequest(f"The {name} is not between {low:.10g} and {high:.10g}.")
 
 
+def check_text(name: str, value: str) -> None:
+    """Half a UTF-16 pair, or what Python makes of bytes in a terminal that are no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"The {name} is not valid text.", "Write it anew; a script has to be in UTF-8.") from None
+
+
 def check_placed(name: str, bounds: Bounds) -> None:
     check_within(f"{name} width", bounds.width, 1, MAX_SIDE)
     check_within(f"{name} height", bounds.height, 1, MAX_SIDE)

@@ -14,7 +14,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Dict, Literal, Optional, Tuple, Type, Union
 
-from .checks import check_counting, check_job_id, check_placed, check_within
+from .checks import check_counting, check_job_id, check_placed, check_text, check_within
 from .errors import BadRequest
 from .geometry import MAX_SIDE, Bounds, Size
 
@@ -118,6 +118,7 @@ class Region:
     mask: Bounds
 
     def __post_init__(self) -> None:
+        check_text("prompt of a region", self.prompt)
         check_placed("region", self.mask)
 
 
@@ -188,6 +189,8 @@ class EditRequest:
                 check_placed(name, bounds)
         if self.mask is None and self.mode not in MODES_WITHOUT_MASK:
             raise BadRequest(f"The mode {self.mode} needs a selection.", "Select what to change.")
+        check_text("prompt", self.prompt)
+        check_text("negative prompt", self.negative)
         check_within("strength", self.strength, 0.0, 1.0)
         check_within("count", self.count, 1, MAX_COUNT)
         check_within("grow", self.grow, 0, 4096)

@@ -250,10 +250,13 @@ class Panel:
         self._forget(variant[0])
 
     def reuse(self, entry: HistoryEntry) -> None:
-        values, upscaling = shown_again(entry.request, self.form.settings)
-        if upscaling is not None:
-            self.upscaling.values = upscaling
-        self.form.show_settings(values)
+        again = shown_again(entry.request, self.form.settings)
+        if again.upscaling is not None:
+            self.upscaling.values = again.upscaling
+        if again.edges is not None:
+            self.form.show_edges(again.edges)
+        self._anew = again.anew
+        self.form.show_settings(again.values)
 
     def bring_back(self, entry: HistoryEntry) -> None:
         self._client.resume(entry.job)

@@ -45,15 +45,18 @@ class ExtendPanel(QtWidgets.QWidget):
         """(left, top, right, bottom)"""
         return tuple(box.value() for box in self._sides)
 
+    @edges.setter
+    def edges(self, edges: tuple[int, ...]) -> None:
+        for box, value in zip(self._sides, edges):
+            box.setValue(value)
+
     def clear(self) -> None:
-        for box in self._sides:
-            box.setValue(0)
+        self.edges = (0,) * len(self._sides)
 
     def _apply_ratio(self, index: int) -> None:
         if index > 0 and min(self.canvas) > 0:
             _, across, down = RATIOS[index - 1]
-            for box, value in zip(self._sides, edges_for_ratio(*self.canvas, across, down)):
-                box.setValue(value)
+            self.edges = edges_for_ratio(*self.canvas, across, down)
             self._ratio.setCurrentIndex(0)
 
     def _look(self) -> None:

@@ -27,14 +27,14 @@ class Fold(QtWidgets.QWidget):
         self._button.clicked.connect(lambda *_: self._turn())
         column = vertical(self, self._button, content)
         column.setSpacing(2)
-        self._open(False)
+        self.open(False)
 
     def _turn(self) -> None:
-        self._open(self._content.isHidden())
+        self.open(self._content.isHidden())
         if not self._content.isHidden():
             reach(self)
 
-    def _open(self, value: bool) -> None:
+    def open(self, value: bool = True) -> None:
         arrow = QtCore.Qt.ArrowType
         self._button.setArrowType(arrow.DownArrow if value else arrow.RightArrow)
         self._content.setVisible(value)
