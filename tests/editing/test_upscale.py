@@ -51,6 +51,26 @@ def test_a_network_that_enlarges_by_itself_is_given_the_picture_as_it_is(factor)
     assert np.abs(shrunk.astype(int) - picture)[4:-4, 4:-4].mean() < 2, "it lies where it was"
 
 
+@pytest.mark.parametrize(
+    ("size", "zoom"),
+    [((8, 8), 4), ((16, 16), 2), ((17, 15), 2), ((17, 17), 1), ((100, 3), 2), ((100, 2), 4), ((100, 5), 1)],
+)
+def test_a_very_small_picture_is_painted_larger_than_its_result(size, zoom):
+    """At 32 px a model for 64 makes mud of it."""
+    picture = photo(*size)
+    plan = plan_of(picture, None, traits=SMALL, mode="upscale", factor=2, strength=0.3)
+    width, height = 2 * size[0], 2 * size[1]
+    assert plan.size == Size(-(-width * zoom // 8) * 8, -(-height * zoom // 8) * 8)
+    assert (plan.crop.width * zoom, plan.crop.height * zoom) == plan.size
+    painted = plan.work_image[: height * zoom, : width * zoom]
+    np.testing.assert_array_equal(painted, resize(picture, Size(width * zoom, height * zoom)))
+    (layer,) = composite(plan, [plan.work_image])
+    assert layer.bounds == Bounds(0, 0, width, height)
+    assert np.abs(layer.rgba[..., :3].astype(int) - resize(picture, layer.bounds.size)).max() < 12, (
+        "it lies where it was"
+    )
+
+
 def test_controls_and_regions_grow_with_the_picture():
     canvas, place = Size(60, 50), Bounds(10, 20, 30, 20)
     request = EditRequest(

@@ -34,6 +34,10 @@ class Source:
     references: tuple[Pixels, ...] = field(repr=False, default=())
 
 
+LEAST_SIDE = 4
+"""A side of a picture to compose is at least native / LEAST_SIDE."""
+
+
 @dataclass(frozen=True)
 class Traits:
     """What the planner must know of a model.
@@ -52,6 +56,11 @@ class Traits:
     prompt: bool
     reach: int
     refine_area: int = 0
+
+    @property
+    def least(self) -> int:
+        """Px of a side of a picture to compose: models make nothing of a narrow strip."""
+        return -(-self.native // LEAST_SIDE // self.multiple) * self.multiple if self.prompt else self.multiple
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,6 @@ WIDEN_UPTO = 1.5
 """A crop that could be enlarged by up to this factor is widened instead, so that nothing is resampled."""
 SHOWS = 0.9
 """What is at least this share as opaque as anything that the model sees has colours of its own: layers may be faint."""
-LEAST_SIDE = 4
-"""A side of a picture to compose is at least native / LEAST_SIDE: models make nothing of a narrow strip."""
 
 
 def plan_edit(request: EditRequest, source: Source, traits: Traits) -> Plan:
@@ -174,7 +172,7 @@ def choose_crop(request: EditRequest, selected: Bounds, traits: Traits) -> tuple
     scale = _scale(wanted.size, traits, may_widen)
     if scale == 1:
         size = _native_size(wanted.size, region.size, traits) if may_widen else wanted.size
-        size = Size(*(_round_up(max(side, _least(traits)), traits.multiple) for side in size))
+        size = Size(*(_round_up(max(side, traits.least), traits.multiple) for side in size))
         if size.area <= traits.max_area:
             return _place(wanted, size, region), size
         scale = math.sqrt(traits.max_area / size.area)
@@ -183,7 +181,7 @@ def choose_crop(request: EditRequest, selected: Bounds, traits: Traits) -> tuple
 
 def _scale(wanted: Size, traits: Traits, may_widen: bool) -> float:
     """Px of the model for one of the canvas."""
-    fitting = min(math.sqrt(traits.max_area / wanted.area), traits.max_area / _least(traits) / max(wanted))
+    fitting = min(math.sqrt(traits.max_area / wanted.area), traits.max_area / traits.least / max(wanted))
     if fitting < 1:
         return fitting
     zoom = min(traits.native / math.sqrt(wanted.area), MOST_ZOOM, fitting)
@@ -191,12 +189,6 @@ def _scale(wanted: Size, traits: Traits, may_widen: bool) -> float:
     if zoom <= 1 or not traits.prompt or (may_widen and zoom <= WIDEN_UPTO):
         return 1
     return zoom
-
-
-def _least(traits: Traits) -> int:
-    if not traits.prompt:
-        return traits.multiple
-    return _round_up(-(-traits.native // LEAST_SIDE), traits.multiple)
 
 
 def _round_up(value: int, multiple: int) -> int:
@@ -213,9 +205,8 @@ def _native_size(wanted: Size, region: Size, traits: Traits) -> Size:
 
 
 def _scaled(wanted: Bounds, scale: float, region: Bounds, traits: Traits) -> tuple[Bounds, Size]:
-    least = _least(traits)
-    sides = [max(round(side * scale / traits.multiple) * traits.multiple, least) for side in wanted.size]
-    while sides[0] * sides[1] > traits.max_area and max(sides) > least:
+    sides = [max(round(side * scale / traits.multiple) * traits.multiple, traits.least) for side in wanted.size]
+    while sides[0] * sides[1] > traits.max_area and max(sides) > traits.least:
         sides[sides.index(max(sides))] -= traits.multiple
     size = Size(*sides)
     exact = min(size.width / wanted.width, size.height / wanted.height, MOST_ZOOM)

@@ -16,6 +16,9 @@ from .pixels import resize
 from .plan import Pixels, Plan, Source, Traits
 from .prefill import continue_smoothly
 
+MOST_ZOOM = 4
+"""Times as large as its result a picture is painted at most."""
+
 
 def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
     """The crop, in px of the enlarged canvas, is all of it. A model with a prompt is given the enlarged picture and paints
@@ -32,13 +35,14 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
     colour = sent[..., :3]
     if alpha.min() < 255:
         colour = continue_smoothly(colour, alpha.astype(np.float32) / 255)
-    work = resize(colour, larger) if traits.prompt else colour
+    zoom = _zoom(larger, traits) if traits.prompt else 1
+    work = resize(colour, Size(larger.width * zoom, larger.height * zoom)) if traits.prompt else colour
     # What is missing to the model's grid continues the picture's edge, and is cut off again.
     missing = [(0, -side % traits.multiple) for side in work.shape[:2]]
     work = np.pad(work, [*missing, (0, 0)], mode="edge")
     size = Size(work.shape[1], work.shape[0])
     scale = 1 if traits.prompt else request.factor
-    crop = Bounds(0, 0, size.width * scale, size.height * scale)
+    crop = Bounds(0, 0, size.width * scale // zoom, size.height * scale // zoom)
     mask = np.zeros((crop.height, crop.width), np.uint8)
     mask[: larger.height, : larger.width] = _enlarged(alpha, larger)
     work_mask = covered(mask, size)
@@ -67,6 +71,17 @@ def plan_upscale(request: EditRequest, source: Source, traits: Traits) -> Plan:
             window(sent, region.mask, canvas) for sent, region in zip(source.regions, request.regions, strict=True)
         ),
     )
+
+
+def _zoom(size: Size, traits: Traits) -> int:
+    """How many times larger than the result (1, 2 or 4: both keep to the model's grid) it is painted: models make nothing
+    of a picture far below their own size, or of a narrow strip."""
+    zoom = 1
+    while zoom < MOST_ZOOM and (
+        size.area * (2 * zoom) ** 2 <= traits.native**2 or min(size) * 2 * zoom <= traits.least
+    ):
+        zoom *= 2
+    return zoom
 
 
 def _enlarged(pixels: Pixels, size: Size) -> Pixels:
