@@ -86,14 +86,21 @@ class Log:
     def __init__(self, at: tuple[Stage, int] | None = None) -> None:
         self.calls: list[tuple[Stage, int, int]] = []
         self.previews: list[Pixels] = []
+        self.times = 0.0
         self._at = at
 
     def __call__(
-        self, stage: Stage, step: int = 0, steps: int = 0, preview: Callable[[], Pixels] | None = None
+        self,
+        stage: Stage,
+        step: int = 0,
+        steps: int = 0,
+        preview: Callable[[], Pixels] | None = None,
+        times: float = 0.0,
     ) -> None:
         if (stage, step) == self._at:
             raise Cancelled
         self.calls.append((stage, step, steps))
+        self.times = times or self.times
         if preview:
             self.previews.append(preview())
 

@@ -61,6 +61,7 @@ def test_a_large_crop_runs_in_two_passes(engine: DiffusionEngine, monkeypatch: p
     assert [step for step, _ in steps] == sorted(step for step, _ in steps)
     assert log.calls[-1][0] == "decoding"
     assert max(log.previews[-1].shape) <= 1.5 * 64
+    assert log.times == second.size.area / max(tile.area for tile in second.tiles) > 1
 
 
 def test_a_narrow_strip_has_a_preview(engine: DiffusionEngine):

@@ -18,7 +18,7 @@ def test_run_job_plans_generates_and_composites() -> None:
     request, source = edit(count=2)
     stages: list[tuple[Stage, int, int]] = []
 
-    def report(stage: Stage, step: int = 0, steps: int = 0, preview: object = None) -> None:
+    def report(stage: Stage, step: int = 0, steps: int = 0, preview: object = None, times: float = 0.0) -> None:
         stages.append((stage, step, steps))
 
     crop, layers = run_job(request, source, FakeEngine(), report)
@@ -130,6 +130,21 @@ def test_several_pictures_are_reckoned_with_all_their_decodings() -> None:
     assert left == [None, 6.0, 6.0, 4.0, 4.0, 2.0, 2.0]
     assert report.timings()["denoise"] == 6.0
     assert report.decoding == 1.5
+
+
+def test_a_picture_of_many_windows_takes_as_many_times_to_decode() -> None:
+    """Else an upscale would say "0 s left" for a minute, and the fill after it four minutes too much."""
+    clock, sent = Clock(), []
+    report = Reporter("0" * 32, 1, sent.append, lambda: False, 1.5, clock)
+    report("encoding", times=20.0)
+    report("denoising", 0, 1)
+    clock.now += 2.0
+    report("denoising", 1, 1)
+    report("decoding")
+    assert decode(sent[-1])[0] == Progress("0" * 32, "decoding", 1, 1, 60.0)
+    clock.now += 80.0
+    report("compositing")
+    assert report.decoding == 2.0
 
 
 def test_reporter_does_not_count_the_way_to_the_first_step_as_a_step() -> None:

@@ -84,7 +84,9 @@ class Pictures:
 
     def paint(self) -> list[Pixels]:
         """(H, W, 3) each, of the size of the plan's last pass."""
-        self.report("encoding")
+        last = self.plan.refinement or self.first
+        # Windows are decoded one after the other, and a step is one of them.
+        self.report("encoding", times=last.mask.size / max(tile.area for tile in last.tiles))
         self.engine.use_loras(self.plan, self.engine.read_prompt(*self.texts[0]))
         with self.engine.use_references(self.plan) as self.glances:
             self.model.residents.beside = self.engine.beside

@@ -130,11 +130,17 @@ class DeviceLost(Exception):
 class Report(Protocol):
     """How an engine tells where it is; called at least once for each denoising step.
 
-    `preview` makes a small (h, w, 3) picture and is only called when one is due. Raises Cancelled.
+    `preview` makes a small (h, w, 3) picture and is only called when one is due. `times`, before the first step: how many
+    times larger than what a step works on a picture is that will be decoded. Raises Cancelled.
     """
 
     def __call__(
-        self, stage: Stage, step: int = 0, steps: int = 0, preview: Callable[[], Pixels] | None = None
+        self,
+        stage: Stage,
+        step: int = 0,
+        steps: int = 0,
+        preview: Callable[[], Pixels] | None = None,
+        times: float = 0.0,
     ) -> None: ...
 
 

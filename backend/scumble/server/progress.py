@@ -44,7 +44,8 @@ class Reporter:
     """The Report of one job. Sends an encoded Progress message for each call and keeps the seconds of each phase.
 
     A stage lasts from its first call until another stage's; "denoising" with step k says that k steps are done, of all
-    pictures together. `cancelled` is asked at each call. `decoding`: see seconds_left, as the last job showed it.
+    pictures together. `cancelled` is asked at each call. `decoding`: see seconds_left, of a picture no larger than what a
+    step works on, as the last job showed it.
     """
 
     def __init__(
@@ -69,9 +70,15 @@ class Reporter:
         self._step_times: list[float] = []
         self._step = self._steps = 0
         self._decoded = 0
+        self._times = 1.0
 
     def __call__(
-        self, stage: Stage, step: int = 0, steps: int = 0, preview: Callable[[], Pixels] | None = None
+        self,
+        stage: Stage,
+        step: int = 0,
+        steps: int = 0,
+        preview: Callable[[], Pixels] | None = None,
+        times: float = 0.0,
     ) -> None:
         if self._cancelled():
             raise Cancelled
@@ -85,7 +92,8 @@ class Reporter:
             self._step, self._steps = step, steps
         # The picture in decoding still counts: it has just begun.
         decodings = max(self._pictures - self._decoded, 0) + (stage == "decoding")
-        left = seconds_left(self._step_times, self._steps - self._step, decodings, self._decoding)
+        self._times = times or self._times
+        left = seconds_left(self._step_times, self._steps - self._step, decodings, self._decoding * self._times)
         if stage == "compositing":
             left = None
         self._send(encode(Progress(self._job, stage, self._step, self._steps, left), self._picture(preview)))
@@ -107,10 +115,11 @@ class Reporter:
 
     @property
     def decoding(self) -> float:
-        """The time of one decoding, in steps, for the next job to reckon with."""
+        """What the next job is to reckon with."""
         if not self._step_times:
             return self._decoding
-        return self._seconds.get("decode", 0.0) / max(self._decoded, 1) / statistics.median(self._step_times)
+        pieces = max(self._decoded, 1) * self._times
+        return self._seconds.get("decode", 0.0) / pieces / statistics.median(self._step_times)
 
     def _picture(self, preview: Callable[[], Pixels] | None) -> tuple[Buffer, ...]:
         now = self._clock()
