@@ -94,7 +94,10 @@ def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
         tip = panel.get("named('history-list').get_children()[1].get_child().get_tooltip_text()")
         assert re.fullmatch(r"a red brick wall\n\d{4}-\d\d-\d\d \d\d:\d\d", tip)
         panel.run("named('history-list').select_row(named('history-list').get_children()[1])")
+        panel.run("named('left').set_value(48)")
+        assert panel.get("named('generate').get_label()") == "_Extend"
         panel.run("named('reuse').clicked()")
+        assert panel.get("named('generate').get_label()") == "_Fill"
         prompt = "named('prompt').get_buffer().get_property('text')"
         assert panel.get(prompt) == "a red brick wall"
         panel.run("named('history').set_expanded(False)")

@@ -128,6 +128,13 @@ def test_extend_by_numbers_grows_the_canvas_and_keeps_the_picture(docker: Docker
     docker.undo()
     assert docker.krita.get("[document.width(), document.height()]") == [400, 300]
     np.testing.assert_array_equal(docker.visible(), before)
+    # Used again it is by numbers once more, and not a mode that asks for a selection.
+    docker.krita.wait_until("part('scumble_history').count() > 0", 20)
+    docker.krita.run("part('scumble_history').setCurrentRow(0); part('scumble_use_again').click()")
+    sides = "[part('scumble_extend_' + side).value() for side in ('left', 'top', 'right', 'bottom')]"
+    assert docker.krita.get(sides) == [48, 0, 0, 40]
+    assert docker.krita.get("part('scumble_mode').currentData()") == ""
+    assert docker.krita.get("part('scumble_extend').isVisible()")
 
 
 def test_a_selection_over_empty_canvas_extends(docker: Docker) -> None:
