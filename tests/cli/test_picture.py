@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from scumble.cli.picture import METADATA, PictureDocument
+from scumble.cli.picture import METADATA, PictureDocument, left_out
 from scumble.client.document import Edges, NewLayer
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
@@ -239,3 +241,31 @@ def test_a_full_disk_leaves_the_picture_that_is_there(tmp_path: Path, monkeypatc
     document.save(path)
     assert path.stat().st_mode & 0o777 == 0o640
     assert [each.name for each in tmp_path.iterdir()] == ["photo.png"]
+
+
+def deep_png() -> bytes:
+    """Two pixels of 16-bit colour, which Pillow does not write."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(13))),
+        (b"IEND", b""),
+    ]
+    packed = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def test_what_is_not_taken_of_a_file_is_said(tmp_path: Path) -> None:
+    for mode, image in kinds().items():
+        if mode != "CMYK":
+            assert left_out(write(image, tmp_path / "plain.png")) == []
+    (tmp_path / "deep.png").write_bytes(deep_png())
+    assert PictureDocument.open(tmp_path / "deep.png").canvas == Size(2, 1)
+    assert left_out(tmp_path / "deep.png") == ["deep.png has 16 bits per channel; it is read and written with 8."]
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    for name in ("moving.gif", "moving.webp", "pages.tif"):
+        path = write(frames[0], tmp_path / name, save_all=True, append_images=frames[1:])
+        assert left_out(path) == [f"{name} holds 3 pictures; this is the first one."]
+    phone = write(frames[0], tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert left_out(phone) == []

@@ -27,7 +27,7 @@ from ..protocol.schema import to_json
 from .adapters import chosen_controls, chosen_loras, chosen_references, picture_files
 from .models import refresh
 from .pending import pending_file, read_pending, write_pending
-from .picture import PictureDocument
+from .picture import PictureDocument, left_out
 from .service import PATIENCE, connected
 
 MODES: dict[str, Mode] = {"img2img": "img2img", "txt2img": "txt2img", "outpaint": "outpaint", "upscale": "upscale"}
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.layer and args.layer.resolve() == args.output.resolve():
         raise BadRequest("The layer and the picture have the same name.", "Give them two.")
     document = _open(args)
+    for words in left_out(args.image) if "image" in args else ():
+        print(f"scumble: {words}", file=sys.stderr)
     model = _added_model(args, home)
     inputs = [*(getattr(args, name) for name in ("image", "mask") if name in args), *picture_files(args)]
     inputs += [Path(mask) for mask, _ in args.region]

@@ -236,6 +236,18 @@ def open_image(path: Path) -> Image.Image:
     return image
 
 
+def left_out(path: Path) -> list[str]:
+    """What a file that `open_image` has read holds beside that, in sentences."""
+    with Image.open(path) as file:
+        losses = []
+        if file.mode != DEEP and any(";16" in str(tile.args) for tile in file.tile):
+            losses.append(f"{path.name} has 16 bits per channel; it is read and written with 8.")
+        pictures = getattr(file, "n_frames", 1)
+        if pictures > 1 and file.format != "MPO":  # a photograph with its preview
+            losses.append(f"{path.name} holds {pictures} pictures; this is the first one.")
+    return losses
+
+
 def open_mask(path: Path) -> Image.Image:
     """A mask file as 8-bit grey: white = change; transparent counts as black. Raises BadRequest."""
     image = open_image(path)
