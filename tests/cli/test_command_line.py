@@ -159,6 +159,15 @@ def test_several_pictures_with_a_seed_each(here: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "o-1.png (seed 5)\no-2.png (seed 6)\no-3.png (seed 7)\n"
 
 
+def test_what_would_be_the_same_picture_is_written_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["inpaint", "photo.png", "--mask", "mask.png", "--count", 3, "--seed", 5, "-o", "o.png"]
+    assert edit(*command) == 0
+    assert capsys.readouterr().out == "o-1.png (seed 5)\n"
+    assert edit(*command, "--json") == 0
+    assert [layer["output"] for layer in json.loads(capsys.readouterr().out)["layers"]] == ["o-1.png"]
+    assert not Path("o-2.png").exists()
+
+
 def test_outpaint_grows_and_keeps_the_picture(here: Path) -> None:
     assert edit("outpaint", "photo.png", "--left", 30, "--bottom", 20, "--prompt", "a cat", "-o", "out.png") == 0
     after = pixels("out.png")

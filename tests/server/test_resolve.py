@@ -85,6 +85,11 @@ def test_an_upscaler_does_that_alone_and_needs_no_settings() -> None:
     assert "upscale" in modes((PLAIN.info,))
 
 
+def test_what_would_be_the_same_picture_is_made_once() -> None:
+    for mode, models, count in (("upscale", (UPSCALER,), 1), ("fill", ALL, 1), ("remove", ALL, 1), ("img2img", ALL, 3)):
+        assert complete(edit("", mode, count=3), models)[0].count == count
+
+
 def test_regions_are_for_models_that_follow_a_prompt() -> None:
     region = (Region("a star", Bounds(0, 0, 4, 4)),)
     assert complete(replace(edit(""), regions=region), ALL)[1] is INPAINT

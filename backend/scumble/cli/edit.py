@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report(finished.result, seconds, outputs), ensure_ascii=False))
     else:
-        for path, layer in zip(outputs, finished.result.layers, strict=True):
+        for path, layer in zip(outputs, finished.result.layers, strict=False):  # fewer where all would be the same
             print(f"{path} (seed {layer.seed})")
     return 0
 
@@ -229,7 +229,7 @@ def report(result: Result, seconds: float, outputs: list[Path]) -> dict[str, Any
         "timings": {name: round(value, 4) for name, value in timings.items()},
         "layers": [
             {"output": str(path), "bounds": list(layer.bounds), "seed": layer.seed}
-            for layer, path in zip(result.layers, outputs, strict=True)
+            for layer, path in zip(result.layers, outputs, strict=False)
         ],
         "request": to_json(result.request),
     }

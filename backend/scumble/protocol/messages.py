@@ -137,7 +137,7 @@ class EditRequest:
     prompt, negative   in the grammar of diffusion/prompts.py; image i draws its wildcards by seed + i
     guidance   classifier-free guidance scale, 1 = none
     seed       of the first image; image i uses seed + i
-    count      images (layers) to return
+    count      images (layers) to return; the server makes it 1 for a model whose pictures would all be the same
     grow       px by which the mask is grown; `feather` px over which it fades inside its edge
     context    px of surroundings that the model sees around the mask, None = chosen
     resolution   px along a side of a square picture of the size that the model is given, None = what it was trained on

@@ -69,7 +69,8 @@ def complete(
     new_seed: Callable[[], int] = draw_seed,
 ) -> tuple[EditRequest, ModelFile]:
     """The request with model, seed and, for a diffusion model, steps, guidance and sampler filled in; and its model. These
-    follow the model, or a LoRA that makes it paint in few steps, in whichever wildcard of the prompt it stands.
+    follow the model, or a LoRA that makes it paint in few steps, in whichever wildcard of the prompt it stands. Other
+    kinds of models make one picture, however many are asked for.
 
     Without a named model: the fill model to remove, and to fill or extend where nothing says what is to be there; to
     upscale an upscaler where nothing does; else the first diffusion model, for a fill or outpaint preferably one made for
@@ -92,7 +93,8 @@ def complete(
     seed = new_seed() if request.seed is None else request.seed
     _check_adapters(request, info, adapters)
     if info.kind != "diffusion":
-        return replace(request, model=info.id, seed=seed), model
+        # Nothing is left to chance there: further pictures would be the same.
+        return replace(request, model=info.id, seed=seed, count=1), model
     if request.strength == 0 and request.mode != "txt2img":
         raise BadRequest("With a strength of 0 nothing changes.", "Choose a higher one.")
     suits = _suits(request, info, adapters)
