@@ -133,14 +133,14 @@ def split(form: Form) -> tuple[dict[str, Any], dict[str, Any]]:
 def form_of_request(request: Any, base: Form) -> Form:
     """The form that repeats a request, with the seed locked."""
     strength, model = round(request.strength * 100), request.model or ""
-    mode = request.mode
-    if mode == "outpaint" and any(edges_of_request(request)):
-        mode = ""  # by the numbers beside it, not over a selection
     if request.mode == "upscale":
         own = {"factor": request.factor, "upscale_model": model, "upscale_strength": strength}
     else:
+        mode = request.mode
         if mode == "fill" and request.prefill == "neutral":
             mode = "add"
+        elif mode == "outpaint" and any(edges_of_request(request)):
+            mode = ""  # by the numbers of the panel for that, not over a selection
         own = {"mode": mode, "model": model, "strength": strength}
     return replace(
         base,

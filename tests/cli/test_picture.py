@@ -256,6 +256,20 @@ def deep_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+def test_a_file_that_is_cut_off_is_told_in_words(tmp_path: Path) -> None:
+    whole = write(Image.fromarray(noise(64, 64, 3)), tmp_path / "whole.tif").read_bytes()
+    for length in (20, 200, len(whole) // 2, len(whole) - 100):
+        (tmp_path / "cut.tif").write_bytes(whole[:length])
+        with pytest.raises(BadRequest):
+            PictureDocument.open(tmp_path / "cut.tif")
+
+
+def test_odd_metadata_is_not_complained_about(tmp_path: Path) -> None:
+    odd = b"Exif\0\0MM\0*\0\0\0\x08\0\x03\x01\x12\0\x03\0\0\0\x01"
+    path = write(Image.new("RGB", (8, 8)), tmp_path / "odd.jpg", exif=odd)
+    assert PictureDocument.open(path).canvas == Size(8, 8)
+
+
 def test_what_is_not_taken_of_a_file_is_said(tmp_path: Path) -> None:
     for mode, image in kinds().items():
         if mode != "CMYK":
@@ -267,5 +281,9 @@ def test_what_is_not_taken_of_a_file_is_said(tmp_path: Path) -> None:
     for name in ("moving.gif", "moving.webp", "pages.tif"):
         path = write(frames[0], tmp_path / name, save_all=True, append_images=frames[1:])
         assert left_out(path) == [f"{name} holds 3 pictures; this is the first one."]
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "pages.tif").read_bytes()[:-40])
+    left_out(tmp_path / "cut.tif")  # the first page was read; what is damaged behind it is no error
+    grey = Image.frombytes("I;16B", (4, 4), bytes(32))
+    assert left_out(write(grey, tmp_path / "grey.tif")) == []
     phone = write(frames[0], tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=frames[1:])
     assert left_out(phone) == []

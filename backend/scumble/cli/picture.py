@@ -8,15 +8,18 @@ reads 16-bit colour at 8 bits.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
 import uuid
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..client.document import Document, Edges, NewLayer
 from ..protocol.errors import BadRequest
@@ -29,6 +32,8 @@ OPAQUE = {"LA": "L", "RGBA": "RGB"}
 DEEP = "I;16"
 METADATA = "scumble"
 """Name of the PNG text that holds the request."""
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError)
+"""What Pillow raises for damaged files."""
 
 
 class PictureDocument(Document):
@@ -222,7 +227,7 @@ def open_image(path: Path) -> Image.Image:
     if path.is_dir():
         raise BadRequest(f"{path} is a folder.", "Name a picture in it.")
     try:
-        with Image.open(path) as file:
+        with _quietly_opened(path) as file:
             if max(file.size) > MAX_SIDE or file.width * file.height > Limits().max_pixels:
                 raise BadRequest(f"{path.name} has more pixels than Scumble takes.", "Scale it down first.")
             image = ImageOps.exif_transpose(file)
@@ -231,16 +236,23 @@ def open_image(path: Path) -> Image.Image:
         raise BadRequest(f"There is no file {path}.", "Check its name.") from None
     except UnidentifiedImageError:
         raise BadRequest(f"{path.name} is not a picture.", "Give a PNG, JPEG, WebP or TIFF file.") from None
-    except (OSError, SyntaxError, ValueError, EOFError):  # what Pillow raises for damaged files
+    except _DAMAGE:
         raise BadRequest(f"{path.name} cannot be read.", "Check that the file is whole and open to you.") from None
     return image
 
 
+@contextlib.contextmanager
+def _quietly_opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """What Pillow thinks of a camera's metadata is of no use to anybody."""
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
+        yield file
+
+
 def left_out(path: Path) -> list[str]:
     """What a file that `open_image` has read holds beside that, in sentences."""
-    with Image.open(path) as file:
-        losses = []
-        if file.mode != DEEP and any(";16" in str(tile.args) for tile in file.tile):
+    losses = []
+    with contextlib.suppress(*_DAMAGE), _quietly_opened(path) as file:
+        if not file.mode.startswith("I") and any(";16" in str(tile.args) for tile in file.tile):
             losses.append(f"{path.name} has 16 bits per channel; it is read and written with 8.")
         pictures = getattr(file, "n_frames", 1)
         if pictures > 1 and file.format != "MPO":  # a photograph with its preview
