@@ -25,6 +25,7 @@ from scumble.editing import compositor, passes, planner
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels, Plan
 from scumble.home import Home
+from scumble.protocol.geometry import Size
 
 from . import (
     test_adapters,
@@ -145,9 +146,8 @@ def with_another_prediction(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(samplers, "make_scheduler", lambda name, config: make(name, {**config, "prediction_type": "epsilon"}))
 
 
-def interpolated(image: Pixels, factor: int) -> Any:
-    size = image.shape[1] * factor, image.shape[0] * factor
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+def interpolated(image: Pixels, size: Size) -> Any:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), np.float32)
 
 
 first_chunk = instead(clip, "chunked", lambda *arguments, chunked=clip.chunked: chunked(*arguments)[:1])
@@ -272,7 +272,7 @@ CASES = (
     case("upscale", nothing_is_painted, test_upscale.test_upscaling_paints_detail_and_keeps_what_is_there),
     case(
         "upscale: network",
-        instead(UpscaleEngine, "_run", lambda self, image: interpolated(image, self._factor)),
+        instead(UpscaleEngine, "_run", lambda self, image, size: interpolated(image, size)),
         test_upscale.test_a_network_enlarges_better_than_interpolation,
     ),
     case(
