@@ -8,7 +8,7 @@ from scumble.editing.colour import match_colours
 from scumble.editing.compositor import composite
 from scumble.editing.membrane import STRONGEST_SHIFT, fit_seam, spread
 
-from .pictures import disc, merged, photo, plan_of
+from .pictures import disc, merged, opaque, photo, plan_of
 
 TINT = np.array([14.0, -10.0, 6.0], np.float32)
 
@@ -56,6 +56,22 @@ def test_the_membrane_takes_off_a_tint_that_changes_along_the_edge():
     assert colour[1] > 2
     assert both[1] < 1
     assert both[0] < colour[0] * 0.6
+
+
+@pytest.mark.parametrize("step", ["color_match", "membrane"])
+@pytest.mark.parametrize("beside", ["partly selected", "unknown"])
+def test_only_what_is_known_and_not_selected_tells_how_colours_are_off(step, beside):
+    side, soft = (240, 40) if beside == "partly selected" else (200, 0)
+    mask, at = disc(side, soft), (230, 180)
+    document, drawn = opaque(photo(700, 600)), photo(700, 600) + TINT
+    if beside == "unknown":
+        document[:, :330] = 0
+        drawn[:, :330] = 250
+    drawn[at[1] : at[1] + side, at[0] : at[0] + side][mask > 0] = 150 + TINT
+    plan = plan_of(document, mask, at, **{"color_match": False, "membrane": False, step: True})
+    (layer,) = composite(plan, [drawn.astype(np.uint8)[plan.crop.slices()]])
+    painted = layer.rgba[layer.rgba[..., 3] > 0, :3].astype(int)
+    assert np.abs(painted - 150).max() <= 2
 
 
 def test_a_feather_takes_off_a_hard_edge():

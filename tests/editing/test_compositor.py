@@ -160,6 +160,17 @@ def test_a_selection_fades_inside_the_canvas_and_not_at_its_edge(canvas, at, con
     assert alpha[middle] == 255
 
 
+def test_a_selection_does_not_fade_where_nothing_lies_below():
+    document = opaque(photo(600, 500))
+    document[:, 300:] = 0
+    plan = plan_of(document, np.full((200, 200), 255, np.uint8), (200, 150), mode="outpaint", feather=12)
+    (layer,) = composite(plan, [plan.work_image])
+    alpha = layer.rgba[..., 3]
+    assert (alpha[:, 100:] == 255).all()
+    assert alpha[100, 0] < 50
+    assert alpha[0, 50] < 50
+
+
 def test_each_image_has_its_own_seed():
     plan = plan_of(photo(64, 64), disc(20), seed=MAX_SEED, count=2)
     assert [layer.seed for layer in composite(plan, [plan.work_image] * 2)] == [MAX_SEED, 0]

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ def test_failed_and_cancelled_jobs_leave_no_pixels(store: Kept, folder: Path) ->
     store.claim(failed)
     assert store.state(failed) == "failed"
     assert store.unclaimed("ann") == [cancelled]
+
+
+def test_a_job_whose_result_could_not_be_written_down_leaves_nothing(store: Kept, folder: Path) -> None:
+    job = store.put()
+    store.begin(job)
+    (folder / f"{job}.result").write_bytes(b"the row did not fit any more")
+    store.fail(job, DiskFull("Full."))
+    assert files(folder) == set()
 
 
 def test_claiming_an_unfinished_job_does_nothing(store: Kept) -> None:
@@ -253,6 +262,17 @@ def test_who_never_fetches_results_gets_no_more_jobs(folder: Path) -> None:
     store.close()
 
 
+def test_a_refused_job_that_is_there_already_keeps_its_pixels(folder: Path) -> None:
+    store = Kept(folder, history_bytes=10_000)
+    job = store.put("ann")
+    for _ in range(2):
+        store.done("ann", bytes(6000))
+    with pytest.raises(DiskFull, match="fetched"):
+        store.add("ann", Submit(job, edit()), buffers_of(edit()), 1.0)
+    assert decode(store.begin(job)[1])[0].job == job  # type: ignore[union-attr]
+    store.close()
+
+
 def test_results_that_nobody_fetched_for_a_month_go(store: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     job, later = store.done(), time.time() + UNCLAIMED_SECONDS + 1
     store.trim()
@@ -265,16 +285,17 @@ def test_results_that_nobody_fetched_for_a_month_go(store: Kept, monkeypatch: py
 # ---- a full disk -----------------------------------------------------------------------------------------------------
 
 
-def no_space(*_: Any) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def no_space(*_: Any, code: int = errno.ENOSPC) -> None:
+    raise OSError(code, os.strerror(code))
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_full_disk_at_submit_leaves_nothing(
-    store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    store: Kept, folder: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(durable.os, call, no_space)
+        patch.setattr(durable.os, call, partial(no_space, code=code))
         with pytest.raises(DiskFull):
             store.put()
     assert files(folder) == set()
@@ -350,7 +371,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("A small disk cannot be mounted here (needs root).")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)  # a test that failed may hold files open
 
 
 def test_a_really_full_disk(small_disk: Path) -> None:

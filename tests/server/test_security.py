@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import http.client
 import os
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scumble.protocol import messages
 from scumble.protocol.frames import encode
 from scumble.protocol.messages import PROTOCOL_VERSION, Cancel, Failed, Hello
-from scumble.server.security import known_hosts, load_token, loopback_hosts, same_token
+from scumble.server.security import Gate, known_hosts, load_token, loopback_hosts, same_token
 from scumble.server.session import Policy
 from websockets.exceptions import ConnectionClosed
 
@@ -62,6 +65,14 @@ def test_token_that_others_could_read_or_change_is_replaced(tmp_path: Path, mode
 
 
 @posix
+def test_token_file_of_another_user_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = load_token(tmp_path / "token")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert load_token(tmp_path / "token") != old
+
+
+@posix
 def test_token_file_that_is_a_link_is_replaced_and_its_target_left(tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     target.write_text("cd" * 32)
@@ -87,6 +98,13 @@ def test_comparison_of_tokens() -> None:
     assert same_token(TOKEN, TOKEN)
     for wrong in ("", TOKEN[:-1], TOKEN + "a", "ac" + TOKEN[2:], "é" * 64):
         assert not same_token(wrong, TOKEN)
+
+
+def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda *pair: compared.append(pair))
+    same_token("given", TOKEN)
+    assert compared == [(b"given", TOKEN.encode())]
 
 
 # ---- Host and Origin, before accept ----------------------------------------------------------------------------------
@@ -154,6 +172,20 @@ def test_requests_with_two_hosts_are_refused(backend: Backend) -> None:
     both = [("Host", "127.0.0.1:{port}"), ("Host", "rebound.example")]
     assert health(backend, both) in (400, 403)
     assert handshake(backend, both) in (400, 403)
+
+
+@pytest.mark.parametrize("hosts", [[b"127.0.0.1:8737", b"rebound.example"], [b"127.0.0.1:8737"] * 2, []])
+def test_the_gate_wants_one_host_whatever_the_server_before_it_lets_through(hosts: list[bytes]) -> None:
+    async def app(*_: Any) -> None:
+        raise AssertionError("let in")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    sent: list[Any] = []
+    scope = {"type": "websocket", "headers": [(b"host", host) for host in hosts], "query_string": b""}
+    asyncio.run(Gate(app, loopback_hosts(8737))(scope, app, send))
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": ""}]
 
 
 def test_forwarded_headers_do_not_stand_for_the_host(backend: Backend) -> None:

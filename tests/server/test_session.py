@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -357,6 +358,16 @@ def test_on_disconnect_cancel_ends_what_is_unfinished(backend: Backend) -> None:
         peer.vanish()
     wait_until(lambda: state(backend, running) == "cancelled" and state(backend, waiting) == "cancelled")
     assert state(backend, done) == "done"
+
+
+def test_a_server_that_stops_is_no_client_that_has_gone(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        with running(tmp_path) as backend:
+            peer = stack.enter_context(backend.peer(on_disconnect="cancel"))
+            jobs = [peer.accepted(edit("hold")), peer.accepted()]
+    with running(tmp_path) as backend, backend.peer(session=peer.session) as peer:
+        backend.executor.release.set()
+        assert [peer.hear(Result).job, peer.hear(Result).job] == jobs
 
 
 def test_who_comes_back_in_time_keeps_its_jobs(backend: Backend) -> None:
