@@ -361,10 +361,9 @@ def test_on_disconnect_cancel_ends_what_is_unfinished(backend: Backend) -> None:
 
 
 def test_a_server_that_stops_is_no_client_that_has_gone(tmp_path: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        with running(tmp_path) as backend:
-            peer = stack.enter_context(backend.peer(on_disconnect="cancel"))
-            jobs = [peer.accepted(edit("hold")), peer.accepted()]
+    with contextlib.ExitStack() as stack, running(tmp_path) as backend:
+        peer = stack.enter_context(backend.peer(on_disconnect="cancel"))
+        jobs = [peer.accepted(edit("hold")), peer.accepted()]
     with running(tmp_path) as backend, backend.peer(session=peer.session) as peer:
         backend.executor.release.set()
         assert [peer.hear(Result).job, peer.hear(Result).job] == jobs
