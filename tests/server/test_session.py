@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scumble.protocol.frames import decode
+from fastapi import WebSocketDisconnect
+from scumble.protocol.frames import MAX_HEADER, decode, encode
 from scumble.protocol.messages import (
     Accepted,
     Acknowledge,
@@ -32,7 +33,7 @@ from scumble.protocol.messages import (
     Welcome,
 )
 from scumble.server.connection import PIECE
-from scumble.server.session import Policy
+from scumble.server.session import Policy, Session
 
 from .harness import (
     CONTROL,
@@ -349,6 +350,24 @@ def test_failures_and_cancels_are_told_once(backend: Backend) -> None:
         peer.quiet()
 
 
+def test_a_failure_that_did_not_arrive_is_told_again(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, send = threading.Event(), Session._send
+
+    async def broken(session: Session, payload: Any) -> None:
+        if '"type":"failed"' in str(payload):
+            lost.set()
+            raise WebSocketDisconnect
+        await send(session, payload)
+
+    with monkeypatch.context() as patch, backend.peer() as peer:
+        patch.setattr(Session, "_send", broken)
+        job = peer.accepted(edit("oom"))
+        assert lost.wait(10)
+        peer.vanish()
+    with backend.peer(session=peer.session) as peer:
+        assert peer.hear(Failed).job == job
+
+
 def test_on_disconnect_cancel_ends_what_is_unfinished(backend: Backend) -> None:
     with backend.peer(on_disconnect="cancel") as peer:
         done = peer.accepted()
@@ -430,6 +449,7 @@ def test_a_long_history_comes_in_parts_that_fit_a_message(tmp_path: Path) -> Non
             part = peer.hear(HistoryList).entries
             if not part:
                 break
+            assert len(str(encode(HistoryList(part))).encode()) <= MAX_HEADER
             entries += part
         assert len(entries) == 48
         assert {entry.job for entry in entries} == jobs
