@@ -53,7 +53,8 @@ def plan_of(
         mask=None if mask is None else Bounds(*at, mask.shape[1], mask.shape[0]),
         **fields,
     )
-    image = picture if picture.shape[2] == 4 else opaque(picture)
+    image = picture.view() if picture.shape[2] == 4 else opaque(picture)
+    image.setflags(write=False)  # as what came over the wire is
     return plan_edit(request, Source(image, mask), traits)
 
 
