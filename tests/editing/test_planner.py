@@ -133,6 +133,8 @@ def test_the_artist_may_choose_the_size_that_the_model_is_given():
 def test_without_a_selection_the_whole_canvas_is_painted(width, height, mode):
     plan = plan_of(photo(width, height), None, mode=mode)
     assert plan.crop.contains(Bounds(0, 0, width, height))
+    assert abs(plan.crop.left + plan.crop.right - width) <= 1, "not in the middle"
+    assert abs(plan.crop.top + plan.crop.bottom - height) <= 1, "not in the middle"
     inside = Bounds(0, 0, width, height).relative_to(plan.crop).slices()
     assert (plan.mask[inside] == 255).all()
     assert np.count_nonzero(plan.mask) == width * height, "a mask beyond the canvas"

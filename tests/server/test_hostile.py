@@ -309,10 +309,10 @@ def test_a_client_that_vanishes_in_the_middle_of_a_frame(backend: Backend, peer:
     peer.quiet()
 
 
-def raw_client(backend: Backend) -> socket.socket:
-    """A connection under full control, welcomed."""
+def raw_client(backend: Backend, room: int = 4096) -> socket.socket:
+    """A connection under full control, welcomed. `room`: bytes that the system receives before they are read."""
     raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     raw.settimeout(5)
     raw.connect(("127.0.0.1", backend.port))
     raw.sendall(
@@ -358,6 +358,17 @@ def test_a_client_that_asks_and_never_reads_is_not_listened_to(backend: Backend,
     assert sent < 1_000_000
     wait_until(lambda: len([line for line in backend.log if "has read nothing" in line]) > before)
     peer.quiet()
+
+
+def test_who_reads_slowly_is_not_taken_for_one_who_reads_nothing(tmp_path: Path) -> None:
+    request = edit("big")
+    with running(tmp_path, Policy(LIMITS, stall_seconds=1)) as backend, raw_client(backend, 1 << 16) as raw:
+        send_raw(raw, encode(Submit(new_job(), request), buffers_of(request)))
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            assert raw.recv(1 << 16)
+            time.sleep(0.02)
+        assert not [line for line in backend.log if "has read nothing" in line]
 
 
 def test_a_slow_reader_gets_the_latest_progress_and_the_result(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def _scaled(wanted: Bounds, scale: float, region: Bounds, traits: Traits) -> tup
         sides[sides.index(max(sides))] -= traits.multiple
     size = Size(*sides)
     exact = min(size.width / wanted.width, size.height / wanted.height, MOST_ZOOM)
-    crop = Size(*(max(side, round(model_side / exact)) for side, model_side in zip(wanted.size, size, strict=True)))
+    crop = Size(*(round(side / exact) for side in size))
     return _place(wanted, crop, region), size
 
 
