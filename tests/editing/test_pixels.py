@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import PngImagePlugin, WebPImagePlugin
-from scumble.editing.pixels import decode, encode, resize
+from scumble.editing.pixels import as_bytes, decode, encode, resize
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Size
 from scumble.protocol.messages import Buffer
@@ -41,6 +41,10 @@ def test_sixteen_bits_are_rounded_to_eight():
     assert np.abs(pixels - exact).max() <= 0.5
 
 
+def test_values_are_rounded_to_the_nearest_byte():
+    assert as_bytes(np.array([-3, 0.4, 0.6, 254.4, 254.6, 300])).tolist() == [0, 0, 1, 254, 255, 255]
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_damage_is_a_bad_request(encoding):
     whole = encode(photo(30, 20), "image", encoding)
@@ -50,11 +54,12 @@ def test_damage_is_a_bad_request(encoding):
 
 
 @pytest.mark.parametrize("reader", [PngImagePlugin.PngImageFile, WebPImagePlugin.WebPImageFile])
-def test_a_picture_larger_than_named_is_refused_unread(reader, monkeypatch):
+@pytest.mark.parametrize("named", [(4, 4), (40, 4), (4, 40)])
+def test_a_picture_larger_than_named_is_refused_unread(reader, named, monkeypatch):
     buffer = encode(photo(40, 40), "image", "png" if reader is PngImagePlugin.PngImageFile else "webp")
     monkeypatch.setattr(reader, "load", lambda self: pytest.fail("its pixels were read"))
     with pytest.raises(BadRequest, match="another size"):
-        decode(Buffer("image", 4, 4, "rgba8", buffer.encoding, buffer.data))
+        decode(Buffer("image", *named, "rgba8", buffer.encoding, buffer.data))
 
 
 def test_one_format_does_not_pass_for_another():

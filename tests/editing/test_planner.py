@@ -11,7 +11,7 @@ from scumble.editing.plan import Source, Traits
 from scumble.editing.planner import at_resolution, choose_crop, plan_edit
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest
+from scumble.protocol.messages import EditRequest, Reference
 
 from .pictures import DIFFUSION, disc, photo, plan_of
 
@@ -190,6 +190,14 @@ def test_buffers_of_other_sizes_are_refused(image, mask):
     request = EditRequest(mode="fill", canvas=Size(50, 50), image=Bounds(0, 0, 50, 50), mask=Bounds(0, 0, 9, 9))
     source = Source(np.zeros(image, np.uint8), None if mask is None else np.full(mask, 255, np.uint8))
     with pytest.raises(BadRequest):
+        plan_edit(request, source, DIFFUSION)
+
+
+@pytest.mark.parametrize("sent", [(), ((30, 20, 3),), ((20, 30, 4),), ((30, 20, 4), (30, 20, 4))])
+def test_references_of_other_sizes_are_refused(sent):
+    request = EditRequest("txt2img", Size(9, 9), Bounds(0, 0, 9, 9), references=(Reference("r", Size(20, 30)),))
+    source = Source(np.zeros((9, 9, 4), np.uint8), references=tuple(np.zeros(shape, np.uint8) for shape in sent))
+    with pytest.raises(BadRequest, match="references"):
         plan_edit(request, source, DIFFUSION)
 
 

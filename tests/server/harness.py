@@ -112,6 +112,7 @@ class SteeredExecutor:
         self.release = threading.Event()
         self.ran: list[str] = []
         self.warmed = self.rested = 0
+        self._running: set[str] = set()
         self._cancelled: set[str] = set()
         self._closed = False
 
@@ -125,6 +126,7 @@ class SteeredExecutor:
         submit, _ = decode(work.submit)
         assert isinstance(submit, Submit)
         self.ran.append(work.job)
+        self._running.add(work.job)
         request, words = submit.request, submit.request.prompt.split()
         steps = 2000 if "chatty" in words else request.steps or 4
         preview = (pack("preview", 128, 128, "rgba8", bytes(1 << 16)),) if "chatty" in words else ()
@@ -154,7 +156,7 @@ class SteeredExecutor:
             raise Cancelled
 
     def cancel(self, job: str) -> None:
-        self._cancelled.add(job)
+        self._cancelled |= {job} & self._running  # as everywhere: what does not run is ignored
 
     async def close(self) -> None:
         self._closed = True

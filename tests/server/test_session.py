@@ -288,6 +288,25 @@ def test_cancel_at_once_after_submit(backend: Backend) -> None:
         assert peer.hear(Cancelled).job == job
 
 
+def test_cancel_of_a_job_that_is_just_being_begun(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, may_begin, begin = threading.Event(), threading.Event(), backend.store.begin
+
+    def slow_begin(job: str) -> Any:
+        reads.set()
+        assert may_begin.wait(10)
+        return begin(job)
+
+    monkeypatch.setattr(backend.store, "begin", slow_begin)
+    with backend.peer() as peer:
+        job = peer.submit()
+        assert reads.wait(10)
+        peer.say(Cancel(job))
+        peer.works()
+        may_begin.set()
+        assert peer.hear(Cancelled).job == job
+        assert job not in backend.executor.ran
+
+
 def test_cancel_of_a_finished_job_gives_its_result(backend: Backend) -> None:
     with backend.peer() as peer:
         job = peer.accepted()
