@@ -93,7 +93,7 @@ def test_controls_and_regions_grow_with_the_picture():
 def test_what_is_transparent_stays_so_and_costs_nothing():
     picture = opaque(photo(200, 60))
     picture[:, 40:, 3] = 0
-    plan = plan_of(picture, None, traits=SMALL, mode="upscale", factor=2, strength=0.3)
+    plan = plan_of(picture, None, traits=SMALL, mode="upscale", factor=2, strength=0.3, feather=12)
     assert max(tile.left for tile in plan.tiles) < 100
     (layer,) = composite(plan, [plan.work_image])
     assert layer.bounds.width < 90
