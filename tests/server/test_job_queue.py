@@ -100,3 +100,14 @@ def test_fairness(coming: list[tuple[str, int]]) -> None:
         for (owner, priority), count in left.items():
             if count and priority == entry.priority:
                 assert turns[entry.owner, priority] - turns[owner, priority] <= 1
+
+
+def test_who_was_served_longest_ago_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.server.job_queue.REMEMBERED", 2)
+    queue = JobQueue()
+    for entry in ("a1", "b1", "a2", "c1"):
+        push(queue, entry)
+        queue.pop()
+    for entry in ("a3", "b2"):
+        push(queue, entry)
+    assert drain(queue) == ["b2", "a3"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi import WebSocketDisconnect
+from scumble.protocol.errors import DiskFull
 from scumble.protocol.frames import MAX_HEADER, decode, encode
 from scumble.protocol.messages import (
     Accepted,
@@ -162,6 +163,19 @@ def test_a_result_is_on_the_disk_before_it_is_told(backend: Backend, monkeypatch
         disk.set()
         assert peer.hear(Result).job == job
         assert state(backend, job) == "done"
+
+
+def test_a_result_that_cannot_be_kept_is_a_failure(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise DiskFull("There is no space left.")
+
+    monkeypatch.setattr(backend.store, "complete", full)
+    with backend.peer() as peer:
+        job = peer.accepted()
+        failed = peer.hear(Failed)
+        assert (failed.job, failed.code) == (job, "disk_full")
+        assert state(backend, job) == "failed"
+        peer.quiet()
 
 
 def test_models_are_listed(backend: Backend) -> None:
@@ -402,6 +416,7 @@ def test_a_server_that_stops_is_no_client_that_has_gone(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack, running(tmp_path) as backend:
         peer = stack.enter_context(backend.peer(on_disconnect="cancel"))
         jobs = [peer.accepted(edit("hold")), peer.accepted()]
+    assert backend.executor.ran == jobs[:1], "something was begun while it stopped"
     with running(tmp_path) as backend, backend.peer(session=peer.session) as peer:
         backend.executor.release.set()
         assert [peer.hear(Result).job, peer.hear(Result).job] == jobs
@@ -514,6 +529,13 @@ def test_missing_model_says_what_to_do(backend: Backend) -> None:
             assert state(backend, job) is None
     finally:
         backend.models.models = installed
+
+
+def test_a_model_that_has_just_come_is_looked_for(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend.models, "list", lambda refresh=False: (FILL, PLAIN) if refresh else (FILL,))
+    with backend.peer() as peer:
+        peer.accepted(edit("a cat"))
+        assert peer.hear(Result).request.model == PLAIN.info.id
 
 
 def test_a_model_that_goes_away_while_the_job_waits(backend: Backend) -> None:

@@ -1,0 +1,21 @@
+"""What waits for a client, and whether it is listened to meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+from scumble.server.outbox import Outbox
+
+
+def test_a_client_is_listened_to_again_as_soon_as_there_is_room_for_one_more() -> None:
+    async def say() -> None:
+        outbox = Outbox(capacity=2)
+        outbox.answer("first")
+        outbox.answer("second")
+        listening = asyncio.create_task(outbox.room())
+        await asyncio.sleep(0)
+        assert not listening.done()
+        assert await outbox.get() == "first"
+        await asyncio.wait_for(listening, 5)
+
+    asyncio.run(say())
