@@ -255,20 +255,31 @@ def test_a_result_that_the_backend_could_not_write_down_stays_a_result() -> None
         assert all_messages(client) == [ModelList(())]
 
 
-def test_a_result_comes_again_when_it_is_asked_for() -> None:
-    def script(peer: Peer) -> None:
+def test_a_result_comes_again_each_time_that_it_is_asked_for() -> None:
+    heard: list[Any] = []
+
+    def first(peer: Peer) -> None:
         peer.welcome()
         submit = peer.accept()
         peer.finish(submit)
-        peer.hear()
+        heard.append(peer.hear()[0])
         peer.finish(submit)
-        peer.wait_for_end()
+        peer.drop()
 
-    with connected(script) as client:
+    def second(peer: Peer) -> None:
+        peer.welcome()
+        heard.append(peer.hear()[0])
+        peer.say(HistoryList(()))
+
+    with connected(first, second) as client:
         job = client.submit(REQUEST, IMAGE, MASK)
         client.wait(job, patience=5)
         client.resume(job)
         assert client.wait(job, patience=5).result.job == job
+        wait_for(client, Lost)
+        client.history()
+        wait_for(client, HistoryList)
+    assert heard == [Resume(job), History()]
 
 
 def test_a_cancel_before_the_edit_was_sent_needs_no_backend() -> None:
@@ -295,6 +306,7 @@ def test_a_cancel_reaches_the_backend_also_after_a_lost_connection() -> None:
         peer.wait_for_end()
 
     with connected(first, second) as client:
+        wait_for(client, Connected)
         job = client.submit(REQUEST, IMAGE, MASK)
         wait_for(client, Accepted)
         client.cancel(job)

@@ -32,7 +32,7 @@ from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.families.sdxl import SDXL
 from scumble.diffusion.prompts import Prompt, parse
-from scumble.diffusion.steps import counts
+from scumble.diffusion.steps import counts, numbered
 from scumble.editing.adapters import Adapter
 from scumble.editing.plan import Pixels
 from scumble.editing.preprocess import preprocess
@@ -325,6 +325,10 @@ def test_a_weight_of_nothing_and_a_part_without_steps_change_nothing(
 def test_a_controlcounts_in_its_part_of_the_steps(start: float, end: float, steps: list[int]) -> None:
     part = Control("c", WHOLE, start=start, end=end)
     assert [step for step in range(4) if counts(part, step, 4)] == steps
+
+
+def test_a_timestep_that_comes_twice_is_the_first_of_both_steps() -> None:
+    assert numbered(torch.tensor([9.0, 9.0, 3.0])) == {9.0: 0, 3.0: 2}
 
 
 def test_what_the_network_is_shown_matters_and_the_order_does_not(

@@ -120,6 +120,18 @@ def test_reports_each_step_with_an_estimate_that_ends_at_the_result(sampler: str
     assert (estimates[-1] - result).norm() < (estimates[0] - result).norm()
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_shown_of_each_step_is_the_picture_without_its_noise(sampler: str):
+    schedule, picture, shown = make_schedule(sampler, SCHEDULER, STEPS), randn(0), []
+
+    def knows(latents: Tensor, timestep: Tensor) -> Tensor:
+        kept = schedule.scheduler.alphas_cumprod[timestep.round().int()]
+        return (latents - kept.sqrt() * picture) / (1 - kept).sqrt()
+
+    denoise(knows, schedule, pure_noise(schedule, randn(1)), on_step=lambda *said: shown.append(said[2]()))
+    assert max((each - picture).abs().max() for each in shown) < 0.2
+
+
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stop_ends_within_the_step(stop: int):
     calls = []

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from scumble.server.outbox import Outbox
+from scumble.server.outbox import Outbox, Outcome
+
+
+def test_only_the_next_result_is_kept_in_memory() -> None:
+    outbox = Outbox()
+    outbox.outcome("a", b"result of a")
+    outbox.outcome("b", b"result of b")
+    waiting = [asyncio.run(outbox.get()) for _ in range(2)]
+    assert waiting == [b"result of a", Outcome("b")]
 
 
 def test_a_client_is_listened_to_again_as_soon_as_there_is_room_for_one_more() -> None:

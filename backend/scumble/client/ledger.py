@@ -72,7 +72,7 @@ class Ledger:
     def reconnect(self, session: str) -> Tuple[List[Item], List[Failed]]:
         """To be called at each welcome: what must be sent (again), and the jobs that have come to nothing."""
         failures: List[Failed] = []
-        if self._session not in (None, session):
+        if session != self._session:  # or it is the first, and nothing has been accepted yet
             for job in sorted(self._accepted):
                 failures.append(
                     Failed("internal", "The backend no longer knows this job.", "Start the edit again.", job)
