@@ -31,6 +31,7 @@ from scumble.protocol.messages import (
     Progress,
     Reference,
     Region,
+    Resume,
     Submit,
     replace,
 )
@@ -329,6 +330,20 @@ def test_a_failed_job_raises_its_error() -> None:
     assert (caught.value.message, caught.value.hint) == ("Too much.", "Take less.")
 
 
+def test_another_jobs_end_is_not_the_end_of_this_one() -> None:
+    def script(peer: Peer) -> None:
+        peer.welcome()
+        submit = peer.accept()
+        peer.say(Cancelled("1" * 32))
+        peer.say(Failed("out_of_memory", "Too much.", "", "2" * 32))
+        peer.finish(submit)
+        peer.wait_for_end()
+
+    with connected(script) as client:
+        job = client.submit(REQUEST, IMAGE, MASK)
+        assert client.wait(job, patience=5).result.job == job
+
+
 def test_jobs_of_a_forgotten_session_end() -> None:
     def first(peer: Peer) -> None:
         peer.welcome("s1")
@@ -352,9 +367,10 @@ def test_nonsense_from_the_backend_is_told_and_survived() -> None:
         assert wait_for(client, ModelList)
 
 
-def test_an_edit_above_the_limits_fails_here_and_not_by_a_closed_connection() -> None:
+@pytest.mark.parametrize("limits", [Limits(max_pixels=11), Limits(max_frame_bytes=500)])
+def test_an_edit_above_the_limits_fails_here_and_not_by_a_closed_connection(limits: Limits) -> None:
     def script(peer: Peer) -> None:
-        peer.welcome(limits=Limits(max_pixels=10))
+        peer.welcome(limits=limits)
         peer.wait_for_end()
 
     with connected(script) as client:

@@ -115,3 +115,53 @@ def test_what_trying_again_cannot_mend_is_not_tried_again(answer: str, kind: typ
         assert client.next_event(0.2) is None
         client.connect()  # the artist's button
         assert wait_for(client, Connected)
+
+
+def test_each_attempt_waits_longer_until_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.client.FIRST_RETRY", 0.01)
+    monkeypatch.setattr("scumble.client.client.LAST_RETRY", 0.03)
+
+    def locate() -> Address:
+        raise Unreachable("No backend runs.")
+
+    client = Client("test", locate)
+    client.connect()
+    waits = [wait_for(client, Lost).retry for _ in range(4)]
+    assert waits == [0.01, 0.02, 0.03, 0.03]
+    monkeypatch.setattr("scumble.client.client.LAST_RETRY", 60)
+    while wait_for(client, Lost).retry < 0.5:
+        pass
+    client.connect()
+    assert [wait_for(client, Lost).retry for _ in range(2)] == [0.01, 0.02]
+    client.close(timeout=5)
+
+
+@pytest.mark.timeout(10)
+def test_patience_ends_however_often_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.client.LAST_RETRY", 0.01)
+
+    def locate() -> Address:
+        raise Unreachable("No backend runs.")
+
+    client = Client("test", locate)
+    client.connect()
+    with pytest.raises(Unreachable, match="No backend runs"):
+        client.wait("0" * 32, patience=0.5)
+    client.close(timeout=5)
+
+
+def test_after_a_connection_that_lasted_the_next_attempt_comes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scumble.client.client.FIRST_RETRY", 0.01)
+    monkeypatch.setattr("scumble.client.client.STABLE_SECONDS", 0.3)
+
+    def short(peer: Peer) -> None:
+        peer.welcome()
+        peer.drop()
+
+    def long(peer: Peer) -> None:
+        peer.welcome()
+        time.sleep(0.5)
+        peer.drop()
+
+    with connected(short, short, long, idle) as client:
+        assert [wait_for(client, Lost).retry for _ in range(3)] == [0.01, 0.02, 0.01]
