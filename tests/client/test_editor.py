@@ -138,6 +138,47 @@ def test_nothing_is_inserted_twice(editor: Editor, client: QuietClient) -> None:
     assert client.said.count(("acknowledge", job)) == 1
 
 
+def test_nothing_is_inserted_twice_into_a_document_that_cannot_tell(editor: Editor, client: QuietClient) -> None:
+    class Forgetful(MemoryDocument):
+        def contains(self, job: str, index: int) -> None:  # type: ignore[override]
+            return None
+
+    document = Forgetful(Size(64, 64), selected=SELECTED)
+    job, request = start(editor, client, document)
+    finish(editor, job, request, SELECTED[0])
+    assert editor.insert(job)
+    assert not editor.insert(job)
+    assert len(document.layers) == 1
+
+
+def test_a_layer_that_the_host_refused_is_not_acknowledged(
+    editor: Editor, client: QuietClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise BadRequest("The image has been closed.")
+
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    job, request = start(editor, client, document)
+    finish(editor, job, request, SELECTED[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(document, "insert_layer", refuse)
+        with pytest.raises(BadRequest):
+            editor.insert(job)
+    assert client.said[-1][0] == "submit"
+    assert editor.insert(job)
+    assert client.said[-1] == ("acknowledge", job)
+
+
+def test_a_canvas_that_grew_between_reading_and_sending_is_followed(editor: Editor, client: QuietClient) -> None:
+    document = MemoryDocument(Size(64, 64), selected=SELECTED)
+    mark, edit = document.mark(), prepare(document, EditSettings(prompt="a cat"))
+    document.grow_canvas(Edges(left=10, top=5))
+    job = editor.submit(document, edit, mark=mark)
+    finish(editor, job, edit.request, SELECTED[0])
+    editor.insert(job)
+    assert document.layers[0].bounds == SELECTED[0].translate(10, 5)
+
+
 def test_a_layer_that_a_killed_host_had_inserted_is_only_acknowledged(client: QuietClient) -> None:
     document = MemoryDocument(Size(64, 64), selected=SELECTED)
     first = Editor(client)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 from scumble.client.placement import (
+    PROBE,
     Layer,
     Looks,
     Placement,
@@ -37,6 +39,8 @@ def test_layers_that_agree_tell_where_everything_has_gone() -> None:
     assert shift(apart) is None
     assert shift({"base": moved["base"]}, Seen(Size(400, 300), {"base": base}, {})) is None
     assert shift({}) is None
+    # A layer that may have been cut off at the edge tells nothing, also where it has kept its size.
+    assert shift({"base": Layer(25, 15, Bounds(25, 15, 400, 300))}, Seen(Size(400, 300), {"base": base}, {})) is None
 
 
 def test_rows_of_the_picture_tell_a_crop_from_a_scaling() -> None:
@@ -57,6 +61,8 @@ def test_rows_of_the_picture_tell_a_crop_from_a_scaling() -> None:
 
     cropped, layers = Size(40, 30), {"base": Layer(-10, -15, Bounds(0, 0, 40, 30))}
     assert shift_since(seen(), cropped, layers, picture(1, -10, -15)) == Placement(-10, -15)
+    one = seen()._replace(rows={20: seen().rows[20]})
+    assert shift_since(one, cropped, layers, picture(1, -10, -15)) is None, "one row alone may be anywhere"
     scaled = {"base": Layer(0, 0, Bounds(0, 0, 40, 30))}
     assert shift_since(seen(), cropped, scaled, picture(2, 0, 0)) is None
     assert shift_since(seen(1), cropped, layers, picture(1, -10, -15, 1)) is None  # one colour proves nothing
@@ -92,6 +98,11 @@ def test_rows_are_found_where_they_have_gone(shift: tuple[int, int]) -> None:
     assert find_rows(rows, Size(220, 130), now) == shift
 
 
+def test_rows_are_found_in_a_canvas_that_is_no_wider_than_what_is_looked_for() -> None:
+    rows = rows_of(shown(lambda x, y: (x, y)), REGION)
+    assert find_rows(rows, Size(PROBE, 60), shown(lambda x, y: (x + 100, y + 45))) == (-100, -45)
+
+
 def test_rows_that_tell_nothing_are_not_found() -> None:
     here = shown(lambda x, y: (x, y))
     rows = rows_of(here, REGION)
@@ -117,6 +128,7 @@ def test_resized_canvas_moves_all_layers() -> None:
     assert layers_shift(before, {1: base, 2: Bounds(25, 5, 10, 10)}) is None
     assert layers_shift(before, {1: Bounds(0, 0, 50, 40), 2: Bounds(2, 2, 5, 5)}) is None
     assert layers_shift(before, {}) is None
+    assert layers_shift({1: base}, {1: Bounds(0, 0, 50, 40)}) is None, "scaled about the corner"
 
 
 def test_scaled_layers() -> None:
@@ -180,3 +192,5 @@ def test_placements_follow_one_another() -> None:
     pieces = [third.of(Bounds(x, 0, 4, 9)) for x in (0, 4)]
     assert pieces[0].right == pieces[1].left
     assert half.of(Bounds(0, 0, 0, 0)).is_empty
+    shifted = Placement(Fraction(1, 2), 0)
+    assert [shifted.of(Bounds(x, 0, 1, 1)) for x in range(3)] == [Bounds(x + 1, 0, 1, 1) for x in range(3)]

@@ -21,6 +21,14 @@ def test_what_was_written_is_read(home: Home) -> None:
     assert sorted(os.listdir(home.root)) == ["settings.json", "settings.lock"]
 
 
+def test_a_power_cut_leaves_the_old_values_or_the_new_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append("on the disk"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda *names: (events.append("in place"), replace(*names)))
+    write_settings(home, {"a": 1})
+    assert events == ["on the disk", "in place"]
+
+
 def test_two_programs_that_store_at_once_both_have_stored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def slowly(home: Home) -> dict[str, Any]:
         values = read_settings(home)

@@ -184,3 +184,10 @@ def test_regions_that_are_to_stand_alone_ask_for_the_plain_background_too() -> N
     assert (star, blue) == ("a star on a plain white background", "a star on a blue background")
     named = replace(request, prompt="two on a grey background")
     assert texts_of(named, 1)[2][0] == "a star"
+
+
+def test_each_prompt_has_a_draw_of_its_own() -> None:
+    """Else what is drawn for one would follow from what is drawn for another."""
+    request = EditRequest("txt2img", CANVAS, Bounds(0, 0, 1, 1), regions=(Region("a", RIGHT), Region("b", RIGHT)))
+    draws = [draw for seed in (1, 2) for _, draw in texts_of(request, seed)]
+    assert len(set(draws)) == len(draws) == 8

@@ -182,8 +182,9 @@ def test_buffers_must_be_those_of_the_message() -> None:
 
 
 def _frame(**changes: object) -> bytes:
-    entry = {"role": "image", "width": 2, "height": 2, "format": "rgba8", "encoding": "raw", "bytes": 16, **changes}
-    head = json.dumps({"type": "cancel", "job": JOB, "buffers": [entry]}).encode()
+    entry = {"role": "preview", "width": 2, "height": 2, "format": "rgba8", "encoding": "raw", "bytes": 16, **changes}
+    message = {"type": "progress", "job": JOB, "stage": "denoising", "step": 1, "steps": 2, "buffers": [entry]}
+    head = json.dumps(message).encode()
     return b"SCM1" + struct.pack("<I", len(head)) + head + bytes(16)
 
 
@@ -203,17 +204,19 @@ def _frame(**changes: object) -> bytes:
         ({"encoding": "bmp"}, BadRequest),
         ({"bytes": 15}, BadRequest),
         ({"bytes": 17}, BadRequest),
+        ({"bytes": True, "encoding": "png"}, BadRequest),
         ({"more": 1}, BadRequest),
     ],
 )
 def test_a_wrong_buffer_description_is_refused(changes: dict, error: type) -> None:
-    with pytest.raises(error):
+    assert decode(_frame())[1][0].width == 2, "only the description is wrong"
+    with pytest.raises(error, match="buffer's|A buffer|A raw buffer"):
         decode(_frame(**changes))
 
 
 def test_an_endless_header_is_refused_before_it_is_read() -> None:
     with pytest.raises(TooLarge):
-        decode(b"SCM1" + struct.pack("<I", 2**32 - 1))
+        decode(b"SCM1" + struct.pack("<I", frames.MAX_HEADER + 1))
     with pytest.raises(TooLarge):
         decode("x" * (frames.MAX_HEADER + 1))
 
