@@ -25,6 +25,8 @@ CANVAS = Size(320, 256)
         ({"width": 330, "height": 260, "anchor": "right"}, (10, 2, 0, 2)),
         ({"ratio": "3:2"}, (32, 0, 32, 0)),
         ({"ratio": "1:1", "anchor": "bottom-left"}, (0, 64, 0, 0)),
+        ({"ratio": "1.503", "anchor": "left"}, (0, 0, 65, 0)),  # 384.77 px wide
+        ({"ratio": "1:1.503", "anchor": "top"}, (0, 0, 0, 225)),  # 480.96 px high
     ],
 )
 def test_edges(values: dict[str, Any], edges: tuple[int, ...]) -> None:

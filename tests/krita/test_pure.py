@@ -307,3 +307,23 @@ def test_an_upscale_has_a_model_and_a_strength_of_its_own_and_comes_back_from_hi
     again = form_of_request(request, form)
     assert (again.upscale_model, again.upscale_strength, again.factor, again.seed) == ("w", 30, 3, 5)
     assert (again.mode, again.model, again.strength) == ("", "m", 80)
+
+
+def test_only_srgb_of_eight_bits_is_plain() -> None:
+    from scumble_krita.pixels import PLAIN, SRGB, Space
+
+    assert PLAIN.is_plain
+    for space in (Space("RGBA", "U8", "WideGamut.icc"), Space("RGBA", "U16", SRGB), Space("GRAYA", "U8", SRGB)):
+        assert not space.is_plain
+
+
+@given(st.integers(-50, 50), st.integers(1, 500))
+def test_rows_that_are_looked_at_reach_from_the_first_to_the_last(top: int, height: int) -> None:
+    from scumble_krita.lib.scumble.protocol.geometry import Bounds
+    from scumble_krita.pixels import SAMPLES, spread
+
+    bounds = Bounds(3, top, 9, height)
+    rows = spread(bounds)
+    assert (rows[0].top, rows[-1].bottom) == (bounds.top, bounds.bottom)
+    assert all(bounds.contains(row) and row.size == (9, 1) for row in rows)
+    assert len(set(rows)) == len(rows) == min(height, SAMPLES)

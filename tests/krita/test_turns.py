@@ -78,6 +78,19 @@ def test_an_error_in_a_step_ends_that_turn_and_no_other(turns: Any, loop: Loop) 
     assert turns.take(lambda: 7) == 7
 
 
+def test_of_several_errors_the_first_is_raised(turns: Any, loop: Loop) -> None:
+    def fail(word: str) -> None:
+        raise ValueError(word)
+
+    def both() -> None:
+        turns.take(lambda: fail("second"))
+        fail("first")
+
+    with pytest.raises(ValueError, match="first"):
+        turns.take(both)
+    assert turns.take(lambda: 7) == 7
+
+
 def test_an_error_that_came_before_the_steps_is_raised(turns: Any, loop: Loop) -> None:
     def fail() -> None:
         turns.take(lambda: iter((None,)))

@@ -104,6 +104,16 @@ def test_server_without_ranges_starts_again(hub: Hub, destination: Path) -> None
     hub.ranges = False
     fetch(f"{hub.address}/file", destination, FILE)
     assert destination.read_bytes() == DATA
+    assert len(hub.asked) == 1, "it came whole at the first try"
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    hub: Hub, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(destination.exists()), fsync(file)))
+    fetch(f"{hub.address}/file", destination, FILE)
+    assert synced == [False]
 
 
 def test_part_of_another_file_starts_again(hub: Hub, destination: Path) -> None:
@@ -145,9 +155,12 @@ def test_old_file_survives_a_wrong_new_one(hub: Hub, destination: Path) -> None:
     assert destination.read_bytes() == b"old"
 
 
-def test_full_disk_is_told_before_fetching(hub: Hub, destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("free", [0, len(DATA) + 1000])
+def test_full_disk_is_told_before_fetching(
+    hub: Hub, destination: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 1000, 0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, (1 << 30) - free, free))
     with pytest.raises(DiskFull, match="no room"):
         fetch(f"{hub.address}/file", destination, FILE)
     assert hub.asked == []

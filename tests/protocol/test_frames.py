@@ -210,7 +210,7 @@ def _frame(**changes: object) -> bytes:
 )
 def test_a_wrong_buffer_description_is_refused(changes: dict, error: type) -> None:
     assert decode(_frame())[1][0].width == 2, "only the description is wrong"
-    with pytest.raises(error, match="buffer's|A buffer|A raw buffer"):
+    with pytest.raises(error, match=r"A (raw )?buffer"):
         decode(_frame(**changes))
 
 

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from scumble.protocol.errors import ERRORS, BadRequest, Internal, OutOfMemory, error_from_code
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import Control, EditRequest, History, LoraUse, Reference, Region, Submit, replace
+from scumble.protocol.messages import (
+    Control,
+    EditRequest,
+    History,
+    Looking,
+    LoraUse,
+    Reference,
+    Region,
+    Submit,
+    replace,
+)
 from scumble.protocol.schema import from_json, to_json
 
 from .examples import JOB, REQUEST
@@ -115,6 +125,14 @@ def test_whole_canvas_modes_need_no_mask(mode: Any) -> None:
 def test_job_ids_are_plain_hex(job: str) -> None:
     with pytest.raises(BadRequest):
         Submit(job, REQUEST)
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63), 2**64, 10**400])
+def test_whole_numbers_fit_into_eight_bytes(value: int) -> None:
+    """More cannot be stored."""
+    assert from_json(Looking, {"done": 2**63 - 1, "files": 1}).done == 2**63 - 1
+    with pytest.raises(BadRequest, match="range"):
+        from_json(Looking, {"done": value, "files": 1})
 
 
 def test_history_and_priority_are_bounded() -> None:
