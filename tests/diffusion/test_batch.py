@@ -11,13 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scumble.diffusion.engine import DiffusionEngine
+from scumble.diffusion.picture import seed_of
 from scumble.diffusion.piecewise import piecewise, tiles_for
 from scumble.diffusion.samplers import SAMPLERS
 from scumble.editing.plan import Cancelled, Source
 from scumble.editing.planner import plan_edit
 from scumble.protocol.errors import OutOfMemory
 from scumble.protocol.geometry import Bounds, Size
-from scumble.protocol.messages import EditRequest
+from scumble.protocol.messages import MAX_SEED, EditRequest
 from scumble.server.progress import Reporter
 from scumble.server.worker import Worker
 from torch import Tensor
@@ -205,3 +206,9 @@ def test_a_job_that_a_gpu_cannot_hold_is_done_in_smaller_pieces(
     monkeypatch.undo()
     _, (usual,) = worker._layers(work(), request, source, report)
     assert np.abs(layer.rgba.astype(int) - usual.rgba).max() <= 1
+
+
+def test_the_seed_after_the_last_one_is_the_first() -> None:
+    """As the layers say (`test_each_image_has_its_own_seed`): each can be made again alone."""
+    request = EditRequest("txt2img", Size(8, 8), Bounds(0, 0, 1, 1), seed=MAX_SEED, count=2)
+    assert [seed_of(request, index) for index in range(2)] == [MAX_SEED, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -325,6 +326,15 @@ def test_a_weight_of_nothing_and_a_part_without_steps_change_nothing(
 def test_a_controlcounts_in_its_part_of_the_steps(start: float, end: float, steps: list[int]) -> None:
     part = Control("c", WHOLE, start=start, end=end)
     assert [step for step in range(4) if counts(part, step, 4)] == steps
+
+
+def test_a_network_whose_file_was_replaced_is_read_anew(engine: DiffusionEngine, tmp_path: Path) -> None:
+    unet = engine.model.parts["unet"]
+    adapter = write_control(tmp_path / "edges", make_control(unet, 0))
+    before = paint(engine, (adapter, control(adapter), hint()))
+    write_control(tmp_path / "edges", make_control(unet, 7))
+    os.utime(adapter.path, ns=(0, 0))
+    assert not np.array_equal(before, paint(engine, (adapter, control(adapter), hint())))
 
 
 def test_a_timestep_that_comes_twice_is_the_first_of_both_steps() -> None:
