@@ -97,8 +97,11 @@ def test_a_local_selection_counts_while_krita_uses_it(
     assert document.selection() is None  # nobody can tell which
 
 
-def test_other_colour_spaces_go_through_kritas_conversion(document: Any, handle: fakes.Document) -> None:
-    handle.space = ("CMYKA", "U16", "some")
+@pytest.mark.parametrize("space", [("CMYKA", "U16", "some"), ("GRAYA", "U8", "grey"), ("RGBA", "U8", "WideGamut.icc")])
+def test_other_colour_spaces_go_through_kritas_conversion(
+    document: Any, handle: fakes.Document, space: tuple[str, str, str]
+) -> None:
+    handle.space = space
     document.insert_layer(layer())
     (inserted, converted) = handle.made
     assert converted.conversions == [fakes.SRGB, handle.space]
@@ -188,6 +191,27 @@ def test_another_variant_takes_the_layers_place_unless_somebody_painted_on_it(
     document.replace_next(JOB, 1)
     document.insert_layer(layer(0))
     assert names(handle) == ["base", "layer 1", "layer 0"]
+    handle.root.children[-1].setPixelData(fakes.QByteArray(bytes([1, 2, 3, 255])), 40, 40, 1, 1)  # beside what is ours
+    document.replace_next(JOB, 0)
+    document.insert_layer(layer(2))
+    assert names(handle) == ["base", "layer 1", "layer 0", "layer 2"]
+
+
+def test_who_paints_on_a_layer_goes_on_there_unless_it_is_gone(
+    document: Any, handle: fakes.Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = fakes.Node.addChildNode
+
+    def as_krita_does(node: fakes.Node, child: fakes.Node, above: None) -> None:
+        add(node, child, above)
+        handle.active = child
+
+    monkeypatch.setattr(fakes.Node, "addChildNode", as_krita_does)
+    document.insert_layer(layer(0))
+    assert handle.active is handle.base
+    monkeypatch.setattr(fakes.Node, "addChildNode", lambda *more: (as_krita_does(*more), handle.base.remove()))
+    document.insert_layer(layer(1))
+    assert handle.active.name() == "layer 1"
 
 
 def test_a_large_layer_is_filled_in_strips_before_it_is_added(
@@ -238,6 +262,27 @@ def test_discard_takes_the_grown_canvas_back(document: Any, handle: fakes.Docume
     document.remove_layer(JOB, 0)
     assert handle.size == (64, 48)
     assert document.moved_since(mark) == (0, 0, 1, 1)
+
+
+def test_a_canvas_that_has_changed_since_it_grew_stays(document: Any, handle: fakes.Document) -> None:
+    from scumble_krita.lib.scumble.client.document import Edges
+
+    document.grow_canvas(Edges(left=16))
+    document.insert_layer(layer())
+    handle.resizeImage(0, 0, 100, 48)
+    document.remove_layer(JOB, 0)
+    assert handle.size == (100, 48)
+
+
+def test_a_picture_that_was_mirrored_and_painted_over_is_lost_track_of(document: Any, handle: fakes.Document) -> None:
+    y, x = np.mgrid[0:48, 0:64]
+    picture = np.dstack([x * 3 + x * y % 7, y * 3 + x * x % 5, x + y, np.full_like(x, 255)]).astype(np.uint8)
+    handle.base.setPixelData(fakes.QByteArray(picture.tobytes()), 0, 0, 64, 48)
+    mark = document.mark()
+    handle.base.setPixelData(
+        fakes.QByteArray((picture[:, ::-1] - [1, 1, 1, 0]).astype(np.uint8).tobytes()), 0, 0, 64, 48
+    )
+    assert document.moved_since(mark) is None
 
 
 def test_a_canvas_resized_by_the_artist_is_followed(document: Any, handle: fakes.Document) -> None:

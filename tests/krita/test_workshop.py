@@ -104,6 +104,42 @@ def test_a_result_becomes_a_layer_by_itself_once(desk: Desk) -> None:
     assert ("acknowledge", job) in desk.client.asked
     desk.finish(job)
     assert desk.names == ["base", "cat (7)"]
+    assert [outcome.job for outcome in desk.workshop.outcomes] == [job]
+
+
+def test_results_are_shown_with_their_document(desk: Desk, krita: fakes.Krita) -> None:
+    job = desk.start()
+    desk.finish(job)
+    krita.open.append(fakes.Document(30, 20))
+    other = desk.workshop.documents.active()
+    assert [outcome.job for outcome in desk.workshop.results(desk.document)] == [job]
+    assert desk.workshop.results(other) == []
+    desk.handle.close()
+    assert [outcome.job for outcome in desk.workshop.results(other)] == [job]
+
+
+def test_a_session_is_remembered_until_another_backend_is_used(desk: Desk) -> None:
+    from scumble_krita.lib.scumble.client.events import Connected
+    from scumble_krita.lib.scumble.protocol.messages import Limits, Welcome
+
+    desk.hear(Connected(Welcome(1, "0", "secret", Limits(), (), (), ())))
+    assert desk.preferences["session"] == "secret"
+    desk.workshop.use(("studio", 8737, "token"))
+    assert desk.preferences["session"] is None
+
+
+def test_an_event_that_cannot_be_handled_holds_up_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[str] = []
+
+    def handle(event: Any) -> None:
+        handled.append(event)
+        if event == "bad":
+            raise ValueError("of no use")
+
+    monkeypatch.setattr(desk.workshop, "_handle", handle)
+    with pytest.raises(ValueError, match="of no use"):
+        desk.hear("bad", "good")
+    assert handled == ["bad", "good"]
 
 
 def test_what_comes_while_a_layer_is_added_waits_for_its_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,6 +478,7 @@ def test_no_document_is_said(desk: Desk) -> None:
 
 def test_another_backend_begins_anew(desk: Desk) -> None:
     desk.finish(desk.start())
+    desk.start()
     desk.workshop.use(("studio", 8737, "token"))
     assert desk.workshop.remote == ("studio", 8737, "token")
     assert (desk.workshop.outcomes, desk.workshop.jobs) == ([], {})
