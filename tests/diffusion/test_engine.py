@@ -18,6 +18,7 @@ from scumble.diffusion.engine import DiffusionEngine, load_engine
 from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.latents import inpaint_condition, latent_mask, pixels
+from scumble.diffusion.picture import Pictures
 from scumble.diffusion.prompts import parse
 from scumble.diffusion.recent import Recent
 from scumble.editing.plan import Cancelled, Pixels, Plan
@@ -372,6 +373,19 @@ def test_an_inpaint_model_without_a_mask_sees_a_hole_everywhere():
     hole, visible = inpaint_condition(picture(), np.full((64, 64), 255, np.uint8))
     assert hole.min() == 255
     assert (visible == 128).all()
+
+
+def test_a_selection_with_nothing_around_starts_from_noise_alone(engine: DiffusionEngine):
+    filled = plan(mask=block())
+    nothing = replace(filled, known=np.zeros_like(filled.known))
+    starts = [Pictures(engine, each, range(1), Log()) for each in (filled, nothing)]
+    assert [start._from_nothing(start.first) for start in starts] == [False, True]
+
+
+def test_flat_pictures_of_other_sides_are_not_taken_for_one_another(engine: DiffusionEngine):
+    wide, tall = np.full((32, 64, 3), 77, np.uint8), np.full((64, 32, 3), 77, np.uint8)
+    across, down = (engine.encode(image).shape[2:] for image in (wide, tall))
+    assert across == down[::-1] != down
 
 
 def test_a_partial_selection_is_held_with_an_inpaint_denoiser_too(inpainter: DiffusionEngine):

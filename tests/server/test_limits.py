@@ -64,25 +64,25 @@ def test_no_result_is_begun_that_could_not_be_sent(changes: Any, fits: bool) -> 
 def test_references_are_checked_as_all_else() -> None:
     one, buffer = Reference("r", Size(2, 2)), pack("reference", 2, 2, "rgba8", bytes(16))
     check_submit(request(mode="img2img", references=(one,)), [IMAGE, buffer], LIMITS)
-    for references, buffers in (
-        ((one, one), [buffer, buffer]),
-        ((Reference("r", Size(90, 90)),), [buffer]),
-        ((Reference("r", Size(3, 2)),), [buffer]),
-        ((one,), [pack("reference", 2, 2, "gray8", bytes(4))]),
+    for references, buffers, words in (
+        ((one, one), [buffer, buffer], "at most 1"),
+        ((Reference("r", Size(90, 90)),), [buffer], "covers more"),
+        ((Reference("r", Size(3, 2)),), [buffer], "of the size"),
+        ((one,), [pack("reference", 2, 2, "gray8", bytes(4))], "format"),
     ):
-        with pytest.raises((TooLarge, BadRequest)):
+        with pytest.raises((TooLarge, BadRequest), match=words):
             check_submit(request(mode="img2img", references=references), [IMAGE, *buffers], LIMITS)
 
 
 def test_regions_are_checked_as_all_else() -> None:
     one, buffer = region()
     check_submit(request(mode="img2img", regions=(one,)), [IMAGE, buffer], LIMITS)
-    for regions, buffers in (
-        ((one, one), [buffer, buffer]),
-        ((region("a star " * 9)[0],), [buffer]),
-        ((region(side=90)[0],), [buffer]),
-        ((region(side=3)[0],), [buffer]),
-        ((one,), [pack("region", 2, 2, "rgba8", bytes(16))]),
+    for regions, buffers, words in (
+        ((one, one), [buffer, buffer], "at most 1"),
+        ((region("a star " * 9)[0],), [buffer], "prompt is longer"),
+        ((region(side=90)[0],), [buffer], "covers more"),
+        ((region(side=3)[0],), [buffer], "of the size"),
+        ((one,), [pack("region", 2, 2, "rgba8", bytes(16))], "format"),
     ):
-        with pytest.raises((TooLarge, BadRequest)):
+        with pytest.raises((TooLarge, BadRequest), match=words):
             check_submit(request(mode="img2img", regions=regions), [IMAGE, *buffers], LIMITS)

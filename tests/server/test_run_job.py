@@ -147,6 +147,21 @@ def test_a_picture_of_many_windows_takes_as_many_times_to_decode() -> None:
     assert report.decoding == 2.0
 
 
+def test_pictures_that_were_denoised_together_are_decoded_one_by_one() -> None:
+    clock, sent = Clock(), []
+    report = Reporter("0" * 32, 3, sent.append, lambda: False, 1.0, clock)
+    left = []
+    for stage, step, seconds in [("denoising", 0, 2.0), ("denoising", 3, 0.0), *[("decoding", 0, 4.0)] * 3]:
+        report(stage, step, 3 if stage == "denoising" else 0)  # type: ignore[arg-type]
+        clock.now += seconds
+        message = decode(sent[-1])[0]
+        assert isinstance(message, Progress)
+        left.append(message.seconds_left)
+    assert left == pytest.approx([None, 2.0, 2.0, 4 / 3, 2 / 3])
+    report("compositing")
+    assert report.decoding == pytest.approx(6.0)
+
+
 def test_reporter_does_not_count_the_way_to_the_first_step_as_a_step() -> None:
     clock, sent = Clock(), []
     report = Reporter("0" * 32, 1, sent.append, lambda: False, 0.0, clock)
@@ -156,6 +171,11 @@ def test_reporter_does_not_count_the_way_to_the_first_step_as_a_step() -> None:
     clock.now += 1
     report("denoising", 1, 2)
     assert decode(sent[-1])[0] == Progress("0" * 32, "denoising", 1, 2, 1.0)
+    report = Reporter("0" * 32, 1, sent.append, lambda: False, 0.0, clock)
+    report("encoding")
+    clock.now += 50
+    report("denoising", 1, 2)
+    assert decode(sent[-1])[0] == Progress("0" * 32, "denoising", 1, 2, None)
 
 
 def test_previews_are_made_only_when_one_is_due() -> None:

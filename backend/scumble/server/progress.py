@@ -44,8 +44,8 @@ class Reporter:
     """The Report of one job. Sends an encoded Progress message for each call and keeps the seconds of each phase.
 
     A stage lasts from its first call until another stage's; "denoising" with step k says that k steps are done, of all
-    pictures together. `cancelled` is asked at each call. `decoding`: see seconds_left, of a picture no larger than what a
-    step works on, as the last job showed it.
+    pictures together; each "decoding" begins another picture's. `cancelled` is asked at each call. `decoding`: see
+    seconds_left, of a picture no larger than what a step works on, as the last job showed it.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Reporter:
         elapsed = self.enter(PHASES[stage])
         if stage == "denoising" and not begins and step > self._step:
             self._step_times += [elapsed / (step - self._step)] * (step - self._step)
-        if stage == "decoding" and begins:
+        if stage == "decoding":
             self._decoded += 1
         if steps:  # a stage that counts nothing leaves the artist's bar where it is
             self._step, self._steps = step, steps
