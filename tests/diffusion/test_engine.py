@@ -19,7 +19,7 @@ from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.latents import inpaint_condition, latent_mask, pixels
 from scumble.diffusion.picture import Pictures
-from scumble.diffusion.prompts import parse
+from scumble.diffusion.prompts import BLANK, parse
 from scumble.diffusion.recent import Recent
 from scumble.editing.plan import Cancelled, Pixels, Plan
 from scumble.home import Home
@@ -380,6 +380,13 @@ def test_a_selection_with_nothing_around_starts_from_noise_alone(engine: Diffusi
     nothing = replace(filled, known=np.zeros_like(filled.known))
     starts = [Pictures(engine, each, range(1), Log()) for each in (filled, nothing)]
     assert [start._from_nothing(start.first) for start in starts] == [False, True]
+
+
+def test_a_shorter_prompt_goes_on_with_chunks_that_say_nothing(engine: DiffusionEngine):
+    long, short = engine.encode_prompts((parse("a cat BREAK a dog"), parse("red")))
+    (chunk,), (blank,) = (engine.encode_prompts((prompt,)) for prompt in (parse("red"), BLANK))
+    assert long.tokens.shape == short.tokens.shape
+    assert torch.equal(short.tokens, torch.cat([chunk.tokens, blank.tokens], dim=1))
 
 
 def test_flat_pictures_of_other_sides_are_not_taken_for_one_another(engine: DiffusionEngine):

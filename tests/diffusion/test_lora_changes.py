@@ -13,6 +13,7 @@ from peft.tuners.loha.layer import make_weight, make_weight_cp
 from peft.tuners.lokr.layer import make_kron
 from peft.tuners.lokr.layer import make_weight_cp as make_kron_core
 from scumble.diffusion.adapters import Loras
+from scumble.diffusion.lora_changes import Branch, LowRank
 from scumble.diffusion.lora_names import all_places
 from torch import Tensor, nn
 from torch.linalg import vector_norm
@@ -206,3 +207,12 @@ def called(model: nn.Module, name: str, naming: str) -> str:
         return f"lora_unet_{name.replace('.', '_')}"
     places = all_places("unet", dict(model.named_modules()))
     return f"diffusion_model.{[alias for (_, alias), place in places.items() if place.layer == name][-1]}"
+
+
+def test_weights_of_half_precision_are_weighed_in_full() -> None:
+    """Files are of all formats; what a layer in float32 gets of them is not rounded once more."""
+    layer, random = nn.Linear(6, 5), torch.Generator().manual_seed(0)
+    down, up = (torch.randn(shape, generator=random).bfloat16() for shape in ((2, 6), (5, 2)))
+    given, output = torch.randn(3, 6, generator=random), torch.zeros(3, 5)
+    changed = Branch(layer, [(LowRank(down, up, 1 / 3), 0.7)], "cpu")(layer, (given,), output)
+    torch.testing.assert_close(changed, given @ (up.float() @ down.float()).T * (0.7 / 3), rtol=1e-5, atol=1e-6)

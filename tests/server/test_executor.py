@@ -203,15 +203,28 @@ def test_cancel_ends_the_job_within_one_step_and_keeps_the_process() -> None:
     asyncio.run(main())
 
 
+def test_the_grace_time_of_a_cancel_is_over_with_its_job() -> None:
+    async def main() -> None:
+        async with executor(grace=0.5) as local:
+            job = work("slow", steps=50)
+            with pytest.raises(Cancelled):
+                await local.run(job, once_denoising(lambda: local.cancel(job.job)))
+            (process,) = workers()
+            await local.run(work("slow", steps=5), silent)
+            assert [other.pid for other in workers()] == [process.pid], "the next job's process was ended"
+
+    asyncio.run(main())
+
+
 def test_cancel_before_the_process_has_the_job() -> None:
     async def main() -> None:
         async with executor() as local:
-            job = work()
+            job = work("slow", steps=200)
             running = asyncio.ensure_future(local.run(job, silent))
             await asyncio.sleep(0)
             local.cancel(job.job)
             with pytest.raises(Cancelled):
-                await running
+                await asyncio.wait_for(running, 30)  # the job takes forty seconds, a process some until it has started
             local.cancel(job.job)  # no longer known: nothing happens
 
     asyncio.run(main())
