@@ -218,7 +218,7 @@ def test_the_grace_time_of_a_cancel_is_over_with_its_job() -> None:
 
 def test_cancel_before_the_process_has_the_job() -> None:
     async def main() -> None:
-        async with executor() as local:
+        async with executor(grace=60) as local:
             job = work("slow", steps=200)
             running = asyncio.ensure_future(local.run(job, silent))
             await asyncio.sleep(0)
