@@ -25,8 +25,9 @@ from diffusers import (
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from scumble.diffusion import unions
+from scumble.diffusion.conditioning import Residuals
 from scumble.diffusion.contents import read_contents
-from scumble.diffusion.controls import ControlNets
+from scumble.diffusion.controls import ControlNets, _sum
 from scumble.diffusion.device import Device
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import identify
@@ -335,6 +336,12 @@ def test_a_network_whose_file_was_replaced_is_read_anew(engine: DiffusionEngine,
     write_control(tmp_path / "edges", make_control(unet, 7))
     os.utime(adapter.path, ns=(0, 0))
     assert not np.array_equal(before, paint(engine, (adapter, control(adapter), hint())))
+
+
+def test_what_networks_add_is_added_up() -> None:
+    total = Residuals((torch.tensor([1.0]), torch.tensor([2.0])), torch.tensor([3.0]))
+    both = _sum(total, [torch.tensor([10.0]), torch.tensor([20.0])], torch.tensor([30.0]))
+    assert ([each.item() for each in both.down], both.mid.item()) == ([11.0, 22.0], 33.0)
 
 
 def test_a_timestep_that_comes_twice_is_the_first_of_both_steps() -> None:

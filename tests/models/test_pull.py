@@ -14,7 +14,8 @@ from scumble.home import Home
 from scumble.models.catalogue import CATALOGUE, find_entry
 from scumble.models.download import Published
 from scumble.models.hub import Hub
-from scumble.models.pull import Offer, _require_use, find_offer, pull
+from scumble.models.pull import Offer, _destination, _require_use, find_offer, pull
+from scumble.models.source import Source, write_source
 from scumble.models.store import Adapter, ModelFile, ModelStore, OtherFile
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable, ScumbleError
 
@@ -511,3 +512,15 @@ def test_a_header_that_says_it_is_endless_is_not_fetched(tmp_path: Path) -> None
     with pytest.raises(ModelUnreadable):
         _require_use(offer, file, tmp_path, Endless())  # type: ignore[arg-type]
     assert asked == [8, 8 + MAX_HEADER]
+
+
+def test_another_file_of_the_same_repository_is_no_newer_version_of_the_first(home: Home) -> None:
+    offers = [
+        Offer("Tiny", TINY, "c", file, "", "", (), suggested=False)
+        for file in ("model.safetensors", "fp16/model.safetensors")
+    ]
+    first = _destination(home, offers[0])
+    first.mkdir(parents=True)
+    write_source(first, Source(TINY, "older", offers[0].file, ""))
+    assert _destination(home, offers[0]) == first
+    assert _destination(home, offers[1]) != first

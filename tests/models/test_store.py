@@ -18,7 +18,7 @@ from scumble.diffusion.upscaler import NATIVE
 from scumble.editing.adapters import by_name
 from scumble.fill.migan import TRAITS
 from scumble.home import Home
-from scumble.models import examine
+from scumble.models import examine, seen
 from scumble.models.download import FILL_MODEL, fetch_fill_model
 from scumble.models.store import Adapter, ModelFile, ModelStore
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable
@@ -319,6 +319,8 @@ def test_damaged_files_do_not_hide_good_ones(store: ModelStore, mine: Path) -> N
     store.add(mine)
     assert names(store) == ["inpaint", "plain"]
     assert {name for name, _ in store.problems()} == {"pickle.safetensors", "random.safetensors", "half"}
+    (mine / "random.safetensors").unlink()
+    assert {name for name, _ in store.problems()} == {"pickle.safetensors", "half"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in folders")
@@ -456,3 +458,14 @@ def test_store_brings_no_torch() -> None:
     heavy = "{'torch', 'diffusers', 'transformers', 'onnxruntime'}"
     code = f"import sys, scumble.models.store; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_scumble_that_knows_more_looks_at_everything_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, known = (
+        tmp_path / "models.json",
+        {tmp_path / "x": ((("x", 1, 2),), ModelUnreadable("Damaged.", "Mend it."))},
+    )
+    seen.write_seen(record, known)
+    assert seen.read_seen(record).keys() == known.keys()
+    monkeypatch.setattr(seen, "_KNOWLEDGE", [*seen._KNOWLEDGE, "more"])
+    assert seen.read_seen(record) == {}
