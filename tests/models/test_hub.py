@@ -1,12 +1,16 @@
-"""How models on the hub are named, and who is told the token."""
+"""How models on the hub are named, who is told the token, and what is believed of a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from scumble.diffusion.contents import MAX_HEADER
+from scumble.models.download import Published
 from scumble.models.hub import Hub
-from scumble.protocol.errors import BadRequest, ModelMissing
+from scumble.models.pull import Offer, _require_use
+from scumble.protocol.errors import BadRequest, ModelMissing, ModelUnreadable
 
 from .stand_in import HubStandIn
 
@@ -56,3 +60,18 @@ def test_a_token_that_is_none_is_not_told() -> None:
     with pytest.raises(BadRequest) as caught:
         Hub("http://127.0.0.1:9", "hf_se\ncret")
     assert "cret" not in caught.value.message + caught.value.hint
+
+
+def test_a_header_that_says_it_is_endless_is_not_fetched(tmp_path: Path) -> None:
+    asked = []
+
+    class Endless:
+        def read_start(self, repository: str, commit: str, file: str, size: int) -> bytes:
+            asked.append(size)
+            return (1 << 40).to_bytes(8, "little")
+
+    file = Published("model.safetensors", 1 << 41, "0" * 64)
+    offer = Offer("Endless", "someone/tiny", "c", file.name, "", "", (file,), suggested=False)
+    with pytest.raises(ModelUnreadable):
+        _require_use(offer, file, tmp_path, Endless())  # type: ignore[arg-type]
+    assert asked == [8, 8 + MAX_HEADER]

@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save
-from scumble.diffusion.contents import MAX_HEADER
 from scumble.home import Home
 from scumble.models.catalogue import CATALOGUE, find_entry
-from scumble.models.download import Published
 from scumble.models.hub import Hub
-from scumble.models.pull import Offer, _destination, _require_use, find_offer, pull
+from scumble.models.pull import Offer, _destination, find_offer, pull
 from scumble.models.source import Source, write_source
 from scumble.models.store import Adapter, ModelFile, ModelStore, OtherFile
 from scumble.protocol.errors import BadRequest, DiskFull, ModelMissing, ModelUnreadable, ScumbleError
@@ -497,21 +495,6 @@ def test_the_short_list() -> None:
     assert find_entry("sd9") is None
     controls = [entry for entry in CATALOGUE if entry.name.startswith("ControlNet")]
     assert len({entry.file for entry in controls}) == len(controls) == 4
-
-
-def test_a_header_that_says_it_is_endless_is_not_fetched(tmp_path: Path) -> None:
-    asked = []
-
-    class Endless:
-        def read_start(self, repository: str, commit: str, file: str, size: int) -> bytes:
-            asked.append(size)
-            return (1 << 40).to_bytes(8, "little")
-
-    file = Published("model.safetensors", 1 << 41, "0" * 64)
-    offer = Offer("Endless", TINY, "c", file.name, "", "", (file,), suggested=False)
-    with pytest.raises(ModelUnreadable):
-        _require_use(offer, file, tmp_path, Endless())  # type: ignore[arg-type]
-    assert asked == [8, 8 + MAX_HEADER]
 
 
 def test_another_file_of_the_same_repository_is_no_newer_version_of_the_first(home: Home) -> None:

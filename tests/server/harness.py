@@ -326,3 +326,13 @@ def buffers_of(request: EditRequest) -> list[messages.Buffer]:
     if request.mask is None:
         return [image]
     return [image, pack("mask", request.mask.width, request.mask.height, "gray8", b"\xff" * request.mask.area)]
+
+
+def rows(backend: Backend) -> list[str]:
+    with backend.store._lock:
+        return [row[0] for row in backend.store._database.execute("SELECT state FROM jobs").fetchall()]
+
+
+def state(backend: Backend, job: str) -> str | None:
+    found = backend.store.find(job)
+    return found.state if found else None

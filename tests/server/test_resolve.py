@@ -362,3 +362,8 @@ def test_the_model_is_chosen_among_those_that_fit_what_is_named() -> None:
     assert chosen("a cat <lora:ink:1>") == "sd-1", "the first that one of that name is made for"
     with pytest.raises(BadRequest, match="made for another"):  # there is none that fits both
         chosen(loras=(LoraUse("lora-1", 1.0), LoraUse("lora-1 large", 1.0)))
+
+
+def test_a_guidance_of_0_is_a_choice() -> None:
+    request, _ = complete(edit("a cat", guidance=0.0), (PLAIN,))
+    assert request.guidance == 0.0
