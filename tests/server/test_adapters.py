@@ -63,7 +63,7 @@ def paint(home: Home, adapters: tuple[Adapter, ...] | None = None, **settings: A
     frame = encode(Submit("0" * 32, request), [image, *hints, *looks])
     assert isinstance(frame, bytes)
     work = Work("0" * 32, frame, str(model.path), "diffusion", model.identity, home, 0.0, 0.0, known)
-    _, layers = run_job(*unpack(work.submit, work.adapters), load(work), lambda *_: None)
+    _, layers = run_job(*unpack(work.submit, work.adapters), load(work), lambda *_, **__: None)
     return layers[0].rgba
 
 
