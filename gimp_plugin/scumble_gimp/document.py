@@ -190,8 +190,8 @@ class GimpDocument(Document):
         return canvas != selection
 
     def _frame(self) -> tuple[Size, Size]:
-        selection = self.image.get_selection()
-        return self.canvas, Size(selection.get_width(), selection.get_height())
+        canvas, selection = self.canvas, self.image.get_selection()
+        return canvas, Size(selection.get_width(), selection.get_height())
 
     def settle(self) -> None:
         """Waits until GIMP has done with the canvas. Not for ever: GIMP may be waiting for this call."""

@@ -55,12 +55,15 @@ def test_the_panel_waits_until_gimp_has_scaled_the_picture(gimp: GimpHost, pictu
     """GIMP takes a while, and shows plug-ins a canvas that has its new size and layers that have not: C2."""
     prepare(gimp, picture.repeat(8, 0).repeat(6, 1))
     with open_panel(gimp) as panel, ThreadPoolExecutor(1) as pool:
+        write(panel, "two gates", count=2)
         panel.wait_until("named('mode').get_text().startswith('Fill')", 10)
-        write(panel, "slow gate", steps=6)
         panel.run("named('generate').clicked()")
-        panel.wait_until("named('preview').get_visible()", 30)
+        panel.wait_until("named('apply').get_sensitive()", 30)
+        panel.run("followed = Gimp.get_images()[0]")
         scaling = pool.submit(gimp.run, "image.scale(960, 2048); Gimp.displays_flush()")
-        panel.wait_until("says('GIMP is changing the canvas')", 30)
+        panel.wait_until("followed.get_width() == 960", 30)
+        panel.run("named('apply').clicked()")
+        assert panel.get("says('GIMP is changing the canvas')")
         scaling.result()
         gimp.wait_until("len(image.get_layers()) == 2", 30)
         new = "image.get_layers()[0]"
