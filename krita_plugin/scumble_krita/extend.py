@@ -24,4 +24,4 @@ def edges_of_request(request: EditRequest) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) px by which an earlier edit's canvas was to grow."""
     from .lib.scumble.client.again import edges_again
 
-    return tuple(edges_again(request))
+    return edges_again(request)

@@ -135,6 +135,11 @@ def test_extend_by_numbers_grows_the_canvas_and_keeps_the_picture(docker: Docker
     assert docker.krita.get(sides) == [48, 0, 0, 40]
     assert docker.krita.get("part('scumble_mode').currentData()") == ""
     assert docker.krita.get("part('scumble_extend').isVisible()")
+    # What is in the docker would be so for the next test, too.
+    docker.krita.run(
+        "part('scumble_model').setCurrentIndex(0); part('scumble_extend_fold').click()\n"
+        "for side in ('left', 'top', 'right', 'bottom'): part('scumble_extend_' + side).setValue(0)"
+    )
 
 
 def test_a_selection_over_empty_canvas_extends(docker: Docker) -> None:
