@@ -9,7 +9,6 @@ names, wherever on the screen they are.
 import json
 import re
 import sys
-import time
 
 import gi
 
@@ -52,28 +51,15 @@ def press(window, role, name):
 
 
 def menu(window, *names):
-    items = [next(widget for _, widget in walk(window) if widget.get_role_name() == "menu bar")]
+    item = next(widget for _, widget in walk(window) if widget.get_role_name() == "menu bar")
     for name in names:
-        offered = {child.get_name(): child for child in children(items[-1])}
+        offered = {child.get_name(): child for child in children(item)}
         if name not in offered:
             sys.exit(f"no menu item {name!r}, but {sorted(offered)}")
-        items.append(offered[name])
-    if not items[-1].get_state_set().contains(Atspi.StateType.SENSITIVE):
+        item = offered[name]
+    if not item.get_state_set().contains(Atspi.StateType.SENSITIVE):
         sys.exit(f"the menu item {names[-1]!r} is greyed out")
-    # One after the other, as a user opens them: GTK 3 lets an item that is not in sight act, too, but with critical
-    # warnings, as it has a menu grab the keyboard that is in no window.
-    for item in items[1:]:
-        wait_until_in_sight(item)
-        item.get_action_iface().do_action(0)
-
-
-def wait_until_in_sight(item):
-    end = time.monotonic() + 10
-    while not item.get_state_set().contains(Atspi.StateType.SHOWING):
-        if time.monotonic() > end:
-            sys.exit(f"the menu item {item.get_name()!r} does not come into sight")
-        time.sleep(0.02)
-        item.clear_cache()
+    item.get_action_iface().do_action(0)
 
 
 action, title, *names = sys.argv[1:]
