@@ -218,10 +218,13 @@ class GimpDocument(Document):
         with Picture(self.image) as picture:
             placement = placement_since(seen, canvas, _places(self.image), looks, picture.read)
             has_stayed = placement == Placement() and canvas == seen.canvas  # somebody has painted, that is all
-            now = self._see((placement or Placement()).of(seen.region), picture.read)
+            if has_stayed:
+                now = seen._replace(looks=looks)
+            else:
+                now = self._see((placement or Placement()).of(seen.region), picture.read)
         if self._frame() != frame:
             return False
-        self._seen = seen._replace(looks=looks) if has_stayed else now
+        self._seen = now
         if placement is None:
             self.lose_track()
         elif not has_stayed:

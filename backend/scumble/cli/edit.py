@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
             finished = _wait(client, job)
             seconds = time.perf_counter() - began
             editor.finish(finished)
+            outputs = outputs[: len(finished.layers)]  # fewer where all would be the same
             for index in range(len(finished.layers)):
                 variant = document.copy() if args.command != "upscale" else document.enlarged(args.factor)
                 editor.insert(job, index, variant)
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report(finished.result, seconds, outputs), ensure_ascii=False))
     else:
-        for path, layer in zip(outputs, finished.result.layers, strict=False):  # fewer where all would be the same
+        for path, layer in zip(outputs, finished.result.layers, strict=True):
             print(f"{path} (seed {layer.seed})")
     return 0
 
@@ -229,7 +230,7 @@ def report(result: Result, seconds: float, outputs: list[Path]) -> dict[str, Any
         "timings": {name: round(value, 4) for name, value in timings.items()},
         "layers": [
             {"output": str(path), "bounds": list(layer.bounds), "seed": layer.seed}
-            for layer, path in zip(result.layers, outputs, strict=False)
+            for layer, path in zip(result.layers, outputs, strict=True)
         ],
         "request": to_json(result.request),
     }

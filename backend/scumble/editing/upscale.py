@@ -16,7 +16,7 @@ from .pixels import resize
 from .plan import Pixels, Plan, Source, Traits
 from .prefill import continue_smoothly
 
-MOST_ZOOM = 4
+MOST_ENLARGED = 4
 """Times as large as its result a picture is painted at most."""
 
 
@@ -77,7 +77,7 @@ def _zoom(size: Size, traits: Traits) -> int:
     """How many times larger than the result (1, 2 or 4: both keep to the model's grid) it is painted: models make nothing
     of a picture far below their own size, or of a narrow strip."""
     zoom = 1
-    while zoom < MOST_ZOOM and (
+    while zoom < MOST_ENLARGED and (
         size.area * (2 * zoom) ** 2 <= traits.native**2 or min(size) * 2 * zoom <= traits.least
     ):
         zoom *= 2
