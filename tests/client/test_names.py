@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import get_args
 
 import pytest
-from scumble.client.names import describe, family_name, in_prompt, mode_name, sampler_name
+from scumble.client.names import describe, family_name, finding, in_prompt, mode_name, sampler_name
 from scumble.diffusion.families import FAMILIES
 from scumble.diffusion.prompts import Fragment, parse
 from scumble.diffusion.samplers import SAMPLERS
@@ -31,6 +32,25 @@ def test_every_mode_is_called_as_on_the_panels_buttons() -> None:
 def test_a_name_can_be_put_into_a_prompt(name: str) -> None:
     written = draw(f"a ({in_prompt(name)}:1.2)", Random(0), lambda list_: ["drawn"])
     assert parse(written).sections == ((Fragment("a "), Fragment(name, 1.2)),)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("", ["Ink (sdxl)", "style/soft_ink v1.1", "inc", "Größe [v1x1]"]),
+        ("INK", ["Ink (sdxl)", "style/soft_ink v1.1"]),
+        (" v1.1  soft ", ["style/soft_ink v1.1"]),
+        ("GRÖSSE", []),
+        ("größe", ["Größe [v1x1]"]),
+        ("(", ["Ink (sdxl)"]),
+        ("[v", ["Größe [v1x1]"]),
+        ("style\\", []),
+        ("ink nothing", []),
+    ],
+)
+def test_names_are_found_by_their_words_in_any_order(typed: str, found: list[str]) -> None:
+    names = ["Ink (sdxl)", "style/soft_ink v1.1", "inc", "Größe [v1x1]"]
+    assert [name for name in names if re.search(finding(typed), name, re.IGNORECASE)] == found
 
 
 def test_every_family_has_a_name_for_artists() -> None:

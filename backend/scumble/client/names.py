@@ -56,6 +56,16 @@ def in_prompt(name: str) -> str:
     return re.sub(r"[\\()\[\]{}|<>#]|_(?=_)", r"\\\g<0>", name)
 
 
+LONG_LIST = 12
+"""More entries than these are searched by typing; so many are found by looking."""
+
+
+def finding(typed: str) -> str:
+    """A regular expression (Python's and PCRE's) that finds the names in which all words of `typed` are, in any order;
+    letters are to be compared as in capitals or not. All names where nothing is typed."""
+    return "".join(f"(?=.*{re.escape(word)})" for word in typed.split())
+
+
 def size_name(count: int) -> str:
     """Of `count` bytes."""
     if count >= 1e9:
