@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .added import to_loras
 from .form import Form
-from .words import TAKES
+from .words import ONE_PICTURE, TAKES
 
 if TYPE_CHECKING:
     from .lib.scumble.protocol.messages import AdapterInfo, ModelInfo
@@ -25,8 +25,12 @@ def samplers_of(model: ModelInfo | None, known: Sequence[str]) -> Sequence[str]:
 
 
 def refusals(model: ModelInfo | None) -> dict[str, str]:
-    """Why it takes nothing of a capability, by that capability; not of those that it has."""
-    return {} if model is None else {name: why for name, why in TAKES.items() if name not in model.capabilities}
+    """Why it takes nothing of a capability, by that capability, or heeds not how many are asked for ("count"); nothing of
+    what it takes."""
+    if model is None:
+        return {}
+    refused = {name: why for name, why in TAKES.items() if name not in model.capabilities}
+    return {**refused, "count": ONE_PICTURE} if model.kind == "fill" else refused
 
 
 def fits(adapter: AdapterInfo, model: ModelInfo | None) -> bool:

@@ -27,6 +27,7 @@ TAKES = {
     "regions": "This model takes no regions.",
 }
 """Capabilities of models for which the panel has fields, and what is said of a model without."""
+ONE_PICTURE = "This model makes one image: nothing is left to chance in it."
 
 STAGES = {
     "queued": "Waiting",

@@ -11,7 +11,8 @@ from scumble.client.client import Client
 from scumble.client.connection import Address, Unreachable
 from scumble.client.events import Connected, Event, Lost, Received
 from scumble.protocol.errors import NotAuthorised, UnsupportedVersion
-from scumble.protocol.messages import PROTOCOL_VERSION, Limits, Looking, Welcome
+from scumble.protocol.frames import MAX_HEADER, encode
+from scumble.protocol.messages import PROTOCOL_VERSION, AdapterInfo, Limits, Looking, ModelList, Welcome
 
 from .fake_backend import FILL, IMAGE, MASK, REQUEST, Peer, connected, idle, wait_for
 
@@ -56,6 +57,22 @@ def test_a_client_that_is_closed_waits_for_no_look() -> None:
         wait_for(client, Looking)
         client.close(timeout=2)
         assert not [thread for thread in threading.enumerate() if thread.name == "scumble-client"]
+
+
+def test_lists_of_many_thousands_are_taken() -> None:
+    """Before and after the welcome; a client says no more than a message usually may have."""
+    many = tuple(AdapterInfo(f"{number:016x}", f"Style {number}", "lora", "sd1", 151 << 20) for number in range(12_000))
+    assert len(encode(ModelList((), many))) > MAX_HEADER
+
+    def script(peer: Peer) -> None:
+        peer.hear()
+        peer.say(Welcome(PROTOCOL_VERSION, "0", "s1", Limits(), (FILL,), (), (), many))
+        peer.say(ModelList((), many[:-1]))
+        peer.wait_for_end()
+
+    with connected(script) as client:
+        assert wait_for(client, Connected).welcome.adapters == many
+        assert wait_for(client, ModelList).adapters == many[:-1]
 
 
 def test_of_what_nobody_has_read_only_the_last_count_is_kept() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 
@@ -61,6 +62,9 @@ def test_what_a_model_does_not_take_is_refused_with_a_reason(flow: Any, able: An
 
     assert refusals(None) == refusals(able) == {}
     assert set(refusals(flow)) == {"clip_skip", "embeddings", "loras", "controls", "references"}
+    assert refusals(replace(able, kind="fill")) == {
+        "count": "This model makes one image: nothing is left to chance in it."
+    }
     assert refusals(flow)["loras"] == "This model takes no LoRAs."
 
 
@@ -83,4 +87,5 @@ def test_a_model_is_sent_only_what_it_takes(flow: Any, able: Any) -> None:
     assert sendable(form, flow) == Form(
         prompt="a cat", negative="fog", steps=30, transparent=True, regions=rows()["regions"]
     )
+    assert sendable(Form(count=4), replace(able, kind="fill")) == Form()
     assert sendable(Form(sampler="euler"), flow).sampler == "euler"

@@ -219,6 +219,10 @@ def test_an_endless_header_is_refused_before_it_is_read() -> None:
         decode(b"SCM1" + struct.pack("<I", frames.MAX_HEADER + 1))
     with pytest.raises(TooLarge):
         decode("x" * (frames.MAX_HEADER + 1))
+    with pytest.raises(TooLarge, match="8 MiB"):
+        decode("x" * (frames.MAX_LISTS + 1), frames.MAX_LISTS)
+    with pytest.raises(TooLarge):  # of one with pixels it is the same however long a text may be
+        decode(b"SCM1" + struct.pack("<I", frames.MAX_HEADER + 1), frames.MAX_LISTS)
 
 
 def test_unpack_never_gives_more_than_the_size_says() -> None:

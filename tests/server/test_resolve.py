@@ -15,7 +15,7 @@ from scumble.editing.adapters import Adapter
 from scumble.home import Home
 from scumble.models.store import ModelFile, ModelStore
 from scumble.protocol.errors import BadRequest, ModelMissing
-from scumble.protocol.frames import MAX_HEADER, decode, encode
+from scumble.protocol.frames import MAX_LISTS, decode, encode
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import (
     PROTOCOL_VERSION,
@@ -202,26 +202,26 @@ def test_a_lora_at_0_asks_for_nothing() -> None:
 
 def test_clients_are_told_of_as_many_adapters_as_fit() -> None:
     assert listed([], ADAPTERS).adapters == tuple(adapter.info for adapter in ADAPTERS)
-    many = [replace(LORA, info=replace(LORA.info, name="x" * 80)) for _ in range(10_000)]
+    many = [replace(LORA, info=replace(LORA.info, name="x" * 800))] * 10_000
     told = listed([], many).adapters
-    assert 1000 < len(told) < len(many)
-    assert len(str(encode(ModelList((), told)))) < MAX_HEADER
+    assert 3000 < len(told) < len(many)
+    assert len(str(encode(ModelList((), told)))) < MAX_LISTS
     infos = (
-        AdapterInfo(f"{number:016x}", f"Style of painting {number}", "lora", "sd1", 151 << 20) for number in range(3000)
+        AdapterInfo(f"{number:016x}", f"Style of painting {number}", "lora", "sd1", 151 << 20) for number in range(20_000)
     )
     usual = [replace(LORA, info=info) for info in infos]
     assert len(listed([], usual).adapters) == len(usual)
 
 
 def test_clients_are_told_of_as_many_models_as_fit() -> None:
-    models = [replace(PLAIN, info=replace(PLAIN.info, id=f"{number:016x}")) for number in range(3000)]
+    models = [replace(PLAIN, info=replace(PLAIN.info, id=f"{number:016x}")) for number in range(20_000)]
     many = [FILL, *models, UPSCALER]
-    adapters = [replace(LORA, info=replace(LORA.info, name="x" * 80))] * 5000
+    adapters = [replace(LORA, info=replace(LORA.info, name="x" * 800))] * 10_000
     told = listed(many, adapters)
-    assert 1000 < len(told.models) < len(many)
+    assert 8000 < len(told.models) < len(many)
     assert told.models == (FILL.info, *(model.info for model in models[: len(told.models) - 2]), UPSCALER.info)
     infos = told.models, SAMPLERS, DIFFUSION_MODES, told.adapters
-    decode(encode(Welcome(PROTOCOL_VERSION, "1" * 20, "5" * 64, Limits(), *infos)))
+    decode(encode(Welcome(PROTOCOL_VERSION, "1" * 20, "5" * 64, Limits(), *infos)), MAX_LISTS)
 
 
 def test_unknown_sampler_names_the_known_ones() -> None:

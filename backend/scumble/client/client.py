@@ -24,7 +24,7 @@ from ..protocol.errors import (
     UnsupportedVersion,
     error_from_code,
 )
-from ..protocol.frames import decode
+from ..protocol.frames import MAX_LISTS, decode
 from ..protocol.messages import (
     PROTOCOL_VERSION,
     Acknowledge,
@@ -313,7 +313,7 @@ class Client:
         while True:
             payload = connection.receive()
             try:
-                message, buffers = decode(payload)
+                message, buffers = decode(payload, MAX_LISTS)
                 if isinstance(message, Failed) and message.job is None and message.code == NotAuthorised.code:
                     refusal = error_from_code(message.code, message.message, message.hint)
                     break  # another program took over our session: connecting again would take it back, and so on

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 
 from ..protocol.errors import BadRequest, NotAuthorised, ScumbleError, error_from_code
-from ..protocol.frames import decode
+from ..protocol.frames import MAX_LISTS, decode
 from ..protocol.messages import Failed, Hello, Limits, Looking, Welcome
 from .payloads import to_text
 
@@ -117,10 +117,10 @@ def open_connection(
 def _greet(connection: Connection, hello: Hello, looking: Callable[[Looking], None]) -> Welcome:
     connection.send(to_text(hello))
     try:
-        message, _ = decode(connection.receive(HANDSHAKE_SECONDS))
+        message, _ = decode(connection.receive(HANDSHAKE_SECONDS), MAX_LISTS)
         while isinstance(message, Looking):
             looking(message)
-            message, _ = decode(connection.receive(HANDSHAKE_SECONDS))
+            message, _ = decode(connection.receive(HANDSHAKE_SECONDS), MAX_LISTS)
     except TimeoutError:
         raise Unreachable("The backend does not answer.", "Stop it and start it again.") from None
     if isinstance(message, Failed):

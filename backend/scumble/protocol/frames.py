@@ -21,7 +21,9 @@ from .schema import from_json, to_json
 
 MAGIC = b"SCM1"
 MAX_HEADER = 1 << 20
-"""Longest JSON header in bytes; also the longest text message."""
+"""Longest JSON header in bytes; also the longest text message, but for the lists of a server."""
+MAX_LISTS = 8 << 20
+"""Longest text message in bytes that a client takes from its server: all of an artist's thousands of models and LoRAs."""
 _PIECE = 1 << 20
 _COMPRESSED_PIECE = 1 << 16
 BYTES_PER_PIXEL = {"rgba8": 4, "rgba16": 8, "gray8": 1}
@@ -63,15 +65,16 @@ def _dumps(header: Dict[str, Any]) -> str:
     return json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def decode(payload: Union[str, bytes]) -> Tuple[Message, Tuple[Buffer, ...]]:
-    """Message and buffers of a payload. The buffers' contents stay coded (`unpack` and the backend decode them).
+def decode(payload: Union[str, bytes], longest: int = MAX_HEADER) -> Tuple[Message, Tuple[Buffer, ...]]:
+    """Message and buffers of a payload; `longest` is the most that a text may have. The buffers' contents stay coded
+    (`unpack` and the backend decode them).
 
     Raises BadRequest for anything malformed, UnsupportedVersion for a hello or welcome of another protocol version
     (looked at before any other field), TooLarge for a header or side above the protocol's caps.
     """
     if isinstance(payload, str):
-        if len(payload) > MAX_HEADER:
-            raise TooLarge("A text message is longer than 1 MiB.")
+        if len(payload) > longest:
+            raise TooLarge(f"A text message is longer than {longest >> 20} MiB.")
         return _message(_json_object(payload), ()), ()
     if len(payload) < 8 or payload[:4] != MAGIC:
         raise BadRequest("A binary message does not begin with SCM1.")

@@ -13,7 +13,7 @@ from ..diffusion.prompts import parse
 from ..diffusion.samplers import SAMPLERS
 from ..editing.adapters import Adapter, by_id, named
 from ..protocol.errors import BadRequest, ModelMissing
-from ..protocol.frames import MAX_HEADER
+from ..protocol.frames import MAX_LISTS
 from ..protocol.messages import AdapterInfo, EditRequest, ModelInfo, ModelList, replace
 from ..protocol.schema import to_json
 
@@ -24,7 +24,7 @@ Info = TypeVar("Info", ModelInfo, AdapterInfo)
 
 FILL_MODES = ("fill", "outpaint", "remove")
 """What a fill model can do; a diffusion model does all modes."""
-_ROOM = MAX_HEADER // 2 - 4096
+_ROOM = MAX_LISTS // 2 - 4096
 """Bytes for models, and as many for adapters; the rest of a welcome takes less than twice what is left."""
 DIFFUSION_MODES = ("fill", "refine", "img2img", "txt2img", "outpaint", "remove", "upscale")
 

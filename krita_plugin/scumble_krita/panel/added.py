@@ -26,7 +26,7 @@ class AddedPanel(QtWidgets.QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._embeddings = widgets.combo(
+        self._embeddings = widgets.search_box(
             "scumble_embedding", "A word that a model has learnt: it goes where the cursor is in the prompt."
         )
         self._embeddings.currentIndexChanged.connect(self._pick)

@@ -118,7 +118,7 @@ class LoraLine(QtWidgets.QWidget):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._adapter = widgets.combo(name, "A LoRA changes how the model paints: a style, a person, a thing.")
+        self._adapter = widgets.search_box(name, "A LoRA changes how the model paints: a style, a person, a thing.")
         self._weight = _weight(f"{name}_weight", "How strong it is; negative: away from it.", -10.0)
         self.remove = _cross(f"{name}_remove")
         self.parts = (self._adapter, self._weight)
@@ -143,8 +143,8 @@ class ControlLine(QtWidgets.QWidget):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._adapter = widgets.combo(name, "The network that makes the model follow a layer.")
-        self._layer = widgets.combo(f"{name}_layer", "What to follow.")
+        self._adapter = widgets.search_box(name, "The network that makes the model follow a layer.")
+        self._layer = widgets.search_box(f"{name}_layer", "What to follow.")
         self._preprocessor = widgets.combo(f"{name}_preprocessor", "What is made of the layer before it is followed.")
         for value, text in PREPROCESSORS.items():
             self._preprocessor.addItem(text, value)
@@ -182,8 +182,8 @@ class ReferenceLine(QtWidgets.QWidget):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._adapter = widgets.combo(name, "The IP-Adapter through which the model sees the picture.")
-        self._layer = widgets.combo(f"{name}_layer", "Whose subject, colours and style are taken up.")
+        self._adapter = widgets.search_box(name, "The IP-Adapter through which the model sees the picture.")
+        self._layer = widgets.search_box(f"{name}_layer", "Whose subject, colours and style are taken up.")
         self._share = _Share(name, "How much is taken from it.")
         self.remove = _cross(f"{name}_remove")
         self.parts = (self._adapter, self._layer, self._share)
@@ -210,7 +210,9 @@ class RegionLine(QtWidgets.QWidget):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._layer = widgets.combo(f"{name}_layer", "Where the layer is, its own words take the place of the prompt.")
+        self._layer = widgets.search_box(
+            f"{name}_layer", "Where the layer is, its own words take the place of the prompt."
+        )
         self.prompt = PromptEdit(f"{name}_prompt", "What is to be where this layer is", 1)
         self.remove = _cross(f"{name}_remove")
         self.parts = (self._layer, self.prompt)

@@ -45,7 +45,7 @@ class SettingsPanel(QtWidgets.QWidget):
         for mode, text in MODES.items():
             if mode != "upscale":  # has its own panel
                 self._mode.addItem(text, mode)
-        self._model = widgets.combo("scumble_model", PAINTS)
+        self._model = widgets.search_box("scumble_model", PAINTS)
         self._strength = widgets.unwheeled(QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal))
         self._strength.setObjectName("scumble_strength_slider")
         self._strength.setRange(1, 100)
@@ -239,6 +239,7 @@ class SettingsPanel(QtWidgets.QWidget):
             widgets.fill(self._sampler, [("", AUTOMATIC), *offered])
             self._sampler.setCurrentIndex(max(self._sampler.findData(self._wanted_sampler), 0))
         why_not = models.refusals(model)
+        widgets.allow(self._count, why_not.get("count", ""))
         widgets.allow(self._negative, why_not.get("negative", ""))
         widgets.allow(self._clip_skip, why_not.get("clip_skip", ""))
         self._added.set_adapters(self._adapters, model)

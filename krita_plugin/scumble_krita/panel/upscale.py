@@ -22,7 +22,7 @@ class UpscalePanel(QtWidgets.QWidget):
         self._factor = widgets.combo("scumble_upscale_factor", "How many times as wide and as high.")
         for factor in FACTORS:
             self._factor.addItem(f"{factor} \u00d7", factor)
-        self._model = widgets.combo(
+        self._model = widgets.search_box(
             "scumble_upscale_model",
             "An upscaler sharpens what is there; a model that paints adds detail after the prompt.\n"
             "Automatic: with a prompt a model that paints, else an upscaler.",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..added import NOT_FOUND
 from ..qt import QtCore, QtGui, QtWidgets, is_deleted
 from ..slots import guarded
+from .search import SearchBox
 
 SPACING = 4
 THUMBNAIL = 72
@@ -97,7 +98,15 @@ def align(*forms: QtWidgets.QFormLayout) -> None:
 def combo(name: str, tip: str) -> QtWidgets.QComboBox:
     """One that does not widen the docker when a name is long but says it in its tooltip, and does not turn by the mouse
     wheel in passing."""
-    box = QtWidgets.QComboBox()
+    return _set_up_combo(QtWidgets.QComboBox(), name, tip)
+
+
+def search_box(name: str, tip: str) -> SearchBox:
+    """As `combo`, for what may have many entries."""
+    return _set_up_combo(SearchBox(), name, tip)
+
+
+def _set_up_combo(box, name, tip):
     box.setObjectName(name)
     box.setToolTip(tip)
     box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -114,6 +123,8 @@ def fill(box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]], others: Seq
     for value, text in items:
         box.addItem(text, value)
     choose(box, chosen, others)
+    if isinstance(box, SearchBox):
+        box.follow()
 
 
 def choose(box: QtWidgets.QComboBox, value: object, others: Sequence[tuple[str, str]] = ()) -> None:

@@ -239,6 +239,11 @@ def test_what_is_grey_can_be_taken_away(docker: Docker) -> None:
     for name, what in (("lora", "LoRAs"), ("lora_weight", "LoRAs"), ("control_layer", "controls")):
         state = krita.get(f"[part('scumble_{name}').isEnabled(), part('scumble_{name}').toolTip()]")
         assert state == [False, f"This model takes no {what}."], name
+    docker.set(count=3)
+    assert krita.get("[part('scumble_count').isEnabled(), part('scumble_count').toolTip()]") == [
+        False,
+        "This model makes one image: nothing is left to chance in it.",
+    ]
     crosses = "[[part(f'scumble_{name}_remove').isEnabled(), part(f'scumble_{name}_remove').toolTip()]"
     assert krita.get(crosses + " for name in ('lora', 'control')]") == [[True, "Take it away."]] * 2
     docker.krita.run("arrange('scumble_control_add')")
@@ -252,6 +257,7 @@ def test_what_is_grey_can_be_taken_away(docker: Docker) -> None:
     krita.run("pick('scumble_model', 'tiny')")
     assert krita.get(left) == []
     assert krita.get("part('scumble_lora_add').isEnabled()")
+    assert krita.get("[part('scumble_count').isEnabled(), part('scumble_count').value()]") == [True, 3]
 
 
 def test_models_and_loras_come_and_go_by_themselves(docker: Docker) -> None:
