@@ -21,7 +21,7 @@ from scumble.diffusion.latents import inpaint_condition, latent_mask, pixels
 from scumble.diffusion.picture import Pictures
 from scumble.diffusion.prompts import BLANK, parse
 from scumble.diffusion.recent import Recent
-from scumble.editing.plan import Cancelled, Pixels, Plan
+from scumble.editing.plan import Cancelled, Pixels, Plan, Silent
 from scumble.home import Home
 from scumble.protocol.errors import BadRequest, Internal, OutOfMemory
 from scumble.protocol.geometry import Bounds, Size
@@ -82,13 +82,15 @@ def plan(mode: Mode | None = None, mask: Pixels | None = None, image: Pixels | N
 
 
 class Log:
-    """A Report that keeps what it is told and cancels when `at` is reached."""
+    """A Report that keeps what it is told, and in which stages it was asked, and cancels when `at` is reached or at so many
+    `questions`."""
 
-    def __init__(self, at: tuple[Stage, int] | None = None) -> None:
+    def __init__(self, at: tuple[Stage, int] | None = None, questions: int = 0) -> None:
         self.calls: list[tuple[Stage, int, int]] = []
         self.previews: list[Pixels] = []
         self.times = 0.0
-        self._at = at
+        self.asked: list[Stage] = []
+        self._at, self._questions = at, questions
 
     def __call__(
         self,
@@ -104,6 +106,11 @@ class Log:
         self.times = times or self.times
         if preview:
             self.previews.append(preview())
+
+    def check(self) -> None:
+        self.asked.append(self.calls[-1][0])
+        if len(self.asked) == self._questions:
+            raise Cancelled
 
 
 def run(engine: DiffusionEngine, **settings: Any) -> list[Pixels]:
@@ -237,6 +244,24 @@ def test_a_cancel_ends_within_one_step(
     with pytest.raises(Cancelled):
         engine.generate(plan(mask=block()), Log(at))
     assert len(made) == calls
+
+
+def test_a_cancel_ends_in_the_middle_of_a_step(engine: DiffusionEngine):
+    """Wherever that is, and nothing is left of it."""
+    made, log = plan(prompt="not yet asked", image=picture(next(NEW)), mask=block(), steps=2), Log()
+    (usual,) = engine.generate(made, log)
+    assert {stage: log.asked.count(stage) > 20 for stage in ("encoding", "denoising", "decoding")} == {
+        "encoding": True,
+        "denoising": True,
+        "decoding": True,
+    }
+    for questions in range(1, len(log.asked), len(log.asked) // 12):
+        stopped = Log(questions=questions)
+        with pytest.raises(Cancelled):
+            engine.generate(replace(made, work_image=picture(next(NEW))), stopped)
+        assert len(stopped.asked) == questions
+    np.testing.assert_array_equal(engine.generate(made, Silent())[0], usual)
+    assert not any(module._forward_pre_hooks for part in engine.model.residents.parts for module in part.modules())
 
 
 def count_calls(engine: DiffusionEngine, name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -22,7 +22,7 @@ from scumble.diffusion.memory import Memory, read_memory, release
 from scumble.diffusion.samplers import SAMPLERS
 from scumble.diffusion.upscaler import UpscaleEngine
 from scumble.editing.adapters import Adapter
-from scumble.editing.plan import Pixels, Plan
+from scumble.editing.plan import Pixels, Plan, Silent
 from scumble.protocol.errors import OutOfMemory
 from scumble.protocol.messages import Control, LoraUse
 
@@ -319,12 +319,12 @@ def test_a_step_waits_for_nothing(make: Make, name: str) -> None:
     engine, waits = make(name), []
     for steps in (3, 6):
         edit = plan(mask=soft(), steps=steps, sampler="dpmpp_2m_karras")
-        engine.generate(edit, lambda *arguments, **named: None)  # all that is remembered is
+        engine.generate(edit, Silent())  # all that is remembered is
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                engine.generate(edit, lambda *arguments, **named: None)
+                engine.generate(edit, Silent())
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         waits.append([f"{w.filename}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)])

@@ -203,11 +203,15 @@ def test_it_stops_at_once_and_says_when_memory_runs_out(tmp_path: Path, monkeypa
     plan = plan_of(photo(20, 16), None, traits=engine.traits, mode="upscale")
     with pytest.raises(Cancelled):
         engine.generate(plan, Log(("denoising", 0)))
+    log = Log(questions=3)
+    with pytest.raises(Cancelled):  # in the middle of a window
+        engine.generate(plan, log)
+    assert log.calls == [("denoising", 0, 1)]
 
     def fail(image: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(engine, "_network", fail)
+    monkeypatch.setattr(engine._network.model, "forward", fail)
     with pytest.raises(OutOfMemory):
         engine.generate(plan, Log())
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.upscaler import UpscaleEngine
-from scumble.editing.plan import Pixels, Plan, Source
+from scumble.editing.plan import Pixels, Plan, Silent, Source
 from scumble.editing.planner import plan_edit
 from scumble.protocol.geometry import Bounds, Size
 from scumble.protocol.messages import EditRequest, Region
@@ -212,7 +212,7 @@ def planned(engine: DiffusionEngine, canvas: Size, prompt: str, seed: int, *mask
 
 
 def painted(engine: DiffusionEngine, plan: Plan) -> Pixels:
-    return engine.generate(plan, lambda *_, **__: None)[0]
+    return engine.generate(plan, Silent())[0]
 
 
 def is_one_composition(engine: DiffusionEngine, eyes: Eyes, seed: int) -> bool:
@@ -270,7 +270,7 @@ def enlarged(network: UpscaleEngine, scene: world.Scene) -> Enlarged:
     small = large.reduce(4)
     whole = np.dstack([np.asarray(small), np.full(small.size[::-1], 255, np.uint8)])
     request = EditRequest("upscale", PIECE, Bounds.of_size(PIECE), factor=4)
-    picture = network.generate(plan_edit(request, Source(whole), network.traits), lambda *_, **__: None)[0]
+    picture = network.generate(plan_edit(request, Source(whole), network.traits), Silent())[0]
     return Enlarged(np.asarray(large), picture, np.asarray(small.resize(large.size, Image.Resampling.LANCZOS)))
 
 

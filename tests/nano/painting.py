@@ -14,7 +14,7 @@ from scumble.diffusion.engine import DiffusionEngine
 from scumble.diffusion.families import find_family, identify
 from scumble.editing.adapters import Adapter
 from scumble.editing.compositor import composite
-from scumble.editing.plan import Pixels, Source
+from scumble.editing.plan import Pixels, Silent, Source
 from scumble.editing.planner import plan_edit
 from scumble.home import Home
 from scumble.protocol.geometry import Bounds, Size
@@ -70,7 +70,7 @@ def paint(
     )
     empty: Pixels = np.zeros((PIECE.height, PIECE.width, 4), np.uint8)
     source = Source(empty, controls=hints, adapters=adapters, references=shown)
-    return np.stack(engine.generate(plan_edit(request, source, engine.traits), lambda *_, **__: None))
+    return np.stack(engine.generate(plan_edit(request, source, engine.traits), Silent()))
 
 
 class Edited(NamedTuple):
@@ -100,7 +100,7 @@ def edit(engine: DiffusionEngine, picture: Pixels, mask: Pixels | None = None, *
     )
     opaque = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
     plan = plan_edit(request, Source(opaque, mask), engine.traits)
-    layer = composite(plan, engine.generate(plan, lambda *_, **__: None))[0]
+    layer = composite(plan, engine.generate(plan, Silent()))[0]
     merged = np.zeros((request.canvas.height, request.canvas.width, 3), np.uint8)
     merged[: size.height, : size.width] = picture
     alpha = np.zeros(merged.shape[:2], np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from scumble.editing.plan import Pixels
+from scumble.editing.plan import Pixels, Silent
 from scumble.home import Home
 from scumble.models.store import Adapter, ModelStore
 from scumble.protocol.errors import ModelMissing
@@ -63,7 +63,7 @@ def paint(home: Home, adapters: tuple[Adapter, ...] | None = None, **settings: A
     frame = encode(Submit("0" * 32, request), [image, *hints, *looks])
     assert isinstance(frame, bytes)
     work = Work("0" * 32, frame, str(model.path), "diffusion", model.identity, home, 0.0, 0.0, known)
-    _, layers = run_job(*unpack(work.submit, work.adapters), load(work), lambda *_, **__: None)
+    _, layers = run_job(*unpack(work.submit, work.adapters), load(work), Silent())
     return layers[0].rgba
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from scumble.editing import pixels
-from scumble.editing.plan import Cancelled
+from scumble.editing.plan import Cancelled, Silent
 from scumble.protocol.errors import BadRequest, Internal, ModelUnreadable, OutOfMemory, ScumbleError, WorkerCrashed
 from scumble.protocol.frames import decode
 from scumble.protocol.geometry import Size
@@ -90,7 +90,7 @@ def test_result_and_progress_through_the_process() -> None:
     message, buffers = decode(frame)
     assert isinstance(message, Result)
     request, source = edit(count=2)
-    crop, layers = run_job(request, source, FakeEngine(), lambda *_: None)
+    crop, layers = run_job(request, source, FakeEngine(), Silent())
     assert (message.job, message.request, message.crop, message.created) == (job.job, request, crop, job.created)
     assert [(layer.bounds, layer.seed) for layer in message.layers] == [(layer.bounds, layer.seed) for layer in layers]
     for buffer, layer in zip(buffers, layers, strict=True):

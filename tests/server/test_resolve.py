@@ -207,7 +207,8 @@ def test_clients_are_told_of_as_many_adapters_as_fit() -> None:
     assert 3000 < len(told) < len(many)
     assert len(str(encode(ModelList((), told)))) < MAX_LISTS
     infos = (
-        AdapterInfo(f"{number:016x}", f"Style of painting {number}", "lora", "sd1", 151 << 20) for number in range(20_000)
+        AdapterInfo(f"{number:016x}", f"Style of painting {number}", "lora", "sd1", 151 << 20)
+        for number in range(20_000)
     )
     usual = [replace(LORA, info=info) for info in infos]
     assert len(listed([], usual).adapters) == len(usual)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scumble.editing.plan import Cancelled, Pixels
+from scumble.editing.plan import Cancelled, Pixels, Silent
 from scumble.protocol.errors import BadRequest
 from scumble.protocol.frames import decode
 from scumble.protocol.messages import Progress, Stage
@@ -36,7 +36,7 @@ def test_a_selection_of_nothing_is_refused() -> None:
     request, source = edit()
     assert source.mask is not None
     with pytest.raises(BadRequest):
-        run_job(request, type(source)(source.image, source.mask * 0), FakeEngine(), lambda *_: None)
+        run_job(request, type(source)(source.image, source.mask * 0), FakeEngine(), Silent())
 
 
 def test_seconds_left_is_the_median_step_for_what_remains() -> None:
@@ -201,4 +201,8 @@ def test_reporter_raises_cancelled_and_tells_nothing_more() -> None:
     report = Reporter("0" * 32, 1, sent.append, lambda: True, 0.0)
     with pytest.raises(Cancelled):
         report("denoising", 1, 2)
+    with pytest.raises(Cancelled):
+        report.check()
+    assert sent == []
+    Reporter("0" * 32, 1, sent.append, lambda: False, 0.0).check()
     assert sent == []

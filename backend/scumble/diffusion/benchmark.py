@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..editing.compositor import composite
-from ..editing.plan import Pixels, Source
+from ..editing.plan import Pixels, Silent, Source
 from ..editing.planner import plan_edit
 from ..home import Home
 from ..protocol.geometry import Bounds, Size
@@ -122,7 +122,7 @@ def scumble(model: Path, home: Path, size: Size, steps: int = STEPS) -> dict[str
     )
     start = time.perf_counter()
     plan = plan_edit(request, Source(image, mask), engine.traits)
-    composite(plan, engine.generate(plan, lambda *arguments, **named: None))
+    composite(plan, engine.generate(plan, Silent()))
     seconds = time.perf_counter() - start
     crop = [*plan.crop.size, *plan.size]
     return {"seconds": seconds, "components": sum(calls), "crop": crop, "peak": _peak_memory()}

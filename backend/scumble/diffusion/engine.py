@@ -36,6 +36,7 @@ from .piecewise import piecewise, tiles_for
 from .prompts import BLANK, Prompt, parse
 from .recent import Recent
 from .references import Glance, References
+from .stopping import stoppable
 from .tiny import find_tiny
 from .wildcards import draw, read_lists
 
@@ -120,7 +121,8 @@ class DiffusionEngine:
             self.references = References(self.model)
             release(self.model.device)
         count, most = plan.request.count, self._at_once(plan)
-        with torch.inference_mode(), memory_errors():
+        stopping = stoppable(torch.device(self.model.device), self.model.residents.parts, report.check)
+        with torch.inference_mode(), memory_errors(), stopping:
             pictures: list[Pixels] = []
             for first in range(0, count, most):
                 indices = range(first, min(first + most, count))

@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..editing.adapters import Adapter
-from ..editing.plan import Pixels, Plan, Source
+from ..editing.plan import Pixels, Plan, Silent, Source
 from ..editing.planner import plan_edit
 from ..protocol.geometry import Bounds, Size
 from ..protocol.messages import AdapterInfo, EditRequest, LoraUse
@@ -220,7 +220,7 @@ class Measurement:
         return DiffusionEngine(self.model, self.subject.family, memory=memory)
 
     def _run(self, engine: DiffusionEngine, plan: Plan) -> list[Pixels]:
-        return engine.generate(plan, lambda *arguments, **named: None)
+        return engine.generate(plan, Silent())
 
     def _edits(self, engine: DiffusionEngine, where: str, goal: float) -> Iterator[Line]:
         for mode in ("txt2img", "fill"):

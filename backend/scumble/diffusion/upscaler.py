@@ -33,6 +33,7 @@ from ..protocol.geometry import Bounds, Size
 from .blend import faded
 from .device import Device
 from .memory import memory_errors, read_memory, release
+from .stopping import stoppable
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -85,7 +86,8 @@ class UpscaleEngine:
             runs.append(windows(everything, traits))
             scale *= self._factor
         picture, done, total, scale = plan.work_image, 0, sum(map(len, runs)), 1
-        with torch.inference_mode(), memory_errors():
+        stopping = stoppable(torch.device(self._device.torch_device), [self._network.model], report.check)
+        with torch.inference_mode(), memory_errors(), stopping:
             for tiles in runs:
                 missing, uneven = divmod(plan.request.factor, scale)
                 times = self._factor if uneven else min(missing, self._factor)

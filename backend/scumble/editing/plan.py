@@ -143,6 +143,18 @@ class Report(Protocol):
         times: float = 0.0,
     ) -> None: ...
 
+    def check(self) -> None:
+        """Raises Cancelled, and tells nothing: to be called as often as one likes."""
+        ...
+
+
+class Silent:
+    """The Report of what nobody hears of, and nobody cancels."""
+
+    def __call__(self, *_: object, **__: object) -> None: ...
+
+    def check(self) -> None: ...
+
 
 class Engine(Protocol):
     """A loaded model."""

@@ -44,8 +44,8 @@ class Reporter:
     """The Report of one job. Sends an encoded Progress message for each call and keeps the seconds of each phase.
 
     A stage lasts from its first call until another stage's; "denoising" with step k says that k steps are done, of all
-    pictures together; each "decoding" begins another picture's. `cancelled` is asked at each call. `decoding`: see
-    seconds_left, of a picture no larger than what a step works on, as the last job showed it.
+    pictures together; each "decoding" begins another picture's. `cancelled` is asked at each call, and by `check`.
+    `decoding`: see seconds_left, of a picture no larger than what a step works on, as the last job showed it.
     """
 
     def __init__(
@@ -80,8 +80,7 @@ class Reporter:
         preview: Callable[[], Pixels] | None = None,
         times: float = 0.0,
     ) -> None:
-        if self._cancelled():
-            raise Cancelled
+        self.check()
         begins = self._phase != PHASES[stage]
         elapsed = self.enter(PHASES[stage])
         if stage == "denoising" and not begins and step > self._step:
@@ -97,6 +96,10 @@ class Reporter:
         if stage == "compositing":
             left = None
         self._send(encode(Progress(self._job, stage, self._step, self._steps, left), self._picture(preview)))
+
+    def check(self) -> None:
+        if self._cancelled():
+            raise Cancelled
 
     def enter(self, phase: str) -> float:
         """Seconds since the last call, which the phase until now gets; from here on time counts for `phase`."""
