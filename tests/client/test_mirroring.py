@@ -80,6 +80,14 @@ def test_what_looks_mirrored_and_cannot_be_proven_is_unknown() -> None:
     assert since(read(moved(True, False)), rows={}) is None
 
 
+@pytest.mark.parametrize(("lop_sided", "expected"), [(2, Placement()), (4, None)])
+def test_it_must_look_twice_as_much_like_its_mirror_image(lop_sided: int, expected: Placement | None) -> None:
+    """A picture that is mirrored but for so many px, with another tint as a whole, so that no row is found again."""
+    before = read(lambda x, y: (min(x, 95 - x + lop_sided), y))
+    now = read(lambda x, y: (min(95 - x, x + lop_sided), y), offset=6)
+    assert since(now, before=looks(before), rows=rows(before)) == expected
+
+
 def test_a_square_that_was_turned_by_90_degrees_is_unknown() -> None:
     square = Size(64, 64)
     for turn in (

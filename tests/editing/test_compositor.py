@@ -196,3 +196,18 @@ def test_plan_and_composite_are_quick():
 
 def test_diffusion_traits_get_one_tile():
     assert len(plan_of(photo(1500, 900), np.full((900, 1500), 255, np.uint8), traits=DIFFUSION).tiles) == 1
+
+
+@pytest.mark.parametrize(("side", "ring"), [(40, 10), (160, 40), (600, 64)])
+def test_colours_are_fitted_to_what_is_near(side, ring):
+    """To an eighth of the selection's width and height together, and to no more than 64 px, around it."""
+    picture = photo(1000, 900)
+    plan = plan_of(picture, np.full((side, side), 255, np.uint8), (200, 150), color_match=True, membrane=False)
+    tinted = plan.work_image.astype(np.int16)
+    across, down = plan.size.width / plan.crop.width, plan.size.height / plan.crop.height
+    near = Bounds(200, 150, side, side).translate(-plan.crop.x, -plan.crop.y).pad(ring)
+    left, top = max(round(near.left * across), 0), max(round(near.top * down), 0)
+    tinted[top : round(near.bottom * down), left : round(near.right * across)] += 20
+    (layer,) = composite(plan, [tinted.clip(0, 255).astype(np.uint8)])
+    (plain,) = composite(plan, [plan.work_image])
+    assert np.abs(layer.rgba[..., :3].astype(int) - plain.rgba[..., :3]).mean() < 1.5
