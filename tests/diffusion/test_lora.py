@@ -19,6 +19,7 @@ from scumble.diffusion.families import identify
 from scumble.diffusion.families.sd1 import SD1
 from scumble.diffusion.families.sdxl import SDXL
 from scumble.diffusion.lora import read_lora
+from scumble.diffusion.lora_changes import Branch
 from scumble.diffusion.prompts import parse
 from scumble.diffusion.samplers import make_schedule
 from scumble.editing.adapters import Adapter
@@ -286,6 +287,32 @@ def test_switching_reads_nothing_anew(
     loras.use([(style, 0.5)])
     assert len(read) == 2
     assert not torch.equal(answer(parts), before)
+
+
+def test_those_before_leave_room_for_others(
+    loras: Loras, parts: Mapping[str, nn.Module], style: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device never holds both; where it has no room for the others either, nothing stays on."""
+    other = write_adapter(tmp_path / "Other.safetensors", lora_tensors(parts, seed=9))
+    plain = answer(parts)
+    loras.use([(style, 1.0)])
+    held: list[int] = []
+
+    def full(*arguments: Any) -> Branch:
+        held.append(loras.bytes)
+        if len(held) > 3:
+            raise torch.OutOfMemoryError
+        return Branch(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scumble.diffusion.adapters.Branch", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            loras.use([(other, 1.0)])
+    assert held == [0] * 4
+    assert (loras.active, loras.bytes) == ((), 0)
+    assert torch.equal(answer(parts), plain)
+    loras.use([(other, 1.0)])
+    assert not torch.equal(answer(parts), plain)
 
 
 def test_half_precision_layers_get_half_precision_branches(style: Adapter, folder: Path, tmp_path: Path) -> None:

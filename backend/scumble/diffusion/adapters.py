@@ -79,6 +79,7 @@ class Loras:
         named more than once are added. `text`: their weights in the text encoders, where these are others.
 
         Raises BadRequest (made for another kind of model), ModelMissing, ModelUnreadable; then everything stays as it was.
+        Where memory runs out the model is left without any.
         """
         weights, texts = _added(wanted), _added(wanted if text is None else text)
         both = ((adapter, weight, texts.get(adapter, 0.0)) for adapter, weight in weights.items())
@@ -90,12 +91,16 @@ class Loras:
             for place, change in self._placed(use):
                 if weight := use.text if place.part.startswith("text_encoder") else use.weight:
                     sides.setdefault(place, []).append((change, weight))
+        self._take_off()  # before the others come: a device may not have room for both
         branches = {place: Branch(self._layers[place], found, self._device) for place, found in sides.items()}
-        for hook in self._hooks:
-            hook.remove()
         self._hooks = [self._layers[place].register_forward_hook(branch) for place, branch in branches.items()]
         self._branches = list(branches.values())
         self.active = uses
+
+    def _take_off(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self._branches, self.active = [], [], ()
 
     def _placed(self, use: Use) -> list[tuple[Place, Change]]:
         adapter = use.adapter
