@@ -16,8 +16,14 @@ class SearchBox(QtWidgets.QComboBox):
     below; Enter takes the first of these, or the one that is marked. Where none is taken, what was chosen stands there
     again. What is typed chooses nothing by itself: `currentData` tells what is chosen."""
 
-    def follow(self) -> None:
-        """Call it when entries have come or gone."""
+    @property
+    def typed(self) -> str:
+        """What the artist is looking for; "" where nothing is being typed."""
+        text = self.lineEdit().text() if self.isEditable() else ""
+        return "" if text == self.itemText(self.currentIndex()) else text
+
+    def follow(self, typed: str) -> None:
+        """Call it when entries have come or gone, with what was `typed` before."""
         from ..lib.scumble.client.names import LONG_LIST
 
         names = [self.itemText(index) for index in range(self.count())]
@@ -34,6 +40,10 @@ class SearchBox(QtWidgets.QComboBox):
             self._make_searched(LONG_LIST)
             self._restore()
         self._list.setMinimumWidth(room)
+        if typed:
+            self.setEditText(typed)
+            self._find(typed)
+            self.completer().complete()
 
     def _make_searched(self, rows: int) -> None:
         self.setInsertPolicy(QtWidgets.QComboBox.InsertPolicy.NoInsert)
@@ -65,7 +75,7 @@ class SearchBox(QtWidgets.QComboBox):
         self._found.setFilterRegularExpression(QtCore.QRegularExpression(finding(typed), option))
 
     def _take_first(self) -> None:
-        if self._typed and not self._list.selectionModel().hasSelection():
+        if self.typed and not self._list.selectionModel().hasSelection():
             first = self._found.mapToSource(self._found.index(0, 0))
             if first.isValid():
                 self.setCurrentIndex(first.row())
@@ -83,12 +93,8 @@ class SearchBox(QtWidgets.QComboBox):
             self.lineEdit().setCursorPosition(0)  # the beginning of a long name is in sight
             self._find("")
 
-    @property
-    def _typed(self) -> bool:
-        return self.lineEdit().text() != self.itemText(self.currentIndex())
-
     def _open(self) -> None:
-        if not is_deleted(self) and self.isEditable() and not self._typed:
+        if not is_deleted(self) and self.isEditable() and not self.typed:
             self.lineEdit().selectAll()
             self.completer().complete()
 
@@ -111,7 +117,7 @@ class SearchBox(QtWidgets.QComboBox):
         kind = QtCore.QEvent.Type
         if event.type() not in (kind.ShortcutOverride, kind.KeyPress) or event.key() != QtCore.Qt.Key.Key_Escape:
             return False
-        if not self.isEditable() or not (self._typed or self._list.isVisible()):
+        if not self.isEditable() or not (self.typed or self._list.isVisible()):
             return False
         event.accept()  # a shortcut of Krita's would take the key
         if event.type() == kind.KeyPress:

@@ -118,13 +118,13 @@ def fill(box: QtWidgets.QComboBox, items: Sequence[tuple[str, str]], others: Seq
     """Offers these (value, text); what was chosen stays so, also where it is only one of the others."""
     if [(box.itemData(index), box.itemText(index)) for index in range(box.count())] == list(items):
         return
-    chosen = box.currentData() or ""
+    chosen, typed = box.currentData() or "", box.typed if isinstance(box, SearchBox) else ""
     box.clear()
     for value, text in items:
         box.addItem(text, value)
     choose(box, chosen, others)
     if isinstance(box, SearchBox):
-        box.follow()
+        box.follow(typed)
 
 
 def choose(box: QtWidgets.QComboBox, value: object, others: Sequence[tuple[str, str]] = ()) -> None:

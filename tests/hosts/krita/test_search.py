@@ -133,6 +133,20 @@ def test_what_was_chosen_stands_there_again(docker: Docker) -> None:
     assert not krita.get("shows('scumble_cancel')")
 
 
+def test_what_is_being_typed_stays_when_others_come(docker: Docker) -> None:
+    krita = docker.krita
+    search(docker, "ink h", ["harbour_in_ink (sd1)"])
+    loras = Home(krita.work.parent / "scumble").models / "loras"
+    write_lora(loras / "hills_in_ink.safetensors", layers=50)
+    krita.wait_until(f"{FOUND} == ['harbour_in_ink (sd1)', 'hills_in_ink (sd1)']", 20)
+    assert krita.get(f"{SHOWN}.isVisible()")
+    krita.display.type("i")
+    krita.wait_until(f"{FOUND} == ['hills_in_ink (sd1)']", 10)
+    krita.display.keys("Return")
+    krita.wait_until("part('scumble_lora').currentText() == 'hills_in_ink (sd1)'", 10)
+    assert chosen(docker) == ["hills_in_ink (sd1)"] * 2
+
+
 def test_a_list_that_gets_short_is_a_list_again(docker: Docker) -> None:
     krita = docker.krita
     krita.run("pick('scumble_lora', 'river_in_oil (sd1)')")
