@@ -64,6 +64,12 @@ def apart(before: str, word: str, after: str) -> str:
     return left + word + right
 
 
+def shortened(name: str, most: int) -> str:
+    """One of more than `most` characters without its middle."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}\u2026{name[half + 1 - most :]}"
+
+
 def automatic(value: str | float = 0) -> str:
     """A choice that is left open, and what it will be where that is known (a sampler as requests name it)."""
     known = sampler_name(value) if isinstance(value, str) else f"{value:g}"

@@ -19,6 +19,7 @@ from scumble_gimp.words import (
     fraction,
     models_words,
     progress_words,
+    shortened,
     situation_words,
     time_words,
 )
@@ -81,6 +82,13 @@ def test_models() -> None:
     assert "scumble models add" in models_words([])
     assert models_words([model("fill")]).startswith("Ready. Prompts need a Stable Diffusion model")
     assert models_words([model("fill"), model("diffusion")]) == "Ready."
+
+
+def test_long_names_lose_their_middle() -> None:
+    name = "0123456789" * 6
+    assert shortened(name, 60) == name
+    assert shortened(name + "x", 60) == f"{name[:30]}\u2026{name[-28:]}x"
+    assert len(shortened(3 * name, 60)) == len(shortened(3 * name, 61)) - 1 == 60
 
 
 def test_what_is_left_open_says_what_it_comes_to() -> None:

@@ -10,9 +10,10 @@ from scumble.client.names import in_prompt
 from scumble.protocol.messages import AdapterInfo, AdapterKind, Capability, ModelInfo
 
 from ..models import fits, why_not
+from .choice import Choice
 from .lines import ControlLine, LoraLine, ReferenceLine, RegionLine
 from .rows import Rows
-from .widgets import GAP, allow, column_of, combo_box, fill, fold
+from .widgets import GAP, column_of, fold
 
 EMBEDDING = "Textual inversion\u2026"
 EMBEDDING_TIP = "A word that a model has learnt: it goes where the cursor is in the prompt"
@@ -32,9 +33,9 @@ class AddedFold:
             "regions": Rows("region", "Add a region", RegionLine, changed),
         }
         loras, *self._of_layers = self._lists.values()
-        self._embeddings = combo_box("embedding", EMBEDDING_TIP, lambda: self._pick(picked))
-        self._embeddings.set_no_show_all(True)
-        column = column_of(loras.box, self._embeddings, *(rows.box for rows in self._of_layers))
+        self._embeddings = Choice("embedding", EMBEDDING_TIP, lambda: self._pick(picked))
+        self._embeddings.box.set_no_show_all(True)
+        column = column_of(loras.box, self._embeddings.box, *(rows.box for rows in self._of_layers))
         column.set_margin_start(12)
         column.set_margin_top(GAP)
         self.box = fold("added", "LoRAs, controls, regions", column)
@@ -69,14 +70,14 @@ class AddedFold:
             others = [adapter for adapter in adapters if adapter.kind == kind]
             fitting = _named(each for each in others if fits(each, model))
             self._lists[name].offer(adapters=fitting, others=_named(others))
-        allow(self._embeddings, why_not(model, "embeddings"), EMBEDDING_TIP)
+        self._embeddings.allow(why_not(model, "embeddings"))
         families: dict[str, list[str]] = {}
         for adapter in adapters:
             if adapter.kind == "embedding" and fits(adapter, model):
                 families.setdefault(adapter.name, []).extend([adapter.family] if adapter.family else [])
         named = {word: f"{word} ({', '.join(of)})" if of else word for word, of in families.items()}
-        fill(self._embeddings, {"": EMBEDDING, **named}, "")
-        self._embeddings.set_visible(any(adapter.kind == "embedding" for adapter in adapters))
+        self._embeddings.offer({"": EMBEDDING, **named})
+        self._embeddings.box.set_visible(any(adapter.kind == "embedding" for adapter in adapters))
 
     def offer_layers(self, layers: Mapping[str, str]) -> None:
         """Ids and names of the layers of the image that is worked on, topmost first."""
@@ -84,10 +85,10 @@ class AddedFold:
             rows.offer(layers=layers)
 
     def _pick(self, picked: Callable[[str], None]) -> None:
-        word = self._embeddings.get_active_id()
+        word = self._embeddings.chosen
         if word:
             picked(in_prompt(word))
-            self._embeddings.set_active_id("")
+            self._embeddings.chosen = ""
 
 
 def _named(adapters: Iterable[AdapterInfo]) -> dict[str, str]:

@@ -182,7 +182,7 @@ class Form:
         """Shows what the chosen model takes, and what it does where nothing is said."""
         model = self._chosen_model
         self._resolution.set_placeholder_text(automatic(model.native if model else 0))
-        self._model.combo.set_tooltip_text(describe(model) if model else None)
+        self._model.explain(describe(model) if model else "")
         allow(self._negative, why_not(model, "negative"), NEGATIVE.help)
         allow(self._clip_skip, why_not(model, "clip_skip"), CLIP_SKIP.help)
         self.added.offer_adapters(self._adapters, model)
@@ -295,8 +295,8 @@ class Form:
 
     def _add_choice(self, grid: Any, row: int, label: str, name: str, changed: Callable[[], None]) -> Choice:
         choice = Choice(name, "", changed)
+        self._attach(grid, row, label, choice.box, "")
         choice.offer({"": AUTOMATIC})
-        self._attach(grid, row, label, choice.combo, "")
         return choice
 
     def _attach(self, grid: Any, row: int, label: str, widget: Any, tip: str, focus: Any = None) -> None:

@@ -26,7 +26,7 @@ class LoraLine:
         self._adapter = Choice(name, "A LoRA changes how the model paints: a style, a person, a thing", changed)
         self._weight = _weight(name, "How strong it is; negative: away from it", -10, changed)
         self.remove = cross(f"{name}-remove")
-        self.parts = (self._adapter.combo, self._weight)
+        self.parts = (self._adapter.box, self._weight)
         self.box = row_of(*self.parts, self.remove)
 
     @property
@@ -55,9 +55,9 @@ class ControlLine:
         self._weight = _weight(name, "How strictly it is followed", 0, changed)
         self._part = _Part(name, changed)
         self.remove = cross(f"{name}-remove")
-        layer = row_of(self._layer.combo, self._preprocessor)
-        self.parts = (self._adapter.combo, self._weight, layer, self._part.box)
-        self.box = column_of(row_of(self._adapter.combo, self._weight, self.remove), layer, self._part.box)
+        layer = row_of(self._layer.box, self._preprocessor)
+        self.parts = (self._adapter.box, self._weight, layer, self._part.box)
+        self.box = column_of(row_of(self._adapter.box, self._weight, self.remove), layer, self._part.box)
 
     @property
     def row(self) -> ControlLayer:
@@ -88,9 +88,9 @@ class ReferenceLine:
         self._weight = _weight(name, "How much is taken from it", 0, changed)
         self._part = _Part(name, changed)
         self.remove = cross(f"{name}-remove")
-        self.parts = (self._adapter.combo, self._weight, self._layer.combo, self._part.box)
+        self.parts = (self._adapter.box, self._weight, self._layer.box, self._part.box)
         self.box = column_of(
-            row_of(self._adapter.combo, self._weight, self.remove), row_of(self._layer.combo), self._part.box
+            row_of(self._adapter.box, self._weight, self.remove), row_of(self._layer.box), self._part.box
         )
 
     @property
@@ -122,8 +122,8 @@ class RegionLine:
         self._prompt.set_tooltip_text("What is to be where this layer is")
         self._prompt.connect("changed", lambda entry: changed())
         self.remove = cross(f"{name}-remove")
-        self.parts = (self._layer.combo, self._prompt)
-        self.box = column_of(row_of(self._layer.combo, self.remove), self._prompt)
+        self.parts = (self._layer.box, self._prompt)
+        self.box = column_of(row_of(self._layer.box, self.remove), self._prompt)
 
     @property
     def row(self) -> RegionLayer:

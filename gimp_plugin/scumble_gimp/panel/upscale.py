@@ -25,19 +25,19 @@ class UpscaleFold:
         )
         self._model = Choice("upscale-model", tip, lambda: None)
         self._strength = spin_button("upscale-strength", "How much a model that paints may change", 1, 100)
-        self._model.offer({"": AUTOMATIC})
-        self.values = Upscaling()
         button = Gtk.Button(label="Upscale", halign=Gtk.Align.END)
         button.set_name("upscale")
         button.connect("clicked", lambda button: upscale())
         grid = new_grid(left=12)
-        rows = (("Factor:", self._factor), ("With:", self._model.combo), ("Strength (%):", self._strength))
+        rows = (("Factor:", self._factor), ("With:", self._model.box), ("Strength (%):", self._strength))
         for number, (words, widget) in enumerate(rows):
             label = Gtk.Label(label=words, xalign=0)
             label.set_mnemonic_widget(widget)
             grid.attach(label, 0, number, 1, 1)
             grid.attach(widget, 1, number, 1, 1)
         grid.attach(button, 1, len(rows), 1, 1)
+        self._model.offer({"": AUTOMATIC})
+        self.values = Upscaling()
         self.box = fold("upscale-fold", "Upscale the picture", grid)
 
     @property

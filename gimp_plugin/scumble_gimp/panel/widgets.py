@@ -97,8 +97,7 @@ def row_of(*widgets: Any) -> Any:
     """Side by side; lists take the room that there is."""
     row = Gtk.Box(spacing=GAP)
     for widget in widgets:
-        grows = isinstance(widget, Gtk.ComboBox)
-        row.pack_start(widget, grows, grows, 0)
+        row.pack_start(widget, False, True, 0)
     return row
 
 

@@ -235,3 +235,26 @@ def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -
         panel.wait_until("not named('notice').get_visible()", SECONDS)
     (tmp_path / "Any.safetensors").rename(loras / "Any.safetensors")
     (loras / "Felt.safetensors").unlink()
+
+
+def test_many_files_are_searched(gimp: GimpHost, home: Home) -> None:
+    """What is chosen stays so, and is said, when others come and go."""
+    many = [write_lora(home.models / "loras" / f"Felt {n}.safetensors", 768, {"n": str(n)}) for n in range(14)]
+    text = "named('lora-search').get_text()"
+    with open_panel(gimp) as panel:
+        unfold(panel)
+        panel.run("pick('model', 'tiny')")
+        add(gimp, panel, "lora")
+        panel.wait_until("named('lora-search').get_mapped()", SECONDS)
+        gimp.display.activate(gimp.window("^Scumble$"))
+        reach(gimp, panel, "named('lora-search')")
+        gimp.display.type("11 felt")
+        gimp.display.keys("Return")
+        panel.wait_until(f"{text} == 'Felt 11 (sd1)'", 10)
+        many.pop(11).unlink()
+        panel.wait_until(f"{text} == 'Felt 11 (sd1) (not found)'", SECONDS)
+        for each in many:
+            each.unlink()
+        panel.wait_until("named('lora').get_mapped()", SECONDS)
+        assert chosen(panel, "lora") == ["Felt 11 (sd1) (not found)"]
+        reach(gimp, panel, "named('lora-remove')")

@@ -46,16 +46,6 @@ for name in ("_start", "_listen", "look"):
     watch(Panel, name, lambda seconds, inner: busy.append(seconds - inner))
 """
 FOCUS = "named('generate').get_toplevel().get_focus().get_name()"
-MANY_LORAS = """
-import gc, time
-from scumble.protocol.messages import AdapterInfo
-from scumble_gimp.panel.form import Form
-form = next(each for each in gc.get_objects() if isinstance(each, Form))
-loras = tuple(AdapterInfo(f"many-{number}", f"LoRA {number}", "lora", "sd1", 1) for number in range(1000))
-began = time.thread_time()
-form.offer(tuple(form.models.values()), loras, ())
-result = time.thread_time() - began
-"""
 
 
 def test_panel(gimp: GimpHost, picture: np.ndarray) -> None:
@@ -258,15 +248,6 @@ def test_panel_never_works_long(gimp: GimpHost) -> None:
         assert panel.get("sorted(threads)") == ["MainThread"]
         assert panel.get("len(busy)") > 5
         assert panel.get("max(busy)") < 0.05
-
-
-def test_a_thousand_loras_come_at_once(gimp: GimpHost) -> None:
-    """C6 for an artist who has many, with a line that has all of them in its list."""
-    with open_panel(gimp) as panel:
-        panel.run("named('lora-add').clicked()")
-        assert panel.run(MANY_LORAS) < 0.05
-        assert panel.get("len(named('lora').get_model())") > 1000
-        panel.run("named('lora-remove').clicked()")
 
 
 def test_menu_items_reach_the_open_panel(gimp: GimpHost, picture: np.ndarray) -> None:
