@@ -20,12 +20,18 @@ TAKES: dict[Capability, str] = {
     "regions": "regions",
 }
 """Those capabilities for which the panel has fields."""
+ONE_PICTURE = "This model makes one picture: nothing is left to chance in it."
 
 
 def why_not(model: ModelInfo | None, capability: Capability) -> str:
     """Why there is nothing to fill in; "" where there is."""
     able = model is None or capability in model.capabilities
     return "" if able else f"This model takes no {TAKES[capability]}."
+
+
+def why_one(model: ModelInfo | None) -> str:
+    """Why there is one picture, whatever the number of variants; "" where there are as many."""
+    return ONE_PICTURE if model is not None and model.kind == "fill" else ""
 
 
 def samplers_of(model: ModelInfo | None, known: Sequence[str]) -> Sequence[str]:
@@ -46,10 +52,11 @@ def left_open(settings: EditSettings, model: ModelInfo | None, adapters: Sequenc
 
 
 def suited(settings: EditSettings, model: ModelInfo | None) -> EditSettings:
-    """Without what the model takes nothing of, and without a sampler that it has not."""
+    """Without what the model takes nothing of, without a sampler that it has not, and with as many pictures as it makes."""
     if model is None:
         return settings
     nothing = EditSettings()
     left = {name: getattr(nothing, name) for name in TAKES if why_not(model, name) and hasattr(nothing, name)}
     sampler = settings.sampler if settings.sampler in model.samplers else None
-    return dataclasses.replace(settings, **left, sampler=sampler)
+    count = 1 if why_one(model) else settings.count
+    return dataclasses.replace(settings, **left, sampler=sampler, count=count)

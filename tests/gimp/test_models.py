@@ -7,7 +7,7 @@ from typing import get_args
 
 from scumble.client.editor import ControlLayer, EditSettings, ReferenceLayer, RegionLayer
 from scumble.protocol.messages import AdapterInfo, Capability, LoraUse, ModelInfo
-from scumble_gimp.models import TAKES, fits, left_open, samplers_of, suited, why_not
+from scumble_gimp.models import TAKES, fits, left_open, samplers_of, suited, why_not, why_one
 
 ALL: tuple[Capability, ...] = get_args(Capability)
 SD = ModelInfo("sd", "SD", "diffusion", "sd1", False, 512, 1, samplers=("euler", "euler_a"), capabilities=ALL)
@@ -19,6 +19,7 @@ SETTINGS = EditSettings(
     prompt="a door",
     negative="fog",
     steps=9,
+    count=3,
     sampler="euler_a",
     clip_skip=2,
     loras=(LoraUse("ink"),),
@@ -33,7 +34,7 @@ def test_a_model_gets_what_it_takes() -> None:
     left = replace(SETTINGS, sampler=None, clip_skip=1, loras=(), controls=(), references=())
     assert suited(SETTINGS, FLOW) == left
     assert suited(replace(SETTINGS, sampler="euler"), FLOW).sampler == "euler"
-    assert suited(SETTINGS, FILL) == replace(left, negative="", regions=())
+    assert suited(SETTINGS, FILL) == replace(left, negative="", regions=(), count=1)
 
 
 def test_what_is_left_open_is_told_of_the_edit_as_the_model_takes_it() -> None:
@@ -51,6 +52,8 @@ def test_what_it_does_not_take_has_its_words() -> None:
     assert why_not(FLOW, "loras") == "This model takes no LoRAs."
     assert why_not(FLOW, "negative") == ""
     assert why_not(FILL, "negative") == "This model takes no negative prompt."
+    assert why_one(FILL) == "This model makes one picture: nothing is left to chance in it."
+    assert {why_one(model) for model in (None, SD, FLOW)} == {""}
 
 
 def test_samplers_are_those_of_the_model() -> None:

@@ -14,12 +14,14 @@ from scumble.protocol.messages import MAX_SEED, AdapterInfo, ModelInfo
 
 from ..asked import Asked, Placing
 from ..commands import CLIP_SKIP, GUIDANCE, INTENT, MASK, NEGATIVE, RESOLUTION, SOURCE, STEPS, TRANSPARENT, Argument
-from ..models import left_open, samplers_of, suited, why_not
+from ..models import left_open, samplers_of, suited, why_not, why_one
 from ..words import AUTOMATIC, automatic
 from .added import AddedFold
 from .choice import Choice
 from .prompt import Prompt
 from .widgets import GAP, allow, combo_box, fill, fold, leave_open, new_grid, spin_button, unwheeled
+
+VARIANTS = "How many pictures to choose from"
 
 
 class Form:
@@ -41,7 +43,7 @@ class Form:
         self._strength = self._add_strength(grid, 2)
         self._intent = self._choice(grid, 3, INTENT)
         self._transparent = self._check(grid, 4, TRANSPARENT)
-        self._count = self._spin(grid, 5, "_Variants:", "count", "How many pictures to choose from", 1, 16)
+        self._count = self._spin(grid, 5, "_Variants:", "count", VARIANTS, 1, 16)
         self._seed, self._keep = self._add_seed(grid, 6)
         self._add_edges()
         self.added = AddedFold(lambda: self._added(), self.prompt.put_in)
@@ -184,6 +186,7 @@ class Form:
         self._resolution.set_placeholder_text(automatic(model.native if model else 0))
         self._model.explain(describe(model) if model else "")
         allow(self._negative, why_not(model, "negative"), NEGATIVE.help)
+        allow(self._count, why_one(model), VARIANTS)
         allow(self._clip_skip, why_not(model, "clip_skip"), CLIP_SKIP.help)
         self.added.offer_adapters(self._adapters, model)
         self._added()

@@ -169,12 +169,22 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         gimp.wait_until("len(image.get_layers()) == 3", 120)
         assert gimp.get("request_of(image.get_layers()[0])['sampler']") == "euler_a"
 
-        # The fill model takes no words against anything. Of no model, all can be chosen.
+        # The fill model takes no words against anything, and makes one picture. Of no model, all can be chosen.
+        variants = "[named('count').is_sensitive(), tip('count'), named('count').get_value()]"
+        panel.run("named('count').set_value(3)")
+        assert panel.get(variants) == [True, "How many pictures to choose from", 3]
         panel.run("pick('model', 'MI-GAN')")
         negative = [False, "This model takes no negative prompt."]
         assert panel.get("[named('negative').is_sensitive(), tip('negative')]") == negative
+        assert panel.get(variants) == [False, "This model makes one picture: nothing is left to chance in it.", 3]
         assert texts(panel, "sampler") == ["Automatic"]
+        write(panel, "")
+        click(gimp, panel, "named('generate')")
+        gimp.wait_until("len(image.get_layers()) == 4", 120)
+        assert gimp.get("request_of(image.get_layers()[0])['count']") == 1
         panel.run("pick('model', 'Automatic')")
+        assert panel.get(variants) == [True, "How many pictures to choose from", 3]
+        panel.run("named('count').set_value(1)")
         assert texts(panel, "sampler") == every
         assert chosen(panel, "sampler") == ["Euler a"]
         assert texts(panel, "control") == ["ControlNet\u2026", "edges (sd1)"]
