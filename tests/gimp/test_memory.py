@@ -26,12 +26,14 @@ from scumble_gimp.panel.memory import (
 def test_values_come_back(home: Home) -> None:
     assert stored_values(home) == {}
     loras = (LoraUse("ink", 0.8), LoraUse("wool", -0.2))
-    told = EditSettings(prompt="a door", strength=0.4, steps=9, resolution=768, clip_skip=2, seed=4, loras=loras)
+    told = EditSettings(
+        prompt="a door", strength=0.4, steps=9, resolution=768, clip_skip=2, seed=4, context=0, loras=loras
+    )
     layers = {"references": (ReferenceLayer("look", "7"),), "regions": (RegionLayer("a barn", "8"),)}
     store_values(home, replace(told, intent="add", transparent=True, **layers))
     values = stored_values(home)
     assert (values["prompt"], values["strength"], values["steps"]) == ("a door", 0.4, 9)
-    assert (values["resolution"], values["clip_skip"]) == (768, 2)
+    assert (values["resolution"], values["clip_skip"], values["context"]) == (768, 2, 0)
     assert values["loras"] == loras
     assert (values["intent"], values["transparent"]) == ("add", True)
     # Another time the numbers of layers mean nothing.

@@ -19,7 +19,7 @@ from ..words import AUTOMATIC, automatic
 from .added import AddedFold
 from .choice import Choice
 from .prompt import Prompt
-from .widgets import GAP, allow, combo_box, fill, fold, leave_open, new_grid, spin_button, unwheeled
+from .widgets import GAP, allow, combo_box, fill, fold, new_grid, spin_button, unwheeled
 
 VARIANTS = "How many pictures to choose from"
 
@@ -77,6 +77,7 @@ class Form:
         return self._said(self.added.rows)
 
     def _said(self, added: Mapping[str, Any]) -> EditSettings:
+        context = self._context.get_value_as_int()
         return EditSettings(
             prompt=self.prompt.text,
             negative=self._negative.get_text(),
@@ -91,6 +92,7 @@ class Form:
             clip_skip=self._clip_skip.get_value_as_int(),
             grow=self._grow.get_value_as_int(),
             feather=self._feather.get_value_as_int(),
+            context=None if context < 0 else context,
             intent=self._intent.get_active_id(),
             transparent=self._transparent.get_active(),
             **added,
@@ -137,6 +139,8 @@ class Form:
         ):
             if name in values:
                 spin.set_value(float(values[name] or 0))
+        if "context" in values:
+            self._context.set_value(-1 if values["context"] is None else float(values["context"]))
         if "sampler" in values:
             self._sampler.chosen = values["sampler"] or ""
         if "intent" in values:
@@ -242,23 +246,26 @@ class Form:
 
     def _add_advanced(self) -> None:
         grid = new_grid(left=12)
-        self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200)
-        self._guidance = self._spin(grid, 1, "G_uidance:", "guidance", GUIDANCE.help, 0, 30, 0.5)
+        self._steps = self._spin(grid, 0, "S_teps:", "steps", STEPS.help, 0, 200, left_open=True)
+        self._guidance = self._spin(grid, 1, "G_uidance:", "guidance", GUIDANCE.help, 0, 30, 0.5, left_open=True)
         self._sampler = self._add_choice(grid, 2, "Sampler:", "sampler", lambda: self._changed())
         tip = f"{RESOLUTION.help}, or 64 to 4096"
-        self._resolution = self._spin(grid, 3, "Reso_lution (px):", "resolution", tip, 0, RESOLUTION.high, 64)
-        for spin in (self._steps, self._guidance, self._resolution):
-            leave_open(spin)
+        self._resolution = self._spin(
+            grid, 3, "Reso_lution (px):", "resolution", tip, 0, RESOLUTION.high, 64, left_open=True
+        )
         self._clip_skip = self._spin(grid, 4, "Clip skip:", "clip-skip", CLIP_SKIP.help, CLIP_SKIP.low, CLIP_SKIP.high)
         self._grow = self._spin(grid, 5, "Gro_w (px):", "grow", "Pixels by which the selection is grown", 0, 4096)
         self._feather = self._spin(
             grid, 6, "Feather (px):", "feather", "Pixels over which the layer fades inside its edge", 0, 4096
         )
-        self._source = self._choice(grid, 7, SOURCE)
-        self._mask = self._choice(grid, 8, MASK)
+        tip = "How much of the surroundings the model sees"
+        self._context = self._spin(grid, 7, "Context (px):", "context", tip, -1, 4096, left_open=True)
+        self._context.set_placeholder_text(AUTOMATIC)
+        self._source = self._choice(grid, 8, SOURCE)
+        self._mask = self._choice(grid, 9, MASK)
         self._at_once = Gtk.CheckButton(label="Insert a single variant at _once", use_underline=True, active=True)
         self._at_once.set_name("at-once")
-        grid.attach(self._at_once, 0, 9, 2, 1)
+        grid.attach(self._at_once, 0, 10, 2, 1)
         self.box.pack_start(fold("advanced", "_Advanced", grid), False, False, 0)
 
     def _entry(self, grid: Any, row: int, argument: Argument, name: str) -> Any:
@@ -268,9 +275,18 @@ class Form:
         return entry
 
     def _spin(
-        self, grid: Any, row: int, label: str, name: str, tip: str, low: float, high: float, step: float = 1
+        self,
+        grid: Any,
+        row: int,
+        label: str,
+        name: str,
+        tip: str,
+        low: float,
+        high: float,
+        step: float = 1,
+        left_open: bool = False,
     ) -> Any:
-        spin = spin_button(name, "", low, high, step)
+        spin = spin_button(name, "", low, high, step, left_open=left_open)
         self._attach(grid, row, label, spin, tip)
         return spin
 

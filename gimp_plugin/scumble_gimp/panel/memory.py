@@ -23,7 +23,7 @@ CHOICES = {Upscaling: "gimp_upscale", Placing: "gimp_layers"}
 Choices = TypeVar("Choices", Upscaling, Placing)
 _KEPT = (
     *("prompt", "negative", "model", "strength", "count"),
-    *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather"),
+    *("steps", "guidance", "sampler", "resolution", "clip_skip", "grow", "feather", "context"),
     *("loras", "intent", "transparent"),
 )
 

@@ -31,10 +31,30 @@ def fill(combo: Any, choices: Mapping[str, str], chosen: str) -> None:
     combo.set_active_id(chosen if chosen in choices else next(iter(choices), ""))
 
 
-def spin_button(name: str, tip: str, low: float, high: float, step: float = 1, width: int = 5) -> Any:
-    """As wide as `width` digits: GTK makes room for the highest number, which nobody enters."""
-    spin = Gtk.SpinButton.new_with_range(low, high, step)
-    spin.set_width_chars(width)
+class OpenSpinButton(Gtk.SpinButton):
+    """Its lowest number, by which it is left to the model, shows as nothing, and nothing stands for it: the placeholder
+    says what that comes to."""
+
+    def do_output(self) -> bool:
+        is_open = bool(self.get_value() == self.get_range()[0])
+        if is_open:
+            self.set_text("")
+        return is_open
+
+    def do_input(self, *number: Any) -> tuple[int, float]:
+        if not self.get_text():
+            self.set_text(f"{self.get_range()[0]:g}")
+        return 0, 0.0  # GTK reads the text
+
+
+def spin_button(
+    name: str, tip: str, low: float, high: float, step: float = 1, width: int = 5, left_open: bool = False
+) -> Any:
+    """As wide as `width` digits: GTK makes room for the highest number, which nobody enters. `left_open`: its lowest number
+    leaves it so."""
+    made = OpenSpinButton if left_open else Gtk.SpinButton
+    numbers = Gtk.Adjustment(value=low, lower=low, upper=high, step_increment=step, page_increment=10 * step)
+    spin = made(adjustment=numbers, digits=int(step < 1), numeric=True, width_chars=width)
     spin.set_name(name)
     spin.set_tooltip_text(tip or None)
     return unwheeled(spin)
@@ -51,18 +71,6 @@ def unwheeled(widget: Any) -> Any:
 
     widget.connect("scroll-event", pass_on)
     return widget
-
-
-def leave_open(spin: Any) -> None:
-    """Shows 0, by which it is left to the model, as nothing: the placeholder says what that comes to."""
-
-    def show(spin: Any) -> bool:
-        if not spin.get_value():
-            spin.set_text("")
-        return not spin.get_value()
-
-    spin.connect("output", show)
-    spin.update()
 
 
 def allow(widget: Any, why_not: str, tip: str = "") -> None:

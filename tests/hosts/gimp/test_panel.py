@@ -175,6 +175,47 @@ def test_number_that_is_being_typed_counts(gimp: GimpHost, backend: Backend, pic
             wait_for(lambda: not list(backend.home.jobs.glob("*.submit")), 10, "the edit to be cancelled")
 
 
+def test_how_much_the_model_sees(gimp: GimpHost, backend: Backend, picture: np.ndarray) -> None:
+    """Of the surroundings: as much as it wants, none, or so many pixels."""
+    prepare(gimp, picture)
+    gimp.run(REQUEST_OF)
+    shown = "named('context').get_text()"
+    with open_panel(gimp) as panel:
+        write(panel, "slow gate", steps=10)
+        panel.run("named('advanced').set_expanded(True); named('context').grab_focus()")
+        assert panel.get(f"[{shown}, named('context').get_placeholder_text()]") == ["", "Automatic"]
+        gimp.display.activate(gimp.window("^Scumble$"))
+        for typed, context in (("64", 64), ("", None), ("0", 0)):
+            gimp.display.keys("ctrl+a", "BackSpace", *typed, "ctrl+Return")
+            assert backend.sent()[0].context == context
+            assert panel.get(shown) == typed
+            gimp.display.keys("Escape")
+            panel.wait_until("not named('cancel').get_mapped()", 10)
+            wait_for(lambda: not list(backend.home.jobs.glob("*.submit")), 10, "the edit to be cancelled")
+        write(panel, "a gate")
+        panel.run("named('generate').clicked()")
+        gimp.wait_until("len(image.get_layers()) == 2", 30)
+    with open_panel(gimp) as panel:
+        assert panel.get(shown) == "0"
+        # GTK reads what is typed when the keyboard leaves it.
+        panel.run("named('advanced').set_expanded(True); named('context').grab_focus()")
+        gimp.display.activate(gimp.window("^Scumble$"))
+        gimp.display.keys("BackSpace", "Tab")
+        panel.wait_until("named('context').get_value() == -1", 5)
+        panel.run("named('history').set_expanded(True)")
+        panel.wait_until("len(named('history-list').get_children()) > 0", 30)
+        panel.run(
+            "named('history-list').select_row(named('history-list').get_row_at_index(0)); named('reuse').clicked()"
+        )
+        assert panel.get(shown) == "0"
+        panel.run("for name in ('advanced', 'history'): named(name).set_expanded(False)")
+        panel.run("named('context').set_value(-1)")
+        write(panel, "a gate")
+        panel.run("named('generate').clicked()")  # which is remembered
+        gimp.wait_until("len(image.get_layers()) == 3", 30)
+        assert gimp.get("request_of(image.get_layers()[0])['context']") is None
+
+
 def test_panel_follows_the_image_that_is_worked_on(gimp: GimpHost, picture: np.ndarray) -> None:
     """And says which one it is, as its window does where two have the same name."""
     prepare(gimp, picture)
