@@ -63,7 +63,7 @@ LONG_LIST = 12
 def finding(typed: str) -> str:
     """A regular expression (Python's and PCRE's) that finds the names in which all words of `typed` are, in any order;
     letters are to be compared as in capitals or not. All names where nothing is typed."""
-    return "".join(f"(?=.*{re.escape(word)})" for word in typed.split())
+    return "^" + "".join(f"(?=.*{re.escape(word)})" for word in typed.split())
 
 
 def size_name(count: int) -> str:

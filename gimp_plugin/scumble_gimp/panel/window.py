@@ -166,7 +166,7 @@ class Panel:
             self._complain(BadRequest("No image is open.", "Open the one that is to become larger."))
             return
         self._take_typed()
-        self._start(upscaling(self.form.asked.settings, self.upscaling.values))
+        self._start(upscaling(self.form.settings, self.upscaling.values))
         store_choices(self._home, self.upscaling.values)
 
     def repeat(self) -> None:

@@ -195,6 +195,12 @@ def test_the_model_says_what_there_is_to_choose(gimp: GimpHost) -> None:
         gimp.display.keys("space")
         panel.wait_until("not any(widget.get_name() == 'control' for widget in widgets())", 10)
 
+        # An upscale has a model of its own, which takes what the chosen one does not.
+        panel.run("pick('upscale-model', 'tiny (paints)'); named('steps').set_value(2); named('upscale').clicked()")
+        gimp.wait_until("len(image.get_layers()) == 5", 120)
+        sent = gimp.get("request_of(image.get_layers()[0])")
+        assert [sent[name] for name in ("mode", "negative", "sampler")] == ["upscale", "fog", "euler_a"]
+
 
 def test_what_comes_and_goes_shows(gimp: GimpHost, home: Home, tmp_path: Path) -> None:
     """A choice stays what it is: what does not fit, or is gone, is refused in words, not left out in silence."""
