@@ -126,6 +126,8 @@ class SearchBox(QtWidgets.QComboBox):
 
     def _keep_in_sight(self) -> None:
         """Qt looks whether a list of the field's width has room on the screen."""
-        place, right = self._list.geometry(), self.screen().availableGeometry().right()
+        # The window's: a widget has one of its own from Qt 5.14 on, and builds of Krita 5.1 come with 5.12.
+        screen = self.window().windowHandle().screen()
+        place, right = self._list.geometry(), screen.availableGeometry().right()
         if place.right() > right:
             self._list.move(right - place.width(), place.y())
