@@ -77,7 +77,11 @@ def continue_smoothly(image: Pixels, weights: NDArray[np.bool_] | NDArray[np.flo
     # What shines through itself says little about what lies below it, unless there is nothing else.
     sure = (share == 1).astype(np.float32)
     smooth = spread(image.astype(np.float32), sure if sure.any() else share)
-    return as_bytes(smooth + (image - smooth) * share[..., None])
+    # Often only the few rows by which a model sees beyond a large canvas: the rest is as it is.
+    result, unsure = image.copy(), sure == 0
+    below = smooth[unsure]
+    result[unsure] = as_bytes(below + (image[unsure] - below) * share[unsure, None])
+    return result
 
 
 def continue_border(image: Pixels, known: NDArray[np.bool_]) -> Pixels:
