@@ -121,8 +121,7 @@ class DiffusionEngine:
             self.references = References(self.model)
             release(self.model.device)
         count, most = plan.request.count, self._at_once(plan)
-        stopping = stoppable(torch.device(self.model.device), self.model.residents.parts, report.check)
-        with torch.inference_mode(), memory_errors(), stopping:
+        with torch.inference_mode(), memory_errors(), stoppable(torch.device(self.model.device), report.check):
             pictures: list[Pixels] = []
             for first in range(0, count, most):
                 indices = range(first, min(first + most, count))

@@ -72,10 +72,6 @@ class Residents:
             self.add(part)
 
     @property
-    def parts(self) -> list[nn.Module]:
-        return list(self._rests)
-
-    @property
     def bytes(self) -> int:
         """What is on the device now."""
         return sum(map(weight_bytes, self._here))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 
 @contextmanager
-def stoppable(device: torch.device, networks: Iterable[nn.Module], check: Callable[[], None]) -> Iterator[None]:
-    """Before each layer of the networks `check` is called; what it raises ends their work there. Not on other devices than
-    a CPU: these are told everything in advance, and a step is soon over."""
-    with ExitStack() as hooks:
-        for network in networks if device.type == "cpu" else ():
-            for layer in _layers(network):
-                hooks.callback(layer.register_forward_pre_hook(lambda *_: check()).remove)
+def stoppable(device: torch.device, check: Callable[[], None]) -> Iterator[None]:
+    """Before each module of any network `check` is called; what it raises ends the work there. Not on other devices than a
+    CPU: these are told everything in advance, and a step is soon over.
+
+    torch means this hook for profilers, as it is the whole process's: so is a job, in a worker. It knows networks that come
+    only in the course of an edit (controls, image encoders, depth), too.
+    """
+    if device.type != "cpu":
         yield
-
-
-def _layers(network: nn.Module) -> Iterator[nn.Module]:
-    """What stands in a row somewhere in the network: its blocks, and what these are made of."""
-    for module in network.modules():
-        if isinstance(module, (nn.ModuleList, nn.Sequential)):
-            yield from module
+        return
+    hook = register_module_forward_pre_hook(lambda *_: check())
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -86,8 +86,7 @@ class UpscaleEngine:
             runs.append(windows(everything, traits))
             scale *= self._factor
         picture, done, total, scale = plan.work_image, 0, sum(map(len, runs)), 1
-        stopping = stoppable(torch.device(self._device.torch_device), [self._network.model], report.check)
-        with torch.inference_mode(), memory_errors(), stopping:
+        with torch.inference_mode(), memory_errors(), stoppable(torch.device(self._device.torch_device), report.check):
             for tiles in runs:
                 missing, uneven = divmod(plan.request.factor, scale)
                 times = self._factor if uneven else min(missing, self._factor)
